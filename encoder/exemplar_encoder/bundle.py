@@ -1,0 +1,217 @@
+"""The trainer's product, as a folder whose name is its content.
+
+A bundle holds everything that serving needs: weights in three forms, preprocessing, calibration, cohort, golden
+samples and the report. `manifest.json` lists every other file with its SHA-256; the bundle's id is the SHA-256 of
+that manifest, and `bundle.sha256` (in the form `sha256sum -c` reads) holds the id. Loading verifies every file and
+refuses a bundle that is incomplete, altered or of a format this code does not know, naming the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from exemplar_encoder.calibration import Calibration
+from exemplar_encoder.preprocess import Preprocessing
+
+FORMAT_VERSION = 1
+GOLDEN_SAMPLES = 16
+
+MANIFEST = "manifest.json"
+CHECKSUM = "bundle.sha256"
+LITERT = "model.tflite"
+SAVED_MODEL = "saved_model"
+WEIGHTS = "base_network.keras"
+CALIBRATION = "calibration.json"
+COHORT = "cohort.npy"
+GOLDEN_EMBEDDINGS = "golden/embeddings.npy"
+REPORT = "report.html"
+
+REQUIRED = (
+    LITERT,
+    f"{SAVED_MODEL}/saved_model.pb",
+    WEIGHTS,
+    CALIBRATION,
+    COHORT,
+    GOLDEN_EMBEDDINGS,
+    *(f"golden/{index:02d}.png" for index in range(GOLDEN_SAMPLES)),
+    REPORT,
+)
+
+Floats = npt.NDArray[np.float32]
+
+
+class BundleError(Exception):
+    """A bundle that must not be served; the message names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure with the ends of its 95 % interval, where one was computed."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says of itself.
+
+    Attributes:
+        name: the trainer's name for it.
+        recipe: the recipe that trained it.
+        created: when, ISO 8601 in UTC.
+        dimension: length of an embedding.
+        preprocessing: how images become the network's input.
+        figures: what was measured on classes that training never saw.
+        training: free facts for people: groups held out, steps, seed.
+        files: SHA-256 of every file but the manifest and its checksum, by path.
+        format_version: of this layout.
+    """
+
+    name: str
+    recipe: str
+    created: str
+    dimension: int
+    preprocessing: Preprocessing
+    figures: tuple[Figure, ...] = ()
+    training: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    def to_json(self) -> str:
+        """As text, in one canonical form, since its hash is the bundle's id."""
+        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote; ValueError, TypeError or KeyError when it is something else."""
+        fields: dict[str, Any] = json.loads(text)
+        if not isinstance(fields, dict):
+            raise TypeError("it is not a JSON object")
+        version = fields.get("format_version")
+        if version != FORMAT_VERSION:
+            raise ValueError(f"its format version is {version!r}; this program reads version {FORMAT_VERSION}")
+        spec = dict(fields["preprocessing"])
+        spec["background"] = tuple(spec["background"])
+        fields["preprocessing"] = Preprocessing(**spec)
+        fields["figures"] = tuple(Figure(**figure) for figure in fields["figures"])
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle. `cohort` is float32 `[n, dimension]`: embeddings of images from training classes."""
+
+    id: str
+    path: Path
+    manifest: Manifest
+    calibration: Calibration
+    cohort: Floats
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """What was measured on classes that training never saw."""
+        return self.manifest.figures
+
+    def golden(self) -> tuple[list[bytes], Floats]:
+        """The golden samples: encoded images, and their embeddings float32 `[16, dimension]`."""
+        images = [(self.path / f"golden/{index:02d}.png").read_bytes() for index in range(GOLDEN_SAMPLES)]
+        return images, _read_array(self.path, GOLDEN_EMBEDDINGS, self.manifest.dimension)
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Verify a bundle and read it.
+
+        Raises:
+            BundleError: a file is missing, altered, unlisted or unreadable; the message names it.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise BundleError(f"{path} is not a bundle: there is no such folder")
+        content = _read(path, MANIFEST)
+        identity = hashlib.sha256(content).hexdigest()
+        recorded = _read(path, CHECKSUM).decode("ascii", "replace").split()
+        if not recorded or recorded[0] != identity:
+            raise BundleError(f"{path / MANIFEST} was altered: it does not match {CHECKSUM}")
+        try:
+            manifest = Manifest.from_json(content.decode("utf-8"))
+        except (ValueError, TypeError, KeyError) as error:
+            raise BundleError(f"{path / MANIFEST} cannot be used: {error}") from error
+        _verify_files(path, manifest)
+        try:
+            calibration = Calibration.read(path / CALIBRATION)
+        except (ValueError, TypeError, KeyError) as error:
+            raise BundleError(f"{path / CALIBRATION} cannot be used: {error}") from error
+        cohort = _read_array(path, COHORT, manifest.dimension)
+        return cls(identity, path, manifest, calibration, cohort)
+
+
+def seal(path: Path, manifest: Manifest) -> str:
+    """Hash a finished folder, write its manifest and checksum, and return the bundle's id.
+
+    Raises:
+        BundleError: a file that every bundle needs is missing.
+    """
+    for name in REQUIRED:
+        if not (path / name).is_file():
+            raise BundleError(f"{path / name} is missing: the bundle is incomplete")
+    files = {name: _hash(path / name) for name in _contents(path)}
+    text = dataclasses.replace(manifest, files=files).to_json()
+    (path / MANIFEST).write_text(text, encoding="utf-8")
+    identity = hashlib.sha256(text.encode("utf-8")).hexdigest()
+    (path / CHECKSUM).write_text(f"{identity}  {MANIFEST}\n", encoding="ascii")
+    return identity
+
+
+def _verify_files(path: Path, manifest: Manifest) -> None:
+    for name in REQUIRED:
+        if name not in manifest.files:
+            raise BundleError(f"{path / MANIFEST} does not list {name}: the bundle is incomplete")
+    for name, expected in manifest.files.items():
+        parts = PurePosixPath(name)
+        if parts.is_absolute() or ".." in parts.parts:
+            raise BundleError(f"{path / MANIFEST} lists {name!r}, which lies outside the bundle")
+        if not (path / name).is_file():
+            raise BundleError(f"{path / name} is missing: the bundle is incomplete")
+        if _hash(path / name) != expected:
+            raise BundleError(f"{path / name} was altered: its SHA-256 is not the one in {MANIFEST}")
+    unlisted = sorted(set(_contents(path)) - set(manifest.files))
+    if unlisted:
+        raise BundleError(f"{path / unlisted[0]} does not belong to the bundle: {MANIFEST} does not list it")
+
+
+def _contents(path: Path) -> list[str]:
+    names = (file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    return sorted(name for name in names if name not in (MANIFEST, CHECKSUM))
+
+
+def _hash(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        return (path / name).read_bytes()
+    except FileNotFoundError as error:
+        raise BundleError(f"{path / name} is missing: the bundle is incomplete") from error
+
+
+def _read_array(path: Path, name: str, dimension: int) -> Floats:
+    try:
+        array = np.load(path / name, allow_pickle=False)
+    except ValueError as error:
+        raise BundleError(f"{path / name} cannot be read: {error}") from error
+    if array.dtype != np.float32 or array.ndim != 2 or array.shape[1] != dimension:
+        raise BundleError(f"{path / name} holds {array.dtype} {array.shape}, not float32 [n, {dimension}]")
+    return array

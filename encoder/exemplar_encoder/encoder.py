@@ -1,0 +1,124 @@
+"""A loaded bundle at work: image bytes in, embeddings out.
+
+`load_encoder` hands out an encoder only after the bundle's files were verified and its golden samples, replayed from
+encoded image to embedding, came out as the trainer recorded them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from exemplar_encoder.bundle import GOLDEN_EMBEDDINGS, LITERT, SAVED_MODEL, Bundle, BundleError, Floats
+from exemplar_encoder.decode import ImageLimits, decode
+from exemplar_encoder.engines import Engine, run_padded
+from exemplar_encoder.preprocess import Pixels, preprocess
+
+EngineName = Literal["auto", "litert", "tensorflow"]
+
+# Engines sum in different orders; beyond this an embedding is not the same embedding.
+GOLDEN_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """The network's input, uint8 `[height, width, channels]`, and what the image was before (sizes in pixels)."""
+
+    pixels: Pixels
+    format: str
+    width: int
+    height: int
+
+
+class Encoder:
+    """Turns images into embeddings of one bundle. Get one from `load_encoder`."""
+
+    def __init__(self, bundle: Bundle, engine: Engine, limits: ImageLimits) -> None:
+        self.bundle = bundle
+        self.limits = limits
+        self._engine = engine
+
+    @property
+    def dimension(self) -> int:
+        """Length of an embedding."""
+        return self.bundle.manifest.dimension
+
+    @property
+    def engine_name(self) -> str:
+        """`litert` or `tensorflow`."""
+        return self._engine.name
+
+    def prepare(self, content: bytes) -> PreparedImage:
+        """Decode and preprocess one encoded image. Safe to call from many threads.
+
+        Raises:
+            ImageError: the bytes are no usable image; its reason says why.
+        """
+        spec = self.bundle.manifest.preprocessing
+        image = decode(content, self.limits, spec.background)
+        return PreparedImage(preprocess(image.pixels, spec), image.format, image.width, image.height)
+
+    def embed(self, batch: Pixels) -> Floats:
+        """Embed uint8 `[n, height, width, channels]` as float32 `[n, dimension]`, any n. One thread at a time."""
+        return run_padded(self._engine, batch, self.dimension)
+
+
+def load_encoder(
+    path: Path | str,
+    engine: EngineName = "auto",
+    threads: int | None = None,
+    limits: ImageLimits | None = None,
+) -> Encoder:
+    """Load a bundle, verify it and start an engine on it.
+
+    Args:
+        path: the bundle's folder.
+        engine: `auto` takes TensorFlow where it is installed and sees a GPU, else LiteRT.
+        threads: CPU threads for one batch; as many as there are CPUs when absent.
+        limits: which images to refuse.
+
+    Raises:
+        BundleError: the bundle is incomplete, altered or unknown, or its golden samples come out differently.
+        ModuleNotFoundError: `tensorflow` was asked for and is not installed.
+    """
+    bundle = Bundle.load(path)
+    encoder = Encoder(bundle, _start(bundle, engine, threads or os.cpu_count() or 1), limits or ImageLimits())
+    _replay_golden_samples(encoder)
+    return encoder
+
+
+def _start(bundle: Bundle, name: EngineName, threads: int) -> Engine:
+    if name == "tensorflow" or (name == "auto" and _tensorflow_has_a_gpu()):
+        from exemplar_encoder.engines.tensorflow import TensorFlowEngine
+
+        return TensorFlowEngine(bundle.path / SAVED_MODEL, bundle.manifest.preprocessing.shape)
+    from exemplar_encoder.engines.litert import LiteRTEngine
+
+    return LiteRTEngine(bundle.path / LITERT, threads)
+
+
+def _tensorflow_has_a_gpu() -> bool:
+    # Importing TensorFlow costs seconds and hundreds of megabytes, so it is asked only where a GPU device exists.
+    if not (Path("/dev/nvidia0").exists() or Path("/dev/kfd").exists()):
+        return False
+    if importlib.util.find_spec("tensorflow") is None:
+        return False
+    from exemplar_encoder.engines.tensorflow import sees_a_gpu
+
+    return sees_a_gpu()
+
+
+def _replay_golden_samples(encoder: Encoder) -> None:
+    images, expected = encoder.bundle.golden()
+    actual = encoder.embed(np.stack([encoder.prepare(image).pixels for image in images]))
+    difference = float(np.abs(actual - expected).max()) if actual.shape == expected.shape else np.inf
+    if not difference <= GOLDEN_TOLERANCE:  # also refuses NaN
+        raise BundleError(
+            f"{encoder.bundle.path / GOLDEN_EMBEDDINGS} is not what engine {encoder.engine_name} computes: "
+            f"the golden samples differ by {difference:.1e}, more than {GOLDEN_TOLERANCE:.0e}"
+        )

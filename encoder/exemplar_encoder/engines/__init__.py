@@ -1,0 +1,52 @@
+"""What runs the network: an engine takes whole batches of one compiled size and knows nothing of images.
+
+`run_padded` cuts any number of inputs into such batches, so that nothing is compiled or traced after the start.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+BATCH_SIZES = (1, 8, 32)
+
+Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """A network compiled for the batch sizes in `BATCH_SIZES`. One thread at a time may run it."""
+
+    name: str
+
+    def run(self, batch: Pixels) -> Floats:
+        """Embed uint8 `[n, height, width, channels]`, n in `BATCH_SIZES`, as float32 `[n, dimension]`."""
+        ...
+
+
+def run_padded(engine: Engine, images: Pixels, dimension: int) -> Floats:
+    """Embed any number of images: whole batches of the largest size, the rest padded with zeros.
+
+    Args:
+        engine: what runs the network.
+        images: uint8 `[n, height, width, channels]`, n >= 0.
+        dimension: length of an embedding.
+
+    Returns:
+        float32 `[n, dimension]`.
+    """
+    embeddings = np.empty((len(images), dimension), dtype=np.float32)
+    start = 0
+    while start < len(images):
+        left = len(images) - start
+        size = next((size for size in BATCH_SIZES if size >= left), BATCH_SIZES[-1])
+        batch = images[start : start + size]
+        filled = len(batch)
+        if filled < size:
+            padding = np.zeros((size - filled, *batch.shape[1:]), dtype=np.uint8)
+            batch = np.concatenate([batch, padding])
+        embeddings[start : start + filled] = engine.run(batch)[:filled]
+        start += filled
+    return embeddings

@@ -1,0 +1,34 @@
+"""The engine for machines with a GPU: the bundle's SavedModel in TensorFlow, traced once a batch size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from exemplar_encoder.engines import BATCH_SIZES, Floats, Pixels
+
+
+class TensorFlowEngine:
+    """A concrete function for each batch size. TensorFlow puts it on a GPU where it finds one."""
+
+    name = "tensorflow"
+
+    def __init__(self, saved_model: Path, input_shape: tuple[int, int, int]) -> None:
+        """Load a SavedModel whose `serve` endpoint takes uint8 `[n, *input_shape]`."""
+        self._model = tf.saved_model.load(str(saved_model))
+        traced = tf.function(self._model.serve)
+        self._functions = {
+            size: traced.get_concrete_function(tf.TensorSpec((size, *input_shape), tf.uint8))
+            for size in BATCH_SIZES
+        }
+
+    def run(self, batch: Pixels) -> Floats:
+        """Embed uint8 `[n, height, width, channels]`, n in `BATCH_SIZES`, as float32 `[n, dimension]`."""
+        output: Floats = self._functions[len(batch)](tf.constant(batch)).numpy()
+        return output
+
+
+def sees_a_gpu() -> bool:
+    """Whether TensorFlow would run on a GPU here."""
+    return bool(tf.config.list_physical_devices("GPU"))
