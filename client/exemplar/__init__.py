@@ -1,0 +1,1 @@
+"""Client of Exemplar, a one-shot image classification service."""
