@@ -100,7 +100,9 @@ class Manifest:
             raise TypeError("it is not a JSON object")
         version = fields.get("format_version")
         if version != FORMAT_VERSION:
-            raise ValueError(f"its format version is {version!r}; this program reads version {FORMAT_VERSION}")
+            raise ValueError(
+                f"its format version is {version!r}; this program reads version {FORMAT_VERSION}"
+            )
         spec = dict(fields["preprocessing"])
         spec["background"] = tuple(spec["background"])
         fields["preprocessing"] = Preprocessing(**spec)

@@ -50,7 +50,9 @@ class Calibration:
         if len(self.impostor_rates) != len(self.impostor_distances) or len(self.impostor_rates) < 2:
             raise ValueError("impostor_rates and impostor_distances must be of one length, at least 2")
         rates, distances = np.array(self.impostor_rates), np.array(self.impostor_distances)
-        if not (np.isfinite(distances).all() and (np.diff(rates) > 0).all() and rates[0] > 0 and rates[-1] <= 1):
+        if not (
+            np.isfinite(distances).all() and (np.diff(rates) > 0).all() and rates[0] > 0 and rates[-1] <= 1
+        ):
             raise ValueError("impostor_rates must ascend within (0, 1] and impostor_distances be finite")
         if (np.diff(distances) < 0).any():
             raise ValueError("impostor_distances must ascend")
