@@ -59,10 +59,9 @@ def generate(out: Path) -> None:
             for suffix in ("_pb2_grpc.py", "_pb2_grpc.pyi"):
                 (out / f"{stem}{suffix}").unlink(missing_ok=True)
     for folder in {(out / source).parent for source in sources()}:
-        (folder / "__init__.py").write_text(
-            f'"""Generated stubs of the contract `{folder.relative_to(out).as_posix().replace("/", ".")}`."""\n',
-            encoding="utf-8",
-        )
+        package = folder.relative_to(out).as_posix().replace("/", ".")
+        text = f'"""Generated stubs of the contract `{package}`."""\n'
+        (folder / "__init__.py").write_text(text, encoding="utf-8")
 
 
 def main() -> None:

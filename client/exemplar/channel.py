@@ -1,0 +1,100 @@
+"""How the client reaches a server: transport security, the token, message limits and which calls are repeated.
+
+Retries are gRPC's own (back-off with jitter, server pushback honoured), switched on by a service config, and only
+for calls that may be repeated without doing anything twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from exemplar.batching import MAX_MESSAGE_BYTES
+from exemplar.v1 import classification_service_pb2, gallery_service_pb2, model_service_pb2
+
+# A repeated creation would find its own work and report ALREADY_EXISTS; a repeated deletion NOT_FOUND. All else
+# reads, or (enrolling, updating) leads to the same state however often it runs.
+NOT_REPEATABLE = frozenset({"CreateGallery", "DeleteGallery", "DeleteClass"})
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Transport security.
+
+    Attributes:
+        ca: File with the certificates to trust (PEM); None for the system's.
+        certificate: File with this client's own certificate (PEM), where the server asks for one.
+        key: File with its private key (PEM).
+        server_name: The name the server's certificate must carry, when it is not the address's.
+    """
+
+    ca: str | Path | None = None
+    certificate: str | Path | None = None
+    key: str | Path | None = None
+    server_name: str | None = None
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Reads the files.
+
+        Raises:
+            OSError: A file cannot be read.
+        """
+        ca, key, certificate = (
+            Path(file).read_bytes() if file else None for file in (self.ca, self.key, self.certificate)
+        )
+        return grpc.ssl_channel_credentials(ca, key, certificate)
+
+
+def options(attempts: int, tls: Tls | None) -> list[tuple[str, Any]]:
+    """Returns the channel's options.
+
+    Args:
+        attempts: How often a repeatable call is tried in all, 1 to 5 (gRPC's own bound).
+        tls: Transport security, for the server's name.
+    """
+    chosen: list[tuple[str, Any]] = [
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        # A call is only repeated while gRPC still holds what it sent; the default of 256 KiB is less than an image.
+        ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES + 1024 * 1024),
+        # A restarted server is found again within a second rather than within gRPC's default of two minutes.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1000),
+        ("grpc.enable_retries", int(attempts > 1)),
+        ("grpc.service_config", json.dumps(service_config(attempts))),
+    ]
+    if tls and tls.server_name:
+        chosen.append(("grpc.ssl_target_name_override", tls.server_name))
+    return chosen
+
+
+def service_config(attempts: int) -> dict[str, object]:
+    """Returns the gRPC service config that repeats UNAVAILABLE calls, where repeating is safe."""
+    if attempts <= 1:
+        return {}
+    names = [
+        {"service": service.full_name, "method": method.name}
+        for module in (classification_service_pb2, gallery_service_pb2, model_service_pb2)
+        for service in module.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+        if method.name not in NOT_REPEATABLE
+    ]
+    policy = {
+        "maxAttempts": attempts,
+        "initialBackoff": "0.2s",
+        "maxBackoff": "3s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    return {"methodConfig": [{"name": names, "retryPolicy": policy}]}
+
+
+def metadata(token: str | None) -> Sequence[tuple[str, str]]:
+    """Returns what goes along with every call."""
+    return (("authorization", f"Bearer {token}"),) if token else ()

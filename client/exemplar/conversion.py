@@ -1,0 +1,176 @@
+"""From the contract's messages to the client's dataclasses; the only place that knows both shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from exemplar import results
+from exemplar.v1 import classification_service_pb2 as classification_pb
+from exemplar.v1 import gallery_service_pb2 as gallery_pb
+from exemplar.v1 import resources_pb2 as resources_pb
+
+
+def gallery_name(gallery: str) -> str:
+    """Returns a gallery's resource name."""
+    return f"galleries/{gallery}"
+
+
+def class_name(gallery: str, class_id: str) -> str:
+    """Returns a class's resource name."""
+    return f"galleries/{gallery}/classes/{class_id}"
+
+
+def model_name(model: str) -> str:
+    """Returns a model's resource name."""
+    return f"models/{model}"
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def _time(stamp: Timestamp) -> datetime:
+    return stamp.ToDatetime(UTC)
+
+
+def gallery(message: resources_pb.Gallery) -> results.Gallery:
+    """Converts a gallery."""
+    return results.Gallery(
+        id=_last(message.name),
+        display_name=message.display_name,
+        model=_last(message.model),
+        revision=message.revision,
+        class_count=message.class_count,
+        false_accept_rate=message.false_accept_rate if message.HasField("false_accept_rate") else None,
+        max_exemplars_per_class=(
+            message.max_exemplars_per_class if message.HasField("max_exemplars_per_class") else 1
+        ),
+        create_time=_time(message.create_time),
+        update_time=_time(message.update_time),
+    )
+
+
+def exemplar(message: resources_pb.Exemplar) -> results.Exemplar:
+    """Converts an exemplar."""
+    return results.Exemplar(message.sha256, message.width, message.height, message.format, message.size_bytes)
+
+
+def class_(message: resources_pb.Class) -> results.Class:
+    """Converts a class."""
+    _, gallery_id, _, class_id = message.name.split("/", 3)
+    return results.Class(
+        id=class_id,
+        gallery=gallery_id,
+        display_name=message.display_name,
+        attributes=dict(message.attributes),
+        exemplars=tuple(exemplar(each) for each in message.exemplars),
+        create_time=_time(message.create_time),
+        update_time=_time(message.update_time),
+    )
+
+
+def classification(message: classification_pb.Classification) -> results.Classification:
+    """Converts the answer to a query."""
+    verdict = classification_pb.Verdict.Name(message.verdict).removeprefix("VERDICT_")
+    return results.Classification(
+        verdict=results.Verdict(verdict),
+        probability=message.probability,
+        matches=tuple(
+            results.Match(each.class_id, each.display_name, dict(each.attributes), each.distance, each.probability)
+            for each in message.matches
+        ),
+        threshold=message.threshold,
+        false_accept_rate=message.false_accept_rate,
+        ambiguity_margin=message.ambiguity_margin,
+        model=_last(message.model),
+        gallery_revision=message.gallery_revision,
+    )
+
+
+def embedding(message: resources_pb.Embedding) -> results.Embedding:
+    """Converts an embedding."""
+    return results.Embedding(tuple(message.values), _last(message.model))
+
+
+def warnings(messages: Iterable[gallery_pb.ExemplarWarning]) -> tuple[results.ExemplarWarning, ...]:
+    """Converts warnings; a kind that a later server knows and this client does not becomes OTHER."""
+    kinds = gallery_pb.ExemplarWarning.Kind
+    names = {number: name.removeprefix("KIND_") for name, number in kinds.items()}
+    known = results.WarningKind.__members__
+    return tuple(
+        results.ExemplarWarning(
+            kind=results.WarningKind(known.get(names.get(each.kind, ""), results.WarningKind.OTHER)),
+            message=each.message,
+            other_class_id=each.other_class_id,
+            distance=each.distance if each.HasField("distance") else None,
+        )
+        for each in messages
+    )
+
+
+def enrolled(message: gallery_pb.EnrolClassResponse) -> results.Enrolled:
+    """Converts what an enrolment led to."""
+    # `class` is a Python keyword, so the generated field is only reached by name.
+    return results.Enrolled(
+        class_=class_(getattr(message, "class")),
+        replaced=message.replaced,
+        warnings=warnings(message.warnings),
+        gallery_revision=message.gallery_revision,
+    )
+
+
+def check(message: gallery_pb.CheckExemplarResponse) -> results.ExemplarCheck:
+    """Converts what was found about an image."""
+    return results.ExemplarCheck(
+        warnings=warnings(message.warnings),
+        nearest=tuple(
+            results.NearestClass(each.class_id, each.display_name, each.distance) for each in message.nearest
+        ),
+        exemplar=exemplar(message.exemplar),
+    )
+
+
+def diagnosis(message: gallery_pb.DiagnoseGalleryResponse) -> results.Diagnosis:
+    """Converts a gallery's diagnosis."""
+    return results.Diagnosis(
+        pairs=tuple(
+            results.ConfusablePair(each.first_class_id, each.second_class_id, each.distance, each.too_close)
+            for each in message.pairs
+        ),
+        too_close_count=message.too_close_count,
+        threshold=message.threshold,
+        gallery_revision=message.gallery_revision,
+    )
+
+
+def model(message: resources_pb.Model) -> results.Model:
+    """Converts a model."""
+    return results.Model(
+        id=_last(message.name),
+        display_name=message.display_name,
+        recipe=message.recipe,
+        dimension=message.dimension,
+        input_width=message.input_width,
+        input_height=message.input_height,
+        input_channels=message.input_channels,
+        engine=message.engine,
+        calibration=results.Calibration(
+            default_false_accept_rate=message.calibration.default_false_accept_rate,
+            threshold_at_20_classes=message.calibration.threshold_at_20_classes,
+            ambiguity_margin=message.calibration.ambiguity_margin,
+            class_count=message.calibration.class_count,
+        ),
+        figures=tuple(
+            results.Figure(
+                each.name,
+                each.value,
+                each.low if each.HasField("low") else None,
+                each.high if each.HasField("high") else None,
+            )
+            for each in message.figures
+        ),
+        create_time=_time(message.create_time),
+    )

@@ -1,0 +1,95 @@
+"""Images as callers have them, turned into bytes as the server wants them.
+
+Promises: bytes and files go out untouched, so the server sees (and keeps) the original; Pillow images and arrays go
+out as PNG, which loses nothing. Neither NumPy nor Pillow is imported before a caller hands one of theirs in.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import PIL.Image
+
+    Image: TypeAlias = (
+        str | os.PathLike[str] | bytes | bytearray | memoryview | PIL.Image.Image | npt.NDArray[np.uint8]
+    )
+else:
+    Image: TypeAlias = Any
+
+
+def encoded(image: Image) -> bytes:
+    """Returns the image's encoded bytes.
+
+    Args:
+        image: A path, encoded bytes, a Pillow image, or a uint8 array [H, W], [H, W, 3] or [H, W, 4].
+
+    Raises:
+        FileNotFoundError: No file at that path.
+        TypeError: No kind of image that is known here, or an array that is not uint8.
+        ValueError: An array of another shape.
+        ModuleNotFoundError: An array, and Pillow is not installed.
+    """
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, bytearray | memoryview):
+        return bytes(image)
+    if isinstance(image, str | os.PathLike):
+        require_file(image)
+        return Path(image).read_bytes()
+    # Told apart by what they can do, so that neither library need be there.
+    other: Any = image
+    if hasattr(other, "dtype") and hasattr(other, "shape"):
+        return _png_of_array(other)
+    if hasattr(other, "save") and hasattr(other, "getbands"):
+        return _png(other)
+    raise TypeError(f"an image is a path, bytes, a Pillow image or a uint8 array; this is {type(image).__name__}")
+
+
+def require_file(image: object) -> None:
+    """Checks that an image given as a path is a file; anything else passes.
+
+    Raises:
+        FileNotFoundError: Nothing is there.
+        IsADirectoryError: A folder is there.
+    """
+    if isinstance(image, str | os.PathLike):
+        path = Path(image)
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder, not an image file")
+        if not path.exists():
+            raise FileNotFoundError(f"there is no image file at {path}")
+
+
+def _png_of_array(array: npt.NDArray[np.uint8]) -> bytes:
+    if str(array.dtype) != "uint8":
+        raise TypeError(f"an image array is uint8, 0 to 255; this one is {array.dtype}")
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if 0 in array.shape or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise ValueError(f"an image array is [H, W], [H, W, 3] or [H, W, 4]; this one is {list(array.shape)}")
+    try:
+        import PIL.Image
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "an array is sent as PNG, which needs Pillow: pip install 'exemplar[images]'"
+        ) from error
+    return _png(PIL.Image.fromarray(array))
+
+
+def _png(image: PIL.Image.Image) -> bytes:
+    from PIL import ImageOps
+
+    # PNG written from a photograph would lose its EXIF orientation, so the pixels are turned upright first.
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode not in ("1", "L", "LA", "I;16", "P", "RGB", "RGBA"):
+        upright = upright.convert("RGB")
+    buffer = io.BytesIO()
+    # The fastest compression: the server only decodes it again.
+    upright.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

@@ -1,0 +1,221 @@
+"""What the client hands back: frozen dataclasses, free of protobuf.
+
+Ids are bare (`stamps`, not `galleries/stamps`). A distance is Euclidean and smaller is closer; a probability lies
+in [0, 1]; times are aware datetimes in UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from exemplar.images import Image
+
+
+class Verdict(StrEnum):
+    """What the server concludes about a query."""
+
+    MATCH = "MATCH"
+    AMBIGUOUS = "AMBIGUOUS"
+    UNKNOWN = "UNKNOWN"
+
+
+class WarningKind(StrEnum):
+    """What may make an exemplar's class hard to recognise."""
+
+    BLANK = "BLANK"
+    TINY = "TINY"
+    BLURRED = "BLURRED"
+    DUPLICATE = "DUPLICATE"
+    TOO_CLOSE = "TOO_CLOSE"
+    OTHER = "OTHER"
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """A named set of classes; `false_accept_rate` is None where the model's default holds."""
+
+    id: str
+    display_name: str
+    model: str
+    revision: int
+    class_count: int
+    false_accept_rate: float | None
+    max_exemplars_per_class: int
+    create_time: datetime
+    update_time: datetime
+
+
+@dataclass(frozen=True)
+class Exemplar:
+    """An image that stands for a class: its SHA-256 as sent, size in pixels after EXIF orientation, and bytes."""
+
+    sha256: str
+    width: int
+    height: int
+    format: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Class:
+    """One entry of a gallery, with its exemplars in the order in which they were given."""
+
+    id: str
+    gallery: str
+    display_name: str
+    attributes: Mapping[str, str]
+    exemplars: tuple[Exemplar, ...]
+    create_time: datetime
+    update_time: datetime
+
+
+@dataclass(frozen=True)
+class Match:
+    """A class, its distance to the query, and the calibrated probability that the query is of it."""
+
+    class_id: str
+    display_name: str
+    attributes: Mapping[str, str]
+    distance: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The answer to one query: the verdict, the nearest classes (nearest first), and what decided it.
+
+    `threshold` is the distance beyond which the nearest class is not accepted at `false_accept_rate`; the two
+    nearest must differ by `ambiguity_margin` for MATCH.
+    """
+
+    verdict: Verdict
+    probability: float
+    matches: tuple[Match, ...]
+    threshold: float
+    false_accept_rate: float
+    ambiguity_margin: float
+    model: str
+    gallery_revision: int
+
+    @property
+    def class_id(self) -> str | None:
+        """The name to act on: the nearest class's id when the verdict is MATCH, else None."""
+        return self.matches[0].class_id if self.verdict is Verdict.MATCH and self.matches else None
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """The base network's output for an image: `dimension` float32 values, and the model that made it."""
+
+    values: tuple[float, ...]
+    model: str
+
+
+@dataclass(frozen=True)
+class ExemplarWarning:
+    """Something to mend about an exemplar; the other class and its distance where the trouble is with two."""
+
+    kind: WarningKind
+    message: str
+    other_class_id: str
+    distance: float | None
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """A class to be stored: its id, one image (or as many as the gallery allows), a name and facts about it."""
+
+    class_id: str
+    images: Image | Sequence[Image]
+    display_name: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """A class as stored, whether it replaced one of the same id, and what may make it hard to recognise."""
+
+    class_: Class
+    replaced: bool
+    warnings: tuple[ExemplarWarning, ...]
+    gallery_revision: int
+
+
+@dataclass(frozen=True)
+class NearestClass:
+    """A class near an exemplar."""
+
+    class_id: str
+    display_name: str
+    distance: float
+
+
+@dataclass(frozen=True)
+class ExemplarCheck:
+    """What an image would be as an exemplar; no warnings means that nothing was found."""
+
+    warnings: tuple[ExemplarWarning, ...]
+    nearest: tuple[NearestClass, ...]
+    exemplar: Exemplar
+
+
+@dataclass(frozen=True)
+class ConfusablePair:
+    """Two classes of a gallery near each other; `too_close` when below the diagnosis's threshold."""
+
+    first_class_id: str
+    second_class_id: str
+    distance: float
+    too_close: bool
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The nearest pairs of a gallery, nearest first, and how many in all are below the threshold."""
+
+    pairs: tuple[ConfusablePair, ...]
+    too_close_count: int
+    threshold: float
+    gallery_revision: int
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure that the trainer measured, with its 95 % interval where one was computed."""
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How a model's distances become verdicts, in summary."""
+
+    default_false_accept_rate: float
+    threshold_at_20_classes: float
+    ambiguity_margin: float
+    class_count: int
+
+
+@dataclass(frozen=True)
+class Model:
+    """A bundle that the server has loaded; sizes in pixels."""
+
+    id: str
+    display_name: str
+    recipe: str
+    dimension: int
+    input_width: int
+    input_height: int
+    input_channels: int
+    engine: str
+    calibration: Calibration
+    figures: tuple[Figure, ...]
+    create_time: datetime

@@ -1,0 +1,225 @@
+"""What the embedded store promises beyond the interface: one process, no silent damage, nothing acknowledged lost."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from exemplar_server.errors import DataLossError, ResourceExhaustedError, StartError
+from exemplar_server.store import EmbeddedStore, Exemplar, NewClass, NewExemplar
+
+DIMENSION = 4
+
+
+def new_class(class_id: str, value: float, image: bytes = b"image") -> NewClass:
+    embedding = np.array([value, 1, 0, 0], np.float32)
+    exemplar = Exemplar(hashlib.sha256(image).hexdigest(), 3, 4, "PNG", len(image))
+    return NewClass(class_id, [NewExemplar(exemplar, image, embedding)])
+
+
+def query(value: float) -> np.ndarray:
+    return np.array([[value, 1, 0, 0]], np.float32)
+
+
+def damage(directory: Path, statement: str) -> None:
+    database = sqlite3.connect(directory / "exemplar.db")
+    assert database.execute(statement).rowcount == 1
+    database.commit()
+    database.close()
+
+
+@pytest.fixture
+def two_galleries(tmp_path: Path) -> Path:
+    store = EmbeddedStore(tmp_path)
+    for gallery in ("broken", "whole"):
+        store.create_gallery(gallery, "m", DIMENSION)
+        store.put_classes(gallery, [new_class("a", 1), new_class("b", 2)])
+    store.close()
+    return tmp_path
+
+
+# One process
+
+
+def test_a_second_store_on_the_same_directory_is_refused_naming_the_holder(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path)
+    with pytest.raises(StartError, match=f"in use by process {os.getpid()}"):
+        EmbeddedStore(tmp_path)
+    store.close()
+    EmbeddedStore(tmp_path).close()
+
+
+def test_a_directory_that_cannot_be_made_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StartError, match="cannot be used"):
+        EmbeddedStore(tmp_path / "file" / "data")
+
+
+def test_a_database_of_a_newer_version_is_refused_and_left_alone(two_galleries: Path) -> None:
+    database = sqlite3.connect(two_galleries / "exemplar.db")
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(StartError, match="newer version"):
+        EmbeddedStore(two_galleries)
+    database = sqlite3.connect(two_galleries / "exemplar.db")
+    assert database.execute("SELECT count(*) FROM classes").fetchone() == (4,)
+    database.close()
+
+
+def test_a_file_that_is_no_database_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "exemplar.db").write_bytes(b"not a database " * 1000)
+    with pytest.raises(StartError, match=r"exemplar\.db cannot be opened"):
+        EmbeddedStore(tmp_path)
+
+
+# Damage
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "embedding = zeroblob(16)",
+        "embedding = x'00'",
+        "attributes = '{'",
+        "display_name = CAST(x'ff' AS TEXT)",
+        "created = 1",
+        "checksum = zeroblob(16)",
+    ],
+)
+def test_a_damaged_class_stops_its_own_gallery_only_until_it_is_enrolled_again(
+    two_galleries: Path, assignment: str
+) -> None:
+    damage(two_galleries, f"UPDATE classes SET {assignment} WHERE gallery = 'broken' AND id = 'a'")
+    store = EmbeddedStore(two_galleries)
+    with pytest.raises(DataLossError, match="'a' of gallery 'broken'"):
+        store.search("broken", query(1), 1)
+    with pytest.raises(DataLossError, match="'a' of gallery 'broken'"):
+        store.get_class("broken", "a")
+    with pytest.raises(DataLossError, match="'a' of gallery 'broken'"):
+        store.update_class("broken", "a", display_name="A")
+    assert store.get_class("broken", "b").id == "b"
+    assert store.search("whole", query(1), 1).results[0][0].class_id == "a"
+    store.put_classes("broken", [new_class("a", 5)])
+    assert store.search("broken", query(5), 1).results[0][0].class_id == "a"
+    assert store.get_gallery("broken").class_count == 2
+    store.close()
+    store = EmbeddedStore(two_galleries)
+    assert store.search("broken", query(5), 1).results[0][0].class_id == "a"
+    store.close()
+
+
+def test_deleting_a_damaged_class_mends_its_gallery(two_galleries: Path) -> None:
+    damage(two_galleries, "UPDATE classes SET embedding = x'' WHERE gallery = 'broken' AND id = 'a'")
+    store = EmbeddedStore(two_galleries)
+    store.delete_class("broken", "a")
+    found = store.search("broken", query(1), 5)
+    assert ([c.class_id for c in found.results[0]], found.class_count) == (["b"], 1)
+    store.close()
+
+
+def test_a_class_that_went_missing_is_noticed(two_galleries: Path) -> None:
+    damage(two_galleries, "DELETE FROM classes WHERE gallery = 'broken' AND id = 'a'")
+    store = EmbeddedStore(two_galleries)
+    with pytest.raises(DataLossError, match="has 1 classes where 2 were stored"):
+        store.search("broken", query(1), 1)
+    assert store.search("whole", query(1), 1).class_count == 2
+    store.close()
+
+
+def test_a_gallery_whose_own_row_is_damaged_is_refused_and_can_be_deleted(two_galleries: Path) -> None:
+    damage(two_galleries, "UPDATE galleries SET dimension = 5 WHERE id = 'broken'")
+    store = EmbeddedStore(two_galleries)
+    with pytest.raises(DataLossError, match="'broken' is damaged"):
+        store.get_gallery("broken")
+    assert [gallery.id for gallery in store.list_galleries()] == ["whole"]
+    store.delete_gallery("broken", force=True)
+    store.create_gallery("broken", "m", DIMENSION)
+    assert store.search("broken", query(1), 1).results == [[]]
+    store.close()
+
+
+@pytest.mark.parametrize("column", ["image", "sha256", "width", "embedding"])
+def test_a_damaged_exemplar_is_never_handed_out(two_galleries: Path, column: str) -> None:
+    value = "9" if column == "width" else "x'00'"
+    damage(
+        two_galleries,
+        f"UPDATE exemplars SET {column} = {value}"
+        " WHERE class = (SELECT row FROM classes WHERE id = 'a' AND gallery = 'broken')",
+    )
+    store = EmbeddedStore(two_galleries)
+    with pytest.raises(DataLossError, match="'a' of gallery 'broken'"):
+        store.exemplar_image("broken", "a", 0)
+    assert store.exemplar_image("whole", "a", 0)[0] == b"image"
+    assert store.search("broken", query(1), 1).results[0][0].class_id == "a"
+    store.close()
+
+
+# Room
+
+
+def test_a_full_disk_is_told_and_changes_nothing(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path, max_bytes=200_000)
+    store.create_gallery("g", "m", DIMENSION)
+    store.put_classes("g", [new_class("small", 1)])
+    before = store.get_gallery("g"), store.list_classes("g"), store.search("g", query(1), 5)
+    with pytest.raises(ResourceExhaustedError, match="no room") as refused:
+        store.put_classes("g", [new_class("first", 2), new_class("large", 3, bytes(400_000))])
+    assert refused.value.reason == "DISK_FULL"
+    assert (store.get_gallery("g"), store.list_classes("g"), store.search("g", query(1), 5)) == before
+    store.put_classes("g", [new_class("other", 2)])
+    store.close()
+    store = EmbeddedStore(tmp_path)
+    assert [record.id for record in store.list_classes("g")] == ["other", "small"]
+    store.close()
+
+
+# Kill
+
+
+WRITER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_embedded_store import DIMENSION, EmbeddedStore, new_class
+
+store = EmbeddedStore(Path(sys.argv[1]))
+store.create_gallery("g", "m", DIMENSION)
+number = 0
+while True:
+    batch = [new_class(f"c{number + offset:06}", number + offset) for offset in range(3)]
+    store.put_classes("g", batch)
+    number += 3
+    print(number, flush=True)
+"""
+
+
+def test_everything_acknowledged_before_a_kill_nine_is_there_and_batches_are_whole(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path), str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    acknowledged = 0
+    while acknowledged < 60:
+        acknowledged = int(process.stdout.readline())
+    process.send_signal(signal.SIGKILL)
+    rest = process.stdout.read().split()
+    process.wait()
+    process.stdout.close()
+    acknowledged = max([acknowledged, *(int(number) for number in rest)])
+
+    store = EmbeddedStore(tmp_path)
+    ids = [record.id for record in store.list_classes("g", limit=100_000)]
+    assert ids == [f"c{number:06}" for number in range(len(ids))]
+    assert len(ids) >= acknowledged
+    assert len(ids) % 3 == 0
+    for number in range(len(ids)):
+        (nearest,) = store.search("g", query(number), 1).results[0]
+        assert (nearest.class_id, nearest.distance) == (f"c{number:06}", 0.0)
+    store.close()
