@@ -1,0 +1,90 @@
+"""What can go wrong, in the words of the domain.
+
+Every error that a caller is meant to see is a `ServiceError`: a reason for programs, a sentence for people, facts
+about it, and how long to wait where trying again makes sense. The classes mirror the kinds of answer a caller can
+act upon; turning them into a wire format is left to `rpc/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+
+class ServiceError(Exception):
+    """Base of all errors that are answers.
+
+    Attributes:
+        reason: UPPER_SNAKE, stable, for programs.
+        message: a sentence for people.
+        metadata: facts about the error, such as the field at fault.
+        retry_after: seconds after which trying again may succeed; None when it will not by itself.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        metadata: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.metadata: Mapping[str, str] = MappingProxyType(dict(metadata or {}))
+        self.retry_after = retry_after
+
+
+class InvalidArgumentError(ServiceError):
+    """The request is wrong in itself: a bad image or field."""
+
+
+class NotFoundError(ServiceError):
+    """What the request names does not exist."""
+
+
+class AlreadyExistsError(ServiceError):
+    """What the request creates exists already."""
+
+
+class FailedPreconditionError(ServiceError):
+    """The request is fine in itself, but not for what it is made against."""
+
+
+class ResourceExhaustedError(ServiceError):
+    """A limit was reached."""
+
+
+class UnavailableError(ServiceError):
+    """Not now; later."""
+
+
+class DataLossError(ServiceError):
+    """Stored data does not match its checksum."""
+
+
+class UnauthenticatedError(ServiceError):
+    """The caller did not show the token."""
+
+
+class StartError(Exception):
+    """The server cannot start; the message is a sentence that says why and what to do."""
+
+
+def invalid_field(field: str, problem: str) -> InvalidArgumentError:
+    """An error that names the field at fault."""
+    return InvalidArgumentError("FIELD_INVALID", f"{field}: {problem}", {"field": field})
+
+
+def gallery_not_found(gallery: str) -> NotFoundError:
+    """There is no such gallery."""
+    return NotFoundError("GALLERY_NOT_FOUND", f"there is no gallery {gallery!r}", {"gallery": gallery})
+
+
+def class_not_found(gallery: str, class_id: str) -> NotFoundError:
+    """There is no such class in this gallery."""
+    return NotFoundError(
+        "CLASS_NOT_FOUND",
+        f"gallery {gallery!r} has no class {class_id!r}",
+        {"gallery": gallery, "class": class_id},
+    )

@@ -1,0 +1,230 @@
+"""What a gallery store promises, as one interface over plain data.
+
+An acknowledged change is durable and visible to the next search. The changes of one call are made together or not at
+all. Each grows the gallery's revision. Distances are Euclidean, smaller is closer, and ties are ordered by class id.
+Ids order by Unicode code point. Every method may be called from any thread; searches run beside each other and beside
+a change. Errors are those of `exemplar_server.errors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """A gallery as it stands. `false_accept_rate` and `max_exemplars_per_class` are None where nobody set them."""
+
+    id: str
+    display_name: str
+    model: str
+    dimension: int
+    revision: int
+    class_count: int
+    false_accept_rate: float | None
+    max_exemplars_per_class: int | None
+    create_time: datetime
+    update_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryChanges:
+    """New values for the fields that `fields` names; the others are left as they are."""
+
+    fields: frozenset[Literal["display_name", "false_accept_rate", "max_exemplars_per_class"]]
+    display_name: str = ""
+    false_accept_rate: float | None = None
+    max_exemplars_per_class: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exemplar:
+    """What is known of a stored image; sizes in pixels after EXIF orientation."""
+
+    sha256: str
+    width: int
+    height: int
+    format: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewExemplar:
+    """An exemplar to be stored: what is known of it, the image as sent, and its embedding float32 `[dimension]`."""
+
+    exemplar: Exemplar
+    image: bytes
+    embedding: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class NewClass:
+    """A class to be stored, replacing one of the same id whole; at least one exemplar."""
+
+    id: str
+    exemplars: Sequence[NewExemplar]
+    display_name: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    def embedding(self) -> Floats:
+        """The one embedding that is searched, float32 `[dimension]`: the exemplars' mean, renormalised.
+
+        A lone exemplar's embedding is taken as it is, so that models which do not normalise keep their lengths; so is
+        a mean of length zero, which has no direction.
+        """
+        if len(self.exemplars) == 1:
+            return self.exemplars[0].embedding
+        mean = np.mean([exemplar.embedding for exemplar in self.exemplars], axis=0, dtype=np.float64)
+        length = float(np.linalg.norm(mean))
+        return np.asarray(mean / length if length > 0 else mean, dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRecord:
+    """A class as it stands."""
+
+    id: str
+    display_name: str
+    attributes: Mapping[str, str]
+    exemplars: tuple[Exemplar, ...]
+    create_time: datetime
+    update_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """A stored class, and whether it replaced one."""
+
+    record: ClassRecord
+    replaced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A class near a query."""
+
+    class_id: str
+    display_name: str
+    attributes: Mapping[str, str]
+    distance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The answer to some queries: for each its nearest classes, and the state of the gallery that was searched."""
+
+    results: list[list[Candidate]]
+    revision: int
+    class_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two classes near each other; the first id is the lesser."""
+
+    first: str
+    second: str
+    distance: float
+
+
+class GalleryStore(Protocol):
+    """Keeps galleries; see the module for what holds for every method.
+
+    A method that names a gallery or class raises `NotFoundError` when there is none, and `DataLossError` when what it
+    needs is damaged; one that writes raises `ResourceExhaustedError` when there is no room.
+    """
+
+    def create_gallery(
+        self,
+        gallery: str,
+        model: str,
+        dimension: int,
+        display_name: str = "",
+        false_accept_rate: float | None = None,
+        max_exemplars_per_class: int | None = None,
+    ) -> Gallery:
+        """Create an empty gallery for the embeddings of one model. Raises `AlreadyExistsError`."""
+        ...
+
+    def get_gallery(self, gallery: str) -> Gallery:
+        """Read a gallery."""
+        ...
+
+    def list_galleries(self, after: str = "", limit: int = 100) -> list[Gallery]:
+        """Galleries in order of id, from the first id greater than `after`."""
+        ...
+
+    def update_gallery(self, gallery: str, changes: GalleryChanges) -> Gallery:
+        """Change a gallery's settings."""
+        ...
+
+    def delete_gallery(self, gallery: str, force: bool = False) -> None:
+        """Delete a gallery. Raises `FailedPreconditionError` when it holds classes and not `force`."""
+        ...
+
+    def put_classes(self, gallery: str, classes: Sequence[NewClass]) -> tuple[list[Enrolled], int]:
+        """Store classes together, in order: of two with one id the last stays.
+
+        Returns:
+            What was stored, one for each of `classes`, and the gallery's revision.
+
+        Raises:
+            FailedPreconditionError: an embedding's dimension is not the gallery's.
+            InvalidArgumentError: an embedding holds NaN or infinity.
+        """
+        ...
+
+    def get_class(self, gallery: str, class_id: str) -> ClassRecord:
+        """Read a class."""
+        ...
+
+    def list_classes(self, gallery: str, after: str = "", limit: int = 100) -> list[ClassRecord]:
+        """Classes in order of id, from the first id greater than `after`."""
+        ...
+
+    def update_class(
+        self,
+        gallery: str,
+        class_id: str,
+        display_name: str | None = None,
+        attributes: Mapping[str, str] | None = None,
+    ) -> ClassRecord:
+        """Change what is not None; the exemplars stay."""
+        ...
+
+    def delete_class(self, gallery: str, class_id: str) -> int:
+        """Delete a class; returns the gallery's revision."""
+        ...
+
+    def exemplar_image(self, gallery: str, class_id: str, index: int) -> tuple[bytes, Exemplar]:
+        """An exemplar's image as it was sent. Raises `NotFoundError` when there is no such index."""
+        ...
+
+    def classes_with_image(self, gallery: str, sha256: str) -> list[str]:
+        """Ids of the classes that have an exemplar with these very bytes, in order."""
+        ...
+
+    def search(self, gallery: str, queries: Floats, count: int) -> Search:
+        """The `count` nearest classes, nearest first, of each query in float32 `[n, dimension]`.
+
+        Raises:
+            FailedPreconditionError: the queries' dimension is not the gallery's.
+            InvalidArgumentError: a query holds NaN or infinity.
+        """
+        ...
+
+    def nearest_pairs(self, gallery: str, count: int, threshold: float) -> tuple[list[Pair], int, int]:
+        """The `count` nearest pairs of classes, how many pairs are nearer than `threshold`, and the revision."""
+        ...
+
+    def close(self) -> None:
+        """Finish what is being written and let go of the data."""
+        ...

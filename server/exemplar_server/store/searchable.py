@@ -1,0 +1,144 @@
+"""One gallery in memory: its index, and what an answer says of each class.
+
+A search sees one committed state whole: the index, the descriptions and the revision change together.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from exemplar_server.errors import DataLossError
+from exemplar_server.store.faiss_index import FlatIndex
+from exemplar_server.store.gallery_store import Candidate, ClassRecord, Floats, Gallery, NewClass, Pair, Search
+from exemplar_server.store.pairs import nearest_pairs
+from exemplar_server.store.sqlite import ClassRow, damaged
+
+
+@dataclass(frozen=True, slots=True)
+class _Description:
+    class_id: str
+    display_name: str
+    attributes: Mapping[str, str]
+
+
+class Searchable:
+    """See the module. The methods that change are for one thread at a time."""
+
+    def __init__(self, gallery: Gallery) -> None:
+        self.gallery = gallery
+        self.damaged: dict[str, int] = {}
+        self.incomplete: DataLossError | None = None
+        self._index = FlatIndex(gallery.dimension)
+        self._classes: dict[int, _Description] = {}
+        self._rows: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def row_of(self, class_id: str) -> int | None:
+        """The class's row, damaged or not."""
+        return self._rows.get(class_id, self.damaged.get(class_id))
+
+    def update(self, gallery: Gallery) -> None:
+        """Show the gallery's new state."""
+        with self._lock:
+            self.gallery = gallery
+
+    def put(self, gallery: Gallery, classes: Sequence[tuple[int, NewClass]]) -> None:
+        """Show classes, each in its row and no row twice."""
+        rows = np.array([row for row, _ in classes], np.int64)
+        vectors = np.array([new.embedding() for _, new in classes], np.float32).reshape(len(rows), -1)
+        with self._lock:
+            self._index.remove(rows[[int(row) in self._classes for row in rows]])
+            self._index.add(rows, vectors)
+            for row, new in classes:
+                self._classes[row] = _Description(new.id, new.display_name, dict(new.attributes))
+                self._rows[new.id] = row
+                self.damaged.pop(new.id, None)
+            self.gallery = gallery
+
+    def describe(self, gallery: Gallery, row: int, record: ClassRecord) -> None:
+        """Show a class's new name and attributes."""
+        with self._lock:
+            self._classes[row] = _Description(record.id, record.display_name, record.attributes)
+            self.gallery = gallery
+
+    def remove(self, gallery: Gallery, class_id: str) -> None:
+        """Show a class no longer."""
+        with self._lock:
+            row = self._rows.pop(class_id, None)
+            if row is not None:
+                self._index.remove(np.array([row], np.int64))
+                del self._classes[row]
+            self.damaged.pop(class_id, None)
+            self.gallery = gallery
+
+    def search(self, queries: Floats, count: int) -> Search:
+        """The `count` nearest classes of each of finite float32 `[n, dimension]`.
+
+        Raises:
+            DataLossError: some of the gallery's rows are damaged, so that an answer could be wrong.
+        """
+        queries = np.ascontiguousarray(queries, np.float32)
+        with self._lock:
+            self._refuse_damage()
+            rows, distances = self._index.nearest(queries, count)
+            results = [self._candidates(*pair, count) for pair in zip(rows.tolist(), distances.tolist(), strict=True)]
+            return Search(results, self.gallery.revision, self.gallery.class_count)
+
+    def nearest_pairs(self, count: int, threshold: float) -> tuple[list[Pair], int, int]:
+        """See `GalleryStore`; works on a copy of the vectors, so that searches go on."""
+        with self._lock:
+            self._refuse_damage()
+            rows, vectors = self._index.contents()
+            ids = np.array([self._classes[row].class_id for row in rows.tolist()], dtype=object)
+            revision = self.gallery.revision
+        order = np.argsort(ids)
+        ids, vectors = ids[order], vectors[order]
+        indices, distances, close = nearest_pairs(vectors, count, threshold)
+        pairs = [
+            Pair(ids[first], ids[second], distance)
+            for (first, second), distance in zip(indices.tolist(), distances.tolist(), strict=True)
+        ]
+        return pairs, close, revision
+
+    def _candidates(self, rows: list[int], distances: list[float], count: int) -> list[Candidate]:
+        found = [(distance, self._classes[row]) for distance, row in zip(distances, rows, strict=True)]
+        found.sort(key=lambda item: (item[0], item[1].class_id))
+        return [
+            Candidate(description.class_id, description.display_name, description.attributes, distance)
+            for distance, description in found[:count]
+        ]
+
+    def _refuse_damage(self) -> None:
+        if self.damaged:
+            raise damaged(self.gallery.id, sorted(self.damaged))
+        if self.incomplete:
+            raise self.incomplete
+
+
+def load(gallery: Gallery, rows: Iterable[ClassRow]) -> Searchable:
+    """Build a gallery's searchable form from its rows."""
+    held = Searchable(gallery)
+    vectors: list[Floats] = []
+    for row in rows:
+        if row.intact and row.embedding.size == gallery.dimension:
+            held._classes[row.row] = _Description(row.id, row.display_name, row.attributes)
+            held._rows[row.id] = row.row
+            vectors.append(row.embedding)
+        else:
+            held.damaged[row.id] = row.row
+    held._index.add(
+        np.array(list(held._classes), np.int64), np.array(vectors, np.float32).reshape(-1, gallery.dimension)
+    )
+    found = len(held._classes) + len(held.damaged)
+    if found != gallery.class_count:
+        held.incomplete = DataLossError(
+            "DATA_CORRUPT",
+            f"gallery {gallery.id!r} has {found:,} classes where {gallery.class_count:,} were stored; "
+            "restore a copy of the data directory, or delete the gallery and enrol its classes again",
+            {"gallery": gallery.id},
+        )
+    return held
