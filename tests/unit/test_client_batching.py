@@ -1,0 +1,38 @@
+"""Batches keep order, lose nothing, and stay within what a message may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from exemplar.batching import MAX_ITEM_BYTES, MAX_ITEMS, batches
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 6), max_size=40), st.integers(1, 7))
+def test_batches_in_order_hold_every_item_and_respect_both_limits(sizes: list[int], max_items: int) -> None:
+    block = bytes(MAX_ITEM_BYTES // 5)
+    items = [block * (size // 6) + block[: len(block) * (size % 6) // 5] for size in sizes]
+    made = list(batches(items, max_items))
+    assert [item for batch in made for item in batch] == items
+    for batch in made:
+        assert 1 <= len(batch) <= max_items
+        assert len(batch) == 1 or sum(map(len, batch)) <= MAX_ITEM_BYTES
+
+
+def test_an_item_too_large_for_any_message_comes_alone() -> None:
+    large = bytes(MAX_ITEM_BYTES + 1)
+    assert [len(batch) for batch in batches([b"a", b"b", large, b"c", b"d"])] == [2, 1, 2]
+
+
+def test_items_are_drawn_only_as_they_are_needed() -> None:
+    drawn = []
+
+    def items() -> Iterator[bytes]:
+        for number in range(10 * MAX_ITEMS):
+            drawn.append(number)
+            yield b"x"
+
+    next(batches(items()))
+    assert len(drawn) <= MAX_ITEMS + 1

@@ -1,0 +1,85 @@
+"""Images in every form that callers have them reach the server as bytes."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from exemplar.images import encoded
+from PIL import Image
+
+RED = (200, 10, 20)
+
+
+def pixels(content: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def test_bytes_and_files_go_out_untouched(tmp_path: Path) -> None:
+    content = b"whatever the server makes of it"
+    file = tmp_path / "picture.jpg"
+    file.write_bytes(content)
+    forms = (content, bytearray(content), memoryview(content), file, str(file))
+    assert [encoded(form) for form in forms] == [content] * 5
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (7, 5, 3), (7, 5, 4), (7, 5, 1)])
+def test_an_array_keeps_every_pixel(shape: tuple[int, ...]) -> None:
+    array = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    assert np.array_equal(pixels(encoded(array)), array.squeeze())
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "F"])
+def test_a_pillow_image_of_any_mode_can_be_sent(mode: str) -> None:
+    image = Image.new("RGB", (6, 4), RED).convert(mode)
+    assert Image.open(io.BytesIO(encoded(image))).size == (6, 4)
+
+
+def test_a_pillow_image_is_sent_upright() -> None:
+    image = Image.new("RGB", (6, 4), RED)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", exif=exif)
+    assert Image.open(io.BytesIO(encoded(Image.open(buffer)))).size == (4, 6)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"there is no image file at .*nowhere\.png"):
+        encoded(tmp_path / "nowhere.png")
+    with pytest.raises(IsADirectoryError, match="is a folder, not an image file"):
+        encoded(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("array", "error", "words"),
+    [
+        (np.zeros((4, 4), np.float32), TypeError, "uint8.*float32"),
+        (np.zeros((4, 4, 2), np.uint8), ValueError, r"\[4, 4, 2\]"),
+        (np.zeros((0, 4), np.uint8), ValueError, r"\[0, 4\]"),
+    ],
+)
+def test_an_array_that_is_no_image_is_refused(array: np.ndarray, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        encoded(array)
+
+
+def test_something_else_is_refused_by_its_type() -> None:
+    with pytest.raises(TypeError, match="this is int"):
+        encoded(12)  # type: ignore[arg-type]
+
+
+def test_an_array_without_pillow_installed_gets_a_sentence() -> None:
+    code = (
+        "import sys; sys.modules['PIL'] = None\n"
+        "import numpy\n"
+        "from exemplar.images import encoded\n"
+        "try: encoded(numpy.zeros((4, 4), numpy.uint8))\n"
+        "except ModuleNotFoundError as error: print(error)\n"
+    )
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert "pip install 'exemplar[images]'" in out
