@@ -100,9 +100,7 @@ class Manifest:
             raise TypeError("it is not a JSON object")
         version = fields.get("format_version")
         if version != FORMAT_VERSION:
-            raise ValueError(
-                f"its format version is {version!r}; this program reads version {FORMAT_VERSION}"
-            )
+            raise ValueError(f"its format version is {version!r}; this program reads version {FORMAT_VERSION}")
         spec = dict(fields["preprocessing"])
         spec["background"] = tuple(spec["background"])
         fields["preprocessing"] = Preprocessing(**spec)
@@ -211,7 +209,7 @@ def _read(path: Path, name: str) -> bytes:
 
 def _read_array(path: Path, name: str, dimension: int) -> Floats:
     try:
-        array = np.load(path / name, allow_pickle=False)
+        array: Floats = np.load(path / name, allow_pickle=False)
     except ValueError as error:
         raise BundleError(f"{path / name} cannot be read: {error}") from error
     if array.dtype != np.float32 or array.ndim != 2 or array.shape[1] != dimension:

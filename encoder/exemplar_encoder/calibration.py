@@ -50,9 +50,7 @@ class Calibration:
         if len(self.impostor_rates) != len(self.impostor_distances) or len(self.impostor_rates) < 2:
             raise ValueError("impostor_rates and impostor_distances must be of one length, at least 2")
         rates, distances = np.array(self.impostor_rates), np.array(self.impostor_distances)
-        if not (
-            np.isfinite(distances).all() and (np.diff(rates) > 0).all() and rates[0] > 0 and rates[-1] <= 1
-        ):
+        if not (np.isfinite(distances).all() and (np.diff(rates) > 0).all() and rates[0] > 0 and rates[-1] <= 1):
             raise ValueError("impostor_rates must ascend within (0, 1] and impostor_distances be finite")
         if (np.diff(distances) < 0).any():
             raise ValueError("impostor_distances must ascend")
@@ -97,7 +95,8 @@ class Calibration:
         if rest and d.size:
             terms = np.append(terms, log_weight[-1] + np.log(rest))
         total = np.logaddexp.reduce(terms)
-        return np.exp(log_weight - total)
+        result: npt.NDArray[np.float64] = np.exp(log_weight - total)
+        return result
 
     def to_json(self) -> str:
         """As text for a bundle."""

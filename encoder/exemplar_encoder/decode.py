@@ -127,9 +127,7 @@ def _check_size(width: int, height: int, limits: ImageLimits) -> None:
 
 def _unidentified(content: bytes) -> ImageError:
     if content.startswith(_SIGNATURES):
-        return ImageError(
-            ImageProblem.TRUNCATED, "the image is damaged or cut short: its header cannot be read"
-        )
+        return ImageError(ImageProblem.TRUNCATED, "the image is damaged or cut short: its header cannot be read")
     names = ", ".join(FORMATS[:-1])
     return ImageError(
         ImageProblem.UNSUPPORTED_FORMAT, f"the bytes are not an image in {names} or {FORMATS[-1]} format"

@@ -19,8 +19,7 @@ class TensorFlowEngine:
         self._model = tf.saved_model.load(str(saved_model))
         traced = tf.function(self._model.serve)
         self._functions = {
-            size: traced.get_concrete_function(tf.TensorSpec((size, *input_shape), tf.uint8))
-            for size in BATCH_SIZES
+            size: traced.get_concrete_function(tf.TensorSpec((size, *input_shape), tf.uint8)) for size in BATCH_SIZES
         }
 
     def run(self, batch: Pixels) -> Floats:

@@ -1,0 +1,65 @@
+"""A run's state on disk: every variable and the step, in one file that is replaced whole.
+
+Batches, augmentation and learning rate follow from the seed and the step, so nothing else is needed to go on as if
+nothing had happened.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+FILE = "checkpoint.npz"
+
+
+class CheckpointError(Exception):
+    """A checkpoint that does not belong to this recipe or cannot be read."""
+
+
+def save_checkpoint(run: Path, learner: keras.Model, step: int) -> None:
+    """Write the state after `step` steps; a crash leaves the old state or the new one, never a mixture."""
+    arrays: dict[str, Any] = {f"v{index:04d}": value for index, value in enumerate(_values(learner))}
+    arrays["step"] = np.int64(step)
+    partial = run / (FILE + ".partial")
+    with partial.open("wb") as stream:
+        np.savez(stream, **arrays)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(run / FILE)
+
+
+def load_checkpoint(run: Path, learner: keras.Model) -> int:
+    """Restore the state and return how many steps were done; 0 when there is no checkpoint yet.
+
+    Raises:
+        CheckpointError: the file is unreadable or of another recipe.
+    """
+    path = run / FILE
+    if not path.exists():
+        return 0
+    variables = _variables(learner)
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            arrays = [saved[name] for name in sorted(saved.files) if name != "step"]
+            step = int(saved["step"])
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    if [tuple(array.shape) for array in arrays] != [tuple(variable.shape) for variable in variables]:
+        raise CheckpointError(f"{path} belongs to another recipe or another set of classes")
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+    return step
+
+
+def _variables(learner: keras.Model) -> list[keras.Variable]:
+    if not learner.optimizer.built:
+        learner.optimizer.build(learner.trainable_variables)
+    return [*learner.variables, *learner.optimizer.variables]
+
+
+def _values(learner: keras.Model) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(variable.value) for variable in _variables(learner)]

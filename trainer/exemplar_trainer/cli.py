@@ -1,0 +1,109 @@
+"""`exemplar train`: the command, its messages and its progress bar."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+EXIT_STOPPED = 130
+
+
+@app.command()
+def train(
+    data: Annotated[
+        Path | None, typer.Argument(help="Folder or zip of images, .../GROUP/CLASS/IMAGE. Not needed with --resume.")
+    ] = None,
+    run: Annotated[Path, typer.Option("--run", help="Folder of the run; the bundle ends up in RUN/bundle.")] = Path(
+        "runs/default"
+    ),
+    recipe: Annotated[str, typer.Option(help="What to train: default or seed.")] = "default",
+    name: Annotated[str, typer.Option(help="The bundle's name for people.")] = "",
+    loss: Annotated[str, typer.Option(help="Another loss than the recipe's; --list-losses names them.")] = "",
+    steps: Annotated[int | None, typer.Option(min=1, help="Another number of steps than the recipe's.")] = None,
+    size: Annotated[int | None, typer.Option(min=8, help="Another input side, in pixels.")] = None,
+    colour: Annotated[bool, typer.Option("--colour", help="Three channels instead of one.")] = False,
+    seed: Annotated[int | None, typer.Option(help="Another seed of weights, batches and augmentation.")] = None,
+    hold_out: Annotated[
+        list[str] | None,
+        typer.Option(help="A group to hold out from training; repeat it. Absent: every fifth group by name."),
+    ] = None,
+    max_unreadable: Annotated[int, typer.Option(min=0, help="So many unreadable images may be skipped.")] = 20,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN.")] = False,
+    list_losses: Annotated[bool, typer.Option("--list-losses", help="Name the losses and stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Train an embedding model on a tree of images and make a bundle of it.
+
+    Whole groups (the folders above the class folders) are held out from training and used to measure and calibrate.
+    Ctrl-C leaves a run that `--resume` goes on with.
+    """
+    # TensorFlow takes seconds to import; nobody should wait for it to read the help.
+    from exemplar_encoder import BundleError
+
+    from exemplar_trainer.checkpoint import CheckpointError
+    from exemplar_trainer.dataset import DatasetError
+    from exemplar_trainer.fit import DivergedError, TrainingStoppedError
+    from exemplar_trainer.losses import LOSSES
+    from exemplar_trainer.recipe import RECIPES, Recipe
+    from exemplar_trainer.run import Run, RunError, execute
+    from exemplar_trainer.screen import Screen
+
+    def chosen_recipe() -> Recipe:
+        if recipe not in RECIPES:
+            raise typer.BadParameter(f"there is no recipe {recipe!r}; there are {', '.join(RECIPES)}")
+        if loss and loss not in LOSSES:
+            raise typer.BadParameter(f"there is no loss {loss!r}; there are {', '.join(LOSSES)}")
+        base = RECIPES[recipe]
+        spec = base.preprocessing
+        spec = dataclasses.replace(
+            spec, width=size or spec.width, height=size or spec.height, channels=3 if colour else spec.channels
+        )
+        return dataclasses.replace(
+            base,
+            preprocessing=spec,
+            loss=loss or base.loss,
+            steps=steps or base.steps,
+            seed=base.seed if seed is None else seed,
+        )
+
+    if list_losses:
+        typer.echo("\n".join(LOSSES))
+        return
+    with Screen(quiet=as_json) as screen:
+        try:
+            if resume:
+                job = Run.load(run)
+            elif data is None:
+                raise typer.BadParameter("name a folder or zip of images, or --resume a run")
+            else:
+                title = name or f"{data.stem}-{recipe}"
+                job = Run(title, chosen_recipe(), str(data.absolute()), tuple(hold_out or ()), max_unreadable)
+                job.save(run)
+            screen.begin(job, run)
+            outcome = execute(job, run, screen.watcher(job))
+        except TrainingStoppedError as stopped:
+            screen.message(f"Stopped after step {stopped.step:,}. To go on: exemplar train --resume --run {run}")
+            raise typer.Exit(EXIT_STOPPED) from stopped
+        except (DatasetError, RunError, CheckpointError, DivergedError, BundleError, ValueError, OSError) as error:
+            screen.error(str(error))
+            raise typer.Exit(1) from error
+        screen.finish(outcome, run)
+    if as_json:
+        bundle = outcome.bundle
+        figures = [dataclasses.asdict(figure) for figure in bundle.figures]
+        typer.echo(json.dumps({"bundle": str(bundle.path), "id": bundle.id, "figures": figures}, indent=1))
+
+
+def main() -> None:
+    """Run the command on its own."""
+    app()

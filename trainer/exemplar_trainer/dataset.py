@@ -1,0 +1,210 @@
+"""A tree of images, `.../<class>/<image>`, as arrays in memory.
+
+The folder that holds an image is its class; the folders above are the class's group (such as an alphabet); what
+follows the last `_` of a file's name is its source (such as a drawer or a design). A zip file reads like the folder
+it was made from. Images pass through the encoder's own decode and preprocess, so training sees what serving will see.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+from exemplar_encoder import ImageError, Preprocessing, decode, preprocess
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+_CHUNK = 512
+
+
+class DatasetError(Exception):
+    """A data set that cannot be trained on; the message names the paths."""
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images with their classes, groups and sources.
+
+    Attributes:
+        pixels: uint8 `[n, height, width, channels]`, preprocessed.
+        labels: int64 `[n]`, positions in `class_names`.
+        class_names: path of each class below the set's root, sorted.
+        groups: group of each class; empty where a class lies directly below the root.
+        sources: source of each image.
+        paths: path of each image below the set's root.
+        skipped: images that could not be read, with the reason.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    class_names: tuple[str, ...]
+    groups: tuple[str, ...]
+    sources: tuple[str, ...]
+    paths: tuple[str, ...]
+    skipped: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def members(self) -> list[npt.NDArray[np.int64]]:
+        """For each class, the positions of its images."""
+        order = np.argsort(self.labels, kind="stable")
+        bounds = np.cumsum(np.bincount(self.labels, minlength=len(self.class_names)))[:-1]
+        return np.split(order, bounds)
+
+    @cached_property
+    def classes_by_group(self) -> dict[str, npt.NDArray[np.int64]]:
+        """For each group, its classes."""
+        found = defaultdict(list)
+        for index, group in enumerate(self.groups):
+            found[group].append(index)
+        return {group: np.array(classes) for group, classes in sorted(found.items())}
+
+    def only(self, classes: Sequence[int]) -> ImageSet:
+        """The set of these classes alone, relabelled in the order of their names."""
+        kept = sorted(classes)
+        position = {label: index for index, label in enumerate(kept)}
+        images = np.flatnonzero(np.isin(self.labels, kept))
+        return ImageSet(
+            pixels=self.pixels[images],
+            labels=np.array([position[int(label)] for label in self.labels[images]], dtype=np.int64),
+            class_names=tuple(self.class_names[label] for label in kept),
+            groups=tuple(self.groups[label] for label in kept),
+            sources=tuple(self.sources[image] for image in images),
+            paths=tuple(self.paths[image] for image in images),
+        )
+
+
+def load_images(
+    root: Path,
+    spec: Preprocessing,
+    max_unreadable: int = 20,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> ImageSet:
+    """Read a folder or a zip file of images.
+
+    Args:
+        root: the folder or zip file.
+        spec: how images become the network's input.
+        max_unreadable: so many images may be skipped; one more is an error.
+        progress: called with images read and images in all.
+
+    Raises:
+        DatasetError: no images, a class with one image, images outside a class, or too many that are unreadable.
+    """
+    if root.is_dir():
+        files: _Folder | _Zip = _Folder(root)
+    elif zipfile.is_zipfile(root):
+        files = _Zip(root)
+    else:
+        raise DatasetError(f"{root} is neither a folder nor a zip file")
+    names = sorted(name for name in files.names() if _is_image(name))
+    if not names:
+        raise DatasetError(f"{root} holds no images ({', '.join(sorted(SUFFIXES))}); expected .../<class>/<image>")
+    top = _common_folder(names)
+    loose = [name for name in names if PurePosixPath(name).parent == top]
+    if loose:
+        raise DatasetError(f"{root}: every image needs a class folder, but these have none: {_some(loose)}")
+
+    def read(name: str) -> npt.NDArray[np.uint8] | str:
+        try:
+            image = decode(files.read(name), background=spec.background)
+        except (ImageError, OSError, zipfile.BadZipFile) as error:
+            return f"{name}: {error}"
+        return preprocess(image.pixels, spec)
+
+    kept: list[str] = []
+    pixels: list[npt.NDArray[np.uint8]] = []
+    skipped: list[str] = []
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(names), _CHUNK):
+            chunk = names[start : start + _CHUNK]
+            for name, result in zip(chunk, pool.map(read, chunk), strict=True):
+                if isinstance(result, str):
+                    skipped.append(result)
+                else:
+                    kept.append(name)
+                    pixels.append(result)
+            if len(skipped) > max_unreadable:
+                raise DatasetError(f"{root}: more than {max_unreadable} images cannot be read: {_some(skipped)}")
+            progress(start + len(chunk), len(names))
+    return _assemble(root, top, kept, pixels, skipped)
+
+
+def _assemble(
+    root: Path,
+    top: PurePosixPath,
+    names: list[str],
+    pixels: list[npt.NDArray[np.uint8]],
+    skipped: list[str],
+) -> ImageSet:
+    paths = [PurePosixPath(name).relative_to(top) for name in names]
+    classes = sorted({path.parent.as_posix() for path in paths})
+    position = {name: index for index, name in enumerate(classes)}
+    labels = np.array([position[path.parent.as_posix()] for path in paths], dtype=np.int64)
+    counts = np.bincount(labels, minlength=len(classes))
+    single = [classes[index] for index in np.flatnonzero(counts < 2)]
+    if single:
+        raise DatasetError(
+            f"{root}: a class needs at least two readable images to train on, but these have one: {_some(single)}"
+        )
+    if len(classes) < 4:
+        raise DatasetError(f"{root} holds {len(classes)} classes; training and held-out classes need at least 4")
+    groups = (PurePosixPath(name).parent.as_posix() for name in classes)
+    return ImageSet(
+        pixels=np.stack(pixels),
+        labels=labels,
+        class_names=tuple(classes),
+        groups=tuple("" if group == "." else group for group in groups),
+        sources=tuple(path.stem.rsplit("_", 1)[-1] for path in paths),
+        paths=tuple(path.as_posix() for path in paths),
+        skipped=tuple(skipped),
+    )
+
+
+def _is_image(name: str) -> bool:
+    path = PurePosixPath(name)
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return path.suffix.lower() in SUFFIXES and not hidden
+
+
+def _common_folder(names: list[str]) -> PurePosixPath:
+    """The deepest folder above all classes; an archive's wrapping folder is no group."""
+    folders = sorted({PurePosixPath(name).parent for name in names})
+    first, last = folders[0].parts, folders[-1].parts
+    shared = 0
+    while shared < min(len(first), len(last)) and first[shared] == last[shared]:
+        shared += 1
+    return PurePosixPath(*first[:shared])
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+
+
+class _Folder:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def names(self) -> Iterator[str]:
+        return (file.relative_to(self.root).as_posix() for file in self.root.rglob("*") if file.is_file())
+
+    def read(self, name: str) -> bytes:
+        return (self.root / name).read_bytes()
+
+
+class _Zip:
+    def __init__(self, path: Path) -> None:
+        self._archive = zipfile.ZipFile(path)
+
+    def names(self) -> Iterator[str]:
+        return (info.filename for info in self._archive.infolist() if not info.is_dir())
+
+    def read(self, name: str) -> bytes:
+        return self._archive.read(name)  # safe from many threads: zipfile locks the shared file

@@ -1,0 +1,90 @@
+"""A trained base network to a bundle: weights in three forms, golden samples, calibration, cohort, report.
+
+The folder is assembled beside its destination, sealed, loaded and replayed on both engines, and only then moved into
+place: a bundle that exists is a bundle that works.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from exemplar_encoder import Bundle, BundleError, Calibration, Manifest, decode, load_encoder, preprocess
+from exemplar_encoder import bundle as layout
+from exemplar_encoder.bundle import Floats, seal
+
+from exemplar_trainer.golden import draw_golden_images
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What goes into a bundle. `cohort` is float32 `[n, dimension]`; `report` is one HTML page."""
+
+    network: keras.Model
+    manifest: Manifest
+    calibration: Calibration
+    cohort: Floats
+    report: str
+
+
+def export_bundle(ingredients: Ingredients, target: Path) -> Bundle:
+    """Write a bundle to a folder that does not exist yet (or is a bundle, which is replaced).
+
+    Raises:
+        BundleError: the folder exists and is no bundle, or the finished bundle does not reproduce its embeddings.
+    """
+    if target.exists() and not (target / layout.MANIFEST).is_file():
+        raise BundleError(f"{target} exists and is no bundle; name another folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".bundle-") as scratch:
+        folder = Path(scratch) / "bundle"
+        folder.mkdir()
+        _write(ingredients, folder)
+        for engine in ("litert", "tensorflow"):
+            load_encoder(folder, engine=engine)
+        if target.exists():
+            shutil.rmtree(target)
+        folder.rename(target)
+    return Bundle.load(target)
+
+
+def _write(ingredients: Ingredients, folder: Path) -> None:
+    network, spec = ingredients.network, ingredients.manifest.preprocessing
+    network.save(folder / layout.WEIGHTS)
+    _write_saved_model(network, spec.shape, folder / layout.SAVED_MODEL)
+    _write_litert(folder / layout.SAVED_MODEL, folder / layout.LITERT)
+    (folder / layout.CALIBRATION).write_text(ingredients.calibration.to_json(), encoding="utf-8")
+    np.save(folder / layout.COHORT, ingredients.cohort)
+    (folder / layout.REPORT).write_text(ingredients.report, encoding="utf-8")
+    images = draw_golden_images()
+    (folder / "golden").mkdir()
+    for index, image in enumerate(images):
+        (folder / f"golden/{index:02d}.png").write_bytes(image)
+    pixels = np.stack([preprocess(decode(image, background=spec.background).pixels, spec) for image in images])
+    embeddings = keras.ops.convert_to_numpy(network(pixels.astype(np.float32), training=False))
+    np.save(folder / layout.GOLDEN_EMBEDDINGS, embeddings.astype(np.float32))
+    seal(folder, ingredients.manifest)
+
+
+def _write_saved_model(network: keras.Model, shape: tuple[int, int, int], path: Path) -> None:
+    import tensorflow as tf
+
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    archive.add_endpoint(
+        "serve",
+        lambda images: network(keras.ops.cast(images, "float32"), training=False),
+        input_signature=[tf.TensorSpec((None, *shape), tf.uint8)],
+    )
+    archive.write_out(str(path), verbose=False)
+
+
+def _write_litert(saved_model: Path, path: Path) -> None:
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=["serve"])
+    path.write_bytes(converter.convert())

@@ -1,0 +1,151 @@
+"""The training loop: batch, step, record, checkpoint.
+
+Everything a step depends on follows from the recipe's seed and the step's number, so a run that was stopped goes on
+with the same batches, transforms and learning rates. Ctrl-C ends the run after the step in hand, with a checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from tensorboard.summary import Writer
+
+from exemplar_trainer.augmentation import draw_transforms
+from exemplar_trainer.checkpoint import load_checkpoint, save_checkpoint
+from exemplar_trainer.dataset import ImageSet
+from exemplar_trainer.learner import build_learner
+from exemplar_trainer.losses import PAIR_LOSSES
+from exemplar_trainer.recipe import Recipe
+from exemplar_trainer.samplers import ClassSampler, PairSampler, Sampler
+
+CHECKPOINT_SECONDS = 60.0
+LOG_STEPS = 20
+
+_AUGMENTATION_STREAM = 1
+
+Progress = Callable[[int, float, float], None]
+
+
+class TrainingStoppedError(Exception):
+    """The run was stopped on request and can be resumed; `step` steps are done."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"stopped after {step} steps")
+        self.step = step
+
+
+class DivergedError(Exception):
+    """The loss is no longer a number."""
+
+
+def fit(recipe: Recipe, images: ImageSet, run: Path, progress: Progress) -> keras.Model:
+    """Train, or go on training, and return the base network.
+
+    Args:
+        recipe: what to do.
+        images: the training classes.
+        run: the run's folder, for checkpoints and logs.
+        progress: called after each step with steps done, loss and images a second.
+
+    Raises:
+        TrainingStoppedError: on SIGINT or SIGTERM, after a checkpoint.
+        DivergedError: the loss became NaN or infinite.
+        CheckpointError: the folder's checkpoint is of another recipe.
+    """
+    sampler = make_sampler(recipe, images)
+    learner = build_learner(recipe, sampler.class_count)
+    done = load_checkpoint(run, learner)
+    writer = Writer(str(run / "tensorboard"))
+    with _stop_signals() as stop, (run / "training.jsonl").open("a", encoding="utf-8") as log:
+        saved_at = time.monotonic()
+        for step, (inputs, labels) in zip(
+            range(done, recipe.steps), prefetch(recipe, images, sampler, done), strict=False
+        ):
+            started = time.monotonic()
+            loss = float(learner.train_on_batch(inputs, labels))
+            rate = len(labels) / (time.monotonic() - started)
+            if not np.isfinite(loss):
+                raise DivergedError(f"the loss is {loss} at step {step}; lower the learning rate")
+            done = step + 1
+            progress(done, loss, rate)
+            if done % LOG_STEPS == 0 or done == recipe.steps:
+                learning_rate = float(keras.ops.convert_to_numpy(learner.optimizer.learning_rate))
+                record = {"step": done, "loss": loss, "learning_rate": learning_rate, "images_per_second": rate}
+                log.write(json.dumps(record) + "\n")
+                for name in ("loss", "learning_rate", "images_per_second"):
+                    writer.add_scalar(name, record[name], done)
+            if stop.is_set() and done < recipe.steps:
+                save_checkpoint(run, learner, done)
+                raise TrainingStoppedError(done)
+            if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+                save_checkpoint(run, learner, done)
+                saved_at = time.monotonic()
+    save_checkpoint(run, learner, done)
+    writer.close()
+    return learner.base_network
+
+
+def make_sampler(recipe: Recipe, images: ImageSet) -> Sampler:
+    """The sampler that the recipe's loss needs."""
+    if recipe.loss in PAIR_LOSSES:
+        pairs = recipe.classes_per_batch * recipe.images_per_class // 2
+        return PairSampler(images, pairs, recipe.group_share, recipe.seed)
+    return ClassSampler(
+        images,
+        recipe.classes_per_batch,
+        recipe.images_per_class,
+        recipe.group_share,
+        recipe.rotations,
+        recipe.seed,
+    )
+
+
+def make_batch(recipe: Recipe, images: ImageSet, sampler: Sampler, step: int) -> tuple[dict[str, Any], Any]:
+    """Inputs and labels of a step: a pure function of its arguments."""
+    batch = sampler.batch(step)
+    rng = np.random.default_rng([recipe.seed, step, _AUGMENTATION_STREAM])
+    size = (recipe.preprocessing.height, recipe.preprocessing.width)
+    transforms = draw_transforms(rng, recipe.affine, batch.quarter_turns, size)
+    return {"images": images.pixels[batch.images], "transforms": transforms}, batch.labels
+
+
+def prefetch(recipe: Recipe, images: ImageSet, sampler: Sampler, start: int) -> Iterator[tuple[dict[str, Any], Any]]:
+    """The batches from `start` on, each made while the step before it runs."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(make_batch, recipe, images, sampler, start)
+        for step in range(start + 1, recipe.steps + 1):
+            batch = coming.result()
+            coming = pool.submit(make_batch, recipe, images, sampler, step)
+            yield batch
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set instead of ending the process; a second signal ends it."""
+    stop = threading.Event()
+    before: dict[int, Any] = {}
+
+    def request(number: int, frame: Any) -> None:
+        stop.set()
+        signal.signal(number, before[number])
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread may handle signals
+        return
+    for number in (int(signal.SIGINT), int(signal.SIGTERM)):
+        before[number] = signal.signal(number, request)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,73 @@
+"""The model that is trained: augmentation, base network and loss in one, on any Keras backend.
+
+The base network alone is the product; augmentation and the loss's own weights stay behind.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from exemplar_trainer.augmentation import ApplyTransforms
+from exemplar_trainer.losses import LOSSES
+from exemplar_trainer.networks import NETWORKS
+from exemplar_trainer.recipe import Recipe
+
+
+class MetricLearner(keras.Model):
+    """Maps `{"images": uint8 [n, h, w, c], "transforms": float32 [n, 8]}` to embeddings, and labels to a loss."""
+
+    def __init__(self, recipe: Recipe, class_count: int) -> None:
+        """`class_count`: how many labels the sampler can give."""
+        super().__init__(name="metric_learner")
+        spec = recipe.preprocessing
+        self.base_network = NETWORKS[recipe.network](spec.shape, recipe.dimension)
+        self.augmentation = ApplyTransforms(background_of(recipe))
+        self.metric_loss = LOSSES[recipe.loss](class_count)
+
+    def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
+        """Embeddings float32 `[n, dimension]`."""
+        moved = self.augmentation(inputs["images"], inputs["transforms"])
+        return self.base_network(moved, training=training)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """The recipe's loss on a batch's embeddings `y_pred` and labels `y`."""
+        return self.metric_loss(y_pred, y)
+
+
+def background_of(recipe: Recipe) -> tuple[int, ...]:
+    """The background colour in the network's own channels."""
+    background = recipe.preprocessing.background
+    if recipe.preprocessing.channels == 3:
+        return background
+    # The grey that Pillow makes of a colour (ITU-R 601).
+    red, green, blue = background
+    return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16,)
+
+
+def build_learner(recipe: Recipe, class_count: int) -> MetricLearner:
+    """A compiled learner with freshly drawn weights, all its variables and the optimizer's created."""
+    keras.utils.set_random_seed(recipe.seed)
+    learner = MetricLearner(recipe, class_count)
+    learner.metric_loss.build((None, recipe.dimension))
+    rate: Any = recipe.learning_rate
+    if recipe.warm_up_steps:
+        warm_up = min(recipe.warm_up_steps, max(1, recipe.steps // 5))
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0,
+            decay_steps=max(1, recipe.steps - warm_up),
+            warmup_target=recipe.learning_rate,
+            warmup_steps=warm_up,
+        )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    # XLA compiles the graph where that pays, on a GPU; on a CPU its convolutions are the slower ones.
+    learner.compile(optimizer=optimizer, jit_compile=on_a_gpu())
+    return learner
+
+
+def on_a_gpu() -> bool:
+    """Whether the Keras backend computes on a GPU here."""
+    return bool(keras.distribution.list_devices("gpu"))

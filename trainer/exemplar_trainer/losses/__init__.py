@@ -1,0 +1,43 @@
+"""Metric-learning losses on a batch of embeddings. One loss a file.
+
+Each is a Keras layer (some have weights of their own) called with embeddings float32 `[n, dimension]` of unit length
+and integer labels `[n]`; it returns the mean loss, a scalar. Only `keras.ops` are used, so every loss runs on any Keras
+backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+
+from exemplar_trainer.losses.contrastive import Contrastive
+from exemplar_trainer.losses.contrastive_head import ContrastiveHead
+from exemplar_trainer.losses.lifted import LiftedStructured
+from exemplar_trainer.losses.nca import NCA
+from exemplar_trainer.losses.nca_cosface import NCACosFace
+from exemplar_trainer.losses.triplet import BatchHardTriplet
+
+# Each takes the number of classes that the sampler can draw.
+LOSSES: dict[str, Callable[[int], keras.layers.Layer]] = {
+    "nca": lambda classes: NCA(),
+    "nca-cosface": NCACosFace,
+    "contrastive": lambda classes: Contrastive(),
+    "contrastive-head": lambda classes: ContrastiveHead(),
+    "triplet": lambda classes: BatchHardTriplet(),
+    "lifted": lambda classes: LiftedStructured(),
+}
+
+# These read rows 2i and 2i + 1 of a batch as a pair, and so need the pair sampler.
+PAIR_LOSSES = frozenset({"contrastive", "contrastive-head"})
+
+__all__ = [
+    "LOSSES",
+    "NCA",
+    "PAIR_LOSSES",
+    "BatchHardTriplet",
+    "Contrastive",
+    "ContrastiveHead",
+    "LiftedStructured",
+    "NCACosFace",
+]

@@ -1,0 +1,26 @@
+"""What the batch-wise losses share: similarities, distances and who is of whose class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+# Keeps the square root's gradient finite where two embeddings coincide.
+_TINY = 1e-12
+
+
+def euclidean(squared: Any) -> Any:
+    """Distance from its square, with a finite gradient at 0."""
+    return ops.sqrt(ops.maximum(squared, 0.0) + _TINY)
+
+
+def distances(embeddings: Any) -> Any:
+    """Euclidean distances `[n, n]` between unit vectors `[n, dimension]`."""
+    return euclidean(2.0 - 2.0 * ops.matmul(embeddings, ops.transpose(embeddings)))
+
+
+def same_class(labels: Any) -> tuple[Any, Any]:
+    """Two float masks `[n, n]`: positives (same class, not the row itself) and negatives (another class)."""
+    equal = ops.cast(ops.expand_dims(labels, 0) == ops.expand_dims(labels, 1), "float32")
+    return equal - ops.eye(ops.shape(labels)[0], dtype="float32"), 1.0 - equal

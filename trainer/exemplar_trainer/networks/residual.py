@@ -1,0 +1,50 @@
+"""The default base network: a compact residual network with global average pooling.
+
+Residual learning: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016. A strided 5x5 stem and one
+block for each width keep it under a million weights, and pooling frees it from any one input size.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+WIDTHS = (32, 64, 128, 192)
+
+
+def residual_network(input_shape: tuple[int, int, int], dimension: int) -> keras.Model:
+    """Build the network.
+
+    Args:
+        input_shape: `(height, width, channels)`; pixels from 0 to 255.
+        dimension: length of an embedding.
+
+    Returns:
+        A model from float32 `[n, *input_shape]` to L2-normalised float32 `[n, dimension]`.
+    """
+    images = keras.Input(input_shape, name="images")
+    # White paper becomes 0 and black ink 1, so that zero padding is paper.
+    x = layers.Rescaling(-1 / 255, offset=1.0, name="ink")(images)
+    x = layers.Conv2D(WIDTHS[0], 5, strides=2, padding="same", use_bias=False)(x)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    for index, width in enumerate(WIDTHS):
+        x = _block(x, width, strides=1 if index == 0 else 2)
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dense(dimension, name="embedding")(x)
+    # float32 whatever the policy: a unit vector in half precision is not of unit length.
+    x = layers.UnitNormalization(dtype="float32", name="unit_length")(x)
+    return keras.Model(images, x, name="residual")
+
+
+def _block(x: Any, width: int, strides: int) -> Any:
+    shortcut = x
+    y = layers.Conv2D(width, 3, strides=strides, padding="same", use_bias=False)(x)
+    y = layers.ReLU()(layers.BatchNormalization()(y))
+    y = layers.Conv2D(width, 3, padding="same", use_bias=False)(y)
+    y = layers.BatchNormalization()(y)
+    if strides != 1 or x.shape[-1] != width:
+        shortcut = layers.Conv2D(width, 1, strides=strides, use_bias=False)(x)
+        shortcut = layers.BatchNormalization()(shortcut)
+    return layers.ReLU()(layers.Add()([y, shortcut]))

@@ -1,0 +1,60 @@
+"""P classes x K images a batch, part of the classes from one group.
+
+P x K batches: Hermans, Beyer & Leibe, 2017. Classes of one group (letters of one alphabet) are the ones hard to
+tell apart, so a share of each batch comes from a single group. With `rotations` = 4, a class turned by a quarter is a class
+of its own (Santoro et al., "Meta-Learning with Memory-Augmented Neural Networks", ICML 2016), and one batch holds each
+class in one orientation only: two orientations of a round letter must not be pushed apart.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from exemplar_trainer.dataset import ImageSet
+from exemplar_trainer.samplers.batch import Batch, draw
+
+
+class ClassSampler:
+    """Draws `classes_per_batch` x `images_per_class` images; see the module."""
+
+    def __init__(
+        self,
+        images: ImageSet,
+        classes_per_batch: int,
+        images_per_class: int,
+        group_share: float,
+        rotations: int,
+        seed: int,
+    ) -> None:
+        """`group_share` of the classes, 0 to 1, come from one group; `rotations` is 1 or 4."""
+        self.images = images
+        self.classes_per_batch = min(classes_per_batch, len(images.class_names))
+        self.images_per_class = images_per_class
+        self.group_share = group_share
+        self.rotations = rotations
+        self.seed = seed
+        self.class_count = len(images.class_names) * rotations
+        self._groups = list(images.classes_by_group.values())
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step, from 0."""
+        rng = np.random.default_rng([self.seed, step])
+        classes = self._classes(rng)
+        turns = rng.integers(self.rotations, size=len(classes))
+        chosen = [self._images_of(rng, int(label)) for label in classes]
+        k = self.images_per_class
+        labels = classes * self.rotations + turns
+        return Batch(np.concatenate(chosen), np.repeat(labels, k), np.repeat(turns, k))
+
+    def _classes(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        group = self._groups[rng.integers(len(self._groups))]
+        wanted = min(round(self.classes_per_batch * self.group_share), len(group))
+        together = rng.choice(group, wanted, replace=False)
+        others = np.setdiff1d(np.arange(len(self.images.class_names)), together)
+        apart = rng.choice(others, self.classes_per_batch - wanted, replace=False)
+        return np.concatenate([together, apart]).astype(np.int64)
+
+    def _images_of(self, rng: np.random.Generator, label: int) -> npt.NDArray[np.int64]:
+        members = self.images.members[label]
+        return members[draw(rng, len(members), self.images_per_class)]

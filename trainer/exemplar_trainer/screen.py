@@ -1,0 +1,109 @@
+"""What a person sees while a run goes on: progress bars with loss, rate and time left, then a table of figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from exemplar_trainer.run import Outcome, Run, Watcher
+from exemplar_trainer.split import Split
+
+
+class Screen:
+    """Speaks on standard error, so that standard output stays free for `--json`."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        """`quiet` leaves out all but errors and the message of a stopped run."""
+        self._quiet = quiet
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description:<9}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=quiet,
+        )
+
+    def __enter__(self) -> Self:
+        """Start drawing."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the terminal as it was."""
+        self._progress.stop()
+
+    def begin(self, run: Run, folder: Path) -> None:
+        """Say what is about to happen."""
+        self._say(f"Training [bold]{run.name}[/] with recipe [bold]{run.recipe.name}[/] in {folder}")
+
+    def watcher(self, run: Run) -> Watcher:
+        """What `execute` tells this screen."""
+        tasks: dict[str, TaskID] = {}
+
+        def loading(done: int, total: int) -> None:
+            if "images" not in tasks:
+                tasks["images"] = self._progress.add_task("images", total=total, detail="")
+            self._progress.update(tasks["images"], completed=done)
+
+        def loaded(parts: Split) -> None:
+            self._say(
+                f"{len(parts.training.class_names):,} classes to train on, {len(parts.held_out.class_names):,} held out "
+                f"({', '.join(parts.held_out_names[:8])}{' ...' if len(parts.held_out_names) > 8 else ''})"
+            )
+            tasks["training"] = self._progress.add_task("training", total=run.recipe.steps, detail="")
+
+        def training(done: int, loss: float, rate: float) -> None:
+            detail = f"loss {loss:6.3f}  {rate:5.0f} images/s"
+            self._progress.update(tasks["training"], completed=done, detail=detail)
+
+        def measuring() -> None:
+            if "training" in tasks:
+                self._progress.update(tasks["training"], completed=run.recipe.steps)
+            self._say("Measuring and calibrating on the held-out classes, then exporting")
+
+        return Watcher(loading, loaded, training, measuring)
+
+    def finish(self, outcome: Outcome, folder: Path) -> None:
+        """Show the figures and where things are."""
+        table = Table("episodes", "accuracy", "95 % interval", box=None, pad_edge=False)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for accuracy in outcome.accuracies:
+            interval = f"{accuracy.low:.1%} to {accuracy.high:.1%}"
+            table.add_row(accuracy.protocol.name, f"{accuracy.value:.1%}", interval)
+        if not self._quiet:
+            self._console.print(table)
+        self._say(f"Bundle  {folder / 'bundle'}  ({outcome.bundle.id[:12]})")
+        self._say(f"Report  {folder / 'bundle' / 'report.html'}")
+
+    def message(self, text: str) -> None:
+        """Say something even when quiet."""
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+    def error(self, text: str) -> None:
+        """Say what went wrong."""
+        self._console.print(f"[bold red]Error:[/] {text}", highlight=False, soft_wrap=True)
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            self._console.print(text, highlight=False, soft_wrap=True)
