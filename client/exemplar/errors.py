@@ -142,7 +142,9 @@ def request_error(error: grpc.RpcError, address: str, timeout: float) -> Exempla
         if key == _DETAILS_KEY:
             reason, metadata, retry_after = _details(status_pb2.Status.FromString(value).details)
     if code == "UNAVAILABLE" and not reason:
-        reason, message = "UNREACHABLE", f"no server answers at {address} ({message})"
+        # gRPC tells the whole chain of attempts; its last link is the cause, and the rest stays in `__cause__`.
+        cause = message.rpartition(": ")[2]
+        reason, message = "UNREACHABLE", f"no server answers at {address} ({cause})"
     elif code == "DEADLINE_EXCEEDED" and not reason:
         message = f"the server at {address} did not answer within {timeout:g} s"
     elif code == "UNIMPLEMENTED" and not reason:

@@ -1,0 +1,134 @@
+"""The command line's root: `exemplar`.
+
+Holds the client's commands, and lists `serve`, `train` and `index`, whose packages are only loaded when one of them
+is called. Every failure is one sentence on stderr and an exit code: 1 the request failed, 2 wrong usage, 3 no server.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+from typing import Annotated, Any, NamedTuple
+
+import typer
+import typer.core
+
+from exemplar import ExemplarError, UnavailableError
+from exemplar.commands import check, classes, classify, diagnose, enrol, galleries, models
+
+
+class Extension(NamedTuple):
+    """A command that another package of the distribution holds."""
+
+    extra: str
+    summary: str
+
+
+EXTENSIONS = {
+    "serve": Extension("server", "Run the server."),
+    "train": Extension("train", "Train a model on a tree of images and write its bundle."),
+    "index": Extension("index", "Enrol many classes from a folder or a manifest."),
+}
+
+
+class Root(typer.core.TyperGroup):
+    """A command group that lists its extensions from a table and loads one when it is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Returns the names for help and completion."""
+        return [*super().list_commands(ctx), *EXTENSIONS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Returns a command; for an extension a stand-in that knows its summary."""
+        if cmd_name in EXTENSIONS:
+            return typer.core.TyperCommand(
+                cmd_name, help=EXTENSIONS[cmd_name].summary, rich_help_panel="Server, training and bulk jobs"
+            )
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """Finds the command to run, and loads it where it is an extension."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name in EXTENSIONS:
+            command = load(name)
+        return name, command, rest
+
+
+def load(name: str) -> Any:
+    """Loads an extension's command.
+
+    Raises:
+        typer.Exit: What it depends on is not installed; the sentence that names the extra is printed.
+    """
+    try:
+        (entry_point,) = metadata.entry_points(group="exemplar.commands", name=name)
+        command = typer.main.get_command(entry_point.load())
+    except ModuleNotFoundError as error:
+        if (error.name or "exemplar").startswith("exemplar"):
+            raise
+        say(
+            f"`exemplar {name}` needs more than the client ({error.name} is not installed): "
+            f"pip install 'exemplar[{EXTENSIONS[name].extra}]'"
+        )
+        raise typer.Exit(2) from error
+    command.name = name
+    return command
+
+
+app = typer.Typer(
+    cls=Root,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="One-shot image classification: show a class once, then name new pictures of it.",
+)
+app.command("classify", rich_help_panel="Recognise")(classify.classify)
+app.command("check", rich_help_panel="Teach")(check.check)
+app.command("enrol", rich_help_panel="Teach")(enrol.enrol)
+app.add_typer(galleries.app, name="galleries", rich_help_panel="Keep")
+app.add_typer(classes.app, name="classes", rich_help_panel="Keep")
+app.command("diagnose", rich_help_panel="Keep")(diagnose.diagnose)
+app.command("models", rich_help_panel="Keep")(models.models)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"exemplar {metadata.version('exemplar')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """One-shot image classification: show a class once, then name new pictures of it."""
+
+
+def say(sentence: str) -> None:
+    """Prints an error as people should see it."""
+    typer.secho(f"{sentence[:1].upper()}{sentence[1:]}", err=True, fg=typer.colors.RED)
+
+
+def main() -> None:
+    """Runs the command line."""
+    try:
+        app()
+    except UnavailableError as error:
+        hint = ""
+        if error.reason == "UNREACHABLE":
+            hint = "; start one with `exemplar serve`, or name another with --address or EXEMPLAR_ADDRESS"
+        say(error.message + hint)
+        sys.exit(3)
+    except ExemplarError as error:
+        say(error.message)
+        sys.exit(1)
+    except OSError as error:
+        # Ours are sentences already; the system's carry the file's name apart.
+        say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""`exemplar classify`: names pictures."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from exemplar import Classification, ItemError, Verdict
+from exemplar.commands.output import VERDICT_STYLES, named, percent, plain, print_json, print_line, print_table
+from exemplar.commands.session import Session, client_command
+
+
+@client_command
+def classify(
+    session: Session,
+    gallery: Annotated[str, typer.Argument(help="Id of the gallery to search.", show_default=False)],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files to name.", show_default=False)],
+    top_k: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Matches to return an image.", show_default="5")
+    ] = None,
+    false_accept_rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of pictures of no enrolled class that may be given a name.",
+            show_default="the gallery's",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Refuse unless the server runs this model.", show_default=False)
+    ] = None,
+    require_match: Annotated[
+        bool, typer.Option("--require-match", help="Exit with 1 unless every picture is a MATCH.")
+    ] = False,
+) -> None:
+    """Name pictures by the classes of a gallery.
+
+    A picture is a MATCH, AMBIGUOUS (two classes too close to call) or UNKNOWN
+    (no class near enough; the nearest is shown in brackets).
+    """
+    answers = session.client.classify_many(
+        gallery, images, top_k=top_k, false_accept_rate=false_accept_rate, model=model
+    )
+    if session.as_json:
+        print_json({"results": [document(*pair) for pair in zip(images, answers, strict=True)]})
+    else:
+        show(images, answers)
+    verdicts = {answer.verdict if isinstance(answer, Classification) else None for answer in answers}
+    if None in verdicts or (require_match and verdicts != {Verdict.MATCH}):
+        raise typer.Exit(1)
+
+
+def document(image: str, answer: Classification | ItemError) -> dict[str, object]:
+    """Returns one result for `--json`: the image with its answer's fields, or with `error`."""
+    if isinstance(answer, ItemError):
+        return {"image": image, "error": plain(answer)}
+    return {"image": image, "class_id": answer.class_id, **plain(answer)}
+
+
+def show(images: list[str], answers: list[Classification | ItemError]) -> None:
+    """Prints the table, and what decided it."""
+    columns = ["image", "verdict", "class", "probability", "distance", "second"]
+    print_table(columns, map(row, images, answers), right=("probability", "distance"))
+    answered = [answer for answer in answers if isinstance(answer, Classification)]
+    if answered:
+        first = answered[0]
+        print_line(
+            Text(
+                f"Threshold {first.threshold:.3f} for a false-accept rate of {percent(first.false_accept_rate)}; "
+                f"gallery revision {first.gallery_revision}.",
+                "dim",
+            )
+        )
+
+
+def row(image: str, answer: Classification | ItemError) -> list[str | Text]:
+    """Returns one row of the table."""
+    if isinstance(answer, ItemError):
+        return [image, Text("ERROR", "bold red"), Text(answer.message, "red"), "", "", ""]
+    verdict = Text(answer.verdict, VERDICT_STYLES[answer.verdict])
+    if not answer.matches:
+        return [image, verdict, "", "", "", ""]
+    nearest, *others = answer.matches
+    name = named(nearest.class_id, nearest.display_name)
+    second = f"{named(others[0].class_id, others[0].display_name)} {others[0].distance:.3f}" if others else ""
+    return [
+        image,
+        verdict,
+        Text(f"[{name}]", "dim") if answer.verdict is Verdict.UNKNOWN else name,
+        percent(answer.probability),
+        f"{nearest.distance:.3f}",
+        second,
+    ]

@@ -1,0 +1,158 @@
+"""`exemplar galleries`: lists, creates, shows, changes and deletes galleries."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from exemplar import KEEP, Gallery
+from exemplar.commands.output import moment, percent, print_facts, print_json, print_line, print_table
+from exemplar.commands.session import Session, client_command
+
+app = typer.Typer(no_args_is_help=True, help="List, create, show, change and delete galleries.")
+
+GalleryId = Annotated[str, typer.Argument(metavar="GALLERY", help="Id of the gallery.", show_default=False)]
+DisplayName = Annotated[str | None, typer.Option(help="A name for people.", show_default=False)]
+
+
+def _number_or_default(text: str) -> str:
+    if text != "default":
+        try:
+            float(text)
+        except ValueError:
+            raise typer.BadParameter(f"a number or the word default, not {text!r}") from None
+    return text
+
+
+@app.command("list")
+@client_command
+def list_(session: Session) -> None:
+    """List the galleries."""
+    found = list(session.client.galleries())
+    if session.as_json:
+        print_json({"galleries": found})
+        return
+    print_table(
+        ["gallery", "name", "classes", "revision", "model", "changed"],
+        [
+            [
+                each.id,
+                each.display_name,
+                f"{each.class_count:,}",
+                str(each.revision),
+                each.model[:12],
+                moment(each.update_time),
+            ]
+            for each in found
+        ],
+        right=("classes", "revision"),
+    )
+
+
+@app.command()
+@client_command
+def create(
+    session: Session,
+    gallery: GalleryId,
+    display_name: DisplayName = None,
+    false_accept_rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of pictures of no enrolled class that may be given a name.",
+            show_default="the model's",
+        ),
+    ] = None,
+    max_exemplars: Annotated[
+        int | None, typer.Option(min=1, max=16, help="Exemplars a class may hold.", show_default="1")
+    ] = None,
+) -> None:
+    """Create an empty gallery."""
+    made = session.client.create_gallery(
+        gallery,
+        display_name=display_name or "",
+        false_accept_rate=false_accept_rate,
+        max_exemplars_per_class=max_exemplars,
+    )
+    if session.as_json:
+        print_json(made)
+    else:
+        print_line(f"Created gallery {made.id}.")
+
+
+@app.command()
+@client_command
+def show(session: Session, gallery: GalleryId) -> None:
+    """Show a gallery."""
+    _show(session, session.client.get_gallery(gallery))
+
+
+@app.command()
+@client_command
+def update(
+    session: Session,
+    gallery: GalleryId,
+    display_name: DisplayName = None,
+    false_accept_rate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATE",
+            parser=_number_or_default,
+            help="As for create; the word default returns to the model's.",
+            show_default=False,
+        ),
+    ] = None,
+    max_exemplars: Annotated[
+        int | None, typer.Option(min=1, max=16, help="Exemplars a class may hold.", show_default=False)
+    ] = None,
+) -> None:
+    """Change a gallery; what is not given stays."""
+    rate = None if false_accept_rate in (None, "default") else float(false_accept_rate or 0)
+    changed = session.client.update_gallery(
+        gallery,
+        display_name=KEEP if display_name is None else display_name,
+        false_accept_rate=KEEP if false_accept_rate is None else rate,
+        max_exemplars_per_class=KEEP if max_exemplars is None else max_exemplars,
+    )
+    _show(session, changed)
+
+
+@app.command()
+@client_command
+def delete(
+    session: Session,
+    gallery: GalleryId,
+    force: Annotated[bool, typer.Option("--force", help="Delete it even when it holds classes.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a gallery; with --force also one that holds classes."""
+    if not yes:
+        held = session.client.get_gallery(gallery).class_count
+        typer.confirm(f"Delete gallery {gallery} with its {held:,} classes?", abort=True, err=True)
+    session.client.delete_gallery(gallery, force=force)
+    if session.as_json:
+        print_json({"deleted": gallery})
+    else:
+        print_line(f"Deleted gallery {gallery}.")
+
+
+def _show(session: Session, gallery: Gallery) -> None:
+    if session.as_json:
+        print_json(gallery)
+        return
+    rate = gallery.false_accept_rate
+    print_facts(
+        {
+            "gallery": gallery.id,
+            "name": gallery.display_name,
+            "classes": f"{gallery.class_count:,}",
+            "revision": str(gallery.revision),
+            "model": gallery.model,
+            "false-accept rate": "the model's" if rate is None else percent(rate),
+            "exemplars a class": f"up to {gallery.max_exemplars_per_class}",
+            "created": moment(gallery.create_time),
+            "changed": moment(gallery.update_time),
+        }
+    )

@@ -1,0 +1,82 @@
+"""`exemplar models`: what models the server has loaded."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from exemplar import Figure, Model
+from exemplar.commands.output import moment, percent, print_facts, print_json, print_table
+from exemplar.commands.session import Session, client_command
+
+
+@client_command
+def models(
+    session: Session,
+    model: Annotated[str | None, typer.Argument(help="Id of a model, to show all of it.", show_default=False)] = None,
+) -> None:
+    """List the loaded models, or show one in full."""
+    if model:
+        found = session.client.get_model(model)
+        if session.as_json:
+            print_json(found)
+        else:
+            show(found)
+        return
+    loaded = list(session.client.models())
+    if session.as_json:
+        print_json({"models": loaded})
+        return
+    print_table(
+        ["model", "name", "recipe", "input", "dimension", "engine", "made"],
+        [
+            [
+                each.id,
+                each.display_name,
+                each.recipe,
+                size(each),
+                str(each.dimension),
+                each.engine,
+                moment(each.create_time),
+            ]
+            for each in loaded
+        ],
+        right=("dimension",),
+    )
+
+
+def show(model: Model) -> None:
+    """Prints a model with its calibration and figures."""
+    calibration = model.calibration
+    print_facts(
+        {
+            "model": model.id,
+            "name": model.display_name,
+            "recipe": model.recipe,
+            "input": size(model),
+            "dimension": str(model.dimension),
+            "engine": model.engine,
+            "made": moment(model.create_time),
+            "false-accept rate": percent(calibration.default_false_accept_rate),
+            "threshold at 20 classes": f"{calibration.threshold_at_20_classes:.3f}",
+            "ambiguity margin": f"{calibration.ambiguity_margin:.3f}",
+            "calibrated on": f"{calibration.class_count:,} classes",
+        }
+    )
+    if model.figures:
+        print_table(
+            ["measured on classes never trained on", "value", "95 % interval"],
+            [[figure.name, f"{figure.value:.4g}", interval(figure)] for figure in model.figures],
+            right=("value",),
+        )
+
+
+def size(model: Model) -> str:
+    """Formats a model's input."""
+    return f"{model.input_width} x {model.input_height} x {model.input_channels}"
+
+
+def interval(figure: Figure) -> str:
+    """Formats a figure's interval; empty where none was computed."""
+    return f"{figure.low:.4g} to {figure.high:.4g}" if figure.low is not None and figure.high is not None else ""
