@@ -21,10 +21,12 @@ from exemplar_trainer.episodes import Accuracy
 
 _STYLE = """
 :root { color-scheme: light; --ink: #111827; --soft: #6b7280; --line: #e5e7eb; --good: #15803d; --bad: #b91c1c; }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1080px;
+  margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 p.lead, figcaption, .soft { color: var(--soft); }
-table { border-collapse: collapse; } th, td { padding: .3rem .9rem; border-bottom: 1px solid var(--line); text-align: right; }
+table { border-collapse: collapse; }
+th, td { padding: .3rem .9rem; border-bottom: 1px solid var(--line); text-align: right; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; } td { font-variant-numeric: tabular-nums; }
 .plots { display: flex; flex-wrap: wrap; gap: 1rem; } .plots img { max-width: 520px; width: 100%; }
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); gap: .6rem; }
@@ -71,21 +73,22 @@ class Findings:
 def render_report(found: Findings) -> str:
     """The page."""
     check = found.check
-    rates = zip(check.false_accept_rates, check.realised_rates, check.known_accepted, strict=True)
+    columns = (check.false_accept_rates, check.realised_rates, check.known_accepted)
+    rates = [tuple(f"{value:.1%}" for value in row) for row in zip(*columns, strict=True)]
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{escape(found.title)}</title><style>{_STYLE}</style></head><body>
 <h1>{escape(found.title)}</h1>
 <p class="lead">Measured on classes that training never saw; every query decided on its own.</p>
 <h2>Accuracy from one example (and from a few)</h2>
-{_table(("episodes", "accuracy", "95 % interval", "episodes drawn"), [_accuracy_row(a.protocol.name, a) for a in found.accuracies])}
-<p class="soft">Where sources recur (drawers, designs), exemplar and query come from different ones. Unstructured episodes mix
-groups; within-group episodes, the hard ones, do not. The interval is over episodes.</p>
+{_accuracy_table("episodes", [(a.protocol.name, a) for a in found.accuracies])}
+<p class="soft">Where sources recur (drawers, designs), exemplar and query come from different ones. Unstructured
+episodes mix groups; within-group episodes, the hard ones, do not. The interval is over episodes.</p>
 {_by_group(found.by_group)}
 <h2>Does it know when it does not know?</h2>
-{_table(("false accepts asked for", "realised", "known queries accepted"), [tuple(f"{value:.1%}" for value in row) for row in rates])}
-<p class="soft">Open set: {check.way} classes enrolled, as many unknown classes asked about. Cross-fitted: each group is judged by a
-calibration fitted on the other groups.</p>
+{_table(("false accepts asked for", "realised", "known queries accepted"), rates)}
+<p class="soft">Open set: {check.way} classes enrolled, as many unknown classes asked about. Cross-fitted: each group is
+judged by a calibration fitted on the other groups.</p>
 <div class="plots">
 <img alt="Reliability diagram" src="{plots.reliability_diagram(check)}">
 <img alt="Histogram of distances" src="{plots.distance_histogram(found.genuine, found.impostor, found.calibration)}">
@@ -101,16 +104,16 @@ calibration fitted on the other groups.</p>
 """
 
 
-def _accuracy_row(name: str, accuracy: Accuracy) -> tuple[str, ...]:
-    interval = f"{accuracy.low:.1%} to {accuracy.high:.1%}"
-    return name, f"{accuracy.value:.1%}", interval, f"{accuracy.episodes:,}"
-
-
 def _by_group(rows: Sequence[tuple[str, Accuracy]]) -> str:
     if not rows:
         return ""
-    header = ("held-out group", rows[0][1].protocol.name, "95 % interval", "episodes drawn")
-    return "<h2>By group</h2>" + _table(header, [_accuracy_row(name or "(no group)", a) for name, a in rows])
+    named = [(f"{name or '(no group)'}, {accuracy.protocol.way}-way", accuracy) for name, accuracy in rows]
+    return "<h2>Within each held-out group</h2>" + _accuracy_table("group", named)
+
+
+def _accuracy_table(what: str, rows: Sequence[tuple[str, Accuracy]]) -> str:
+    cells = [(name, f"{a.value:.1%}", f"{a.low:.1%} to {a.high:.1%}", f"{a.episodes:,}") for name, a in rows]
+    return _table((what, "accuracy", "95 % interval", "episodes drawn"), cells)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

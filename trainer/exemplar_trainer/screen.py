@@ -66,10 +66,9 @@ class Screen:
             self._progress.update(tasks["images"], completed=done)
 
         def loaded(parts: Split) -> None:
-            self._say(
-                f"{len(parts.training.class_names):,} classes to train on, {len(parts.held_out.class_names):,} held out "
-                f"({', '.join(parts.held_out_names[:8])}{' ...' if len(parts.held_out_names) > 8 else ''})"
-            )
+            names = ", ".join(parts.held_out_names[:8]) + (" ..." if len(parts.held_out_names) > 8 else "")
+            training, held_out = len(parts.training.class_names), len(parts.held_out.class_names)
+            self._say(f"{training:,} classes to train on, {held_out:,} held out ({names})")
             tasks["training"] = self._progress.add_task("training", total=run.recipe.steps, detail="")
 
         def training(done: int, loss: float, rate: float) -> None:

@@ -1,8 +1,8 @@
 """Metric-learning losses on a batch of embeddings. One loss a file.
 
 Each is a Keras layer (some have weights of their own) called with embeddings float32 `[n, dimension]` of unit length
-and integer labels `[n]`; it returns the mean loss, a scalar. Only `keras.ops` are used, so every loss runs on any Keras
-backend.
+and integer labels `[n]`; it returns the mean loss, a scalar. Only `keras.ops` are used, so every loss runs on
+any Keras backend.
 """
 
 from __future__ import annotations
