@@ -1,0 +1,42 @@
+# Every target makes .venv itself, from hash-pinned requirements, when it is missing or out of date.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint proto train serve bench lock
+
+BIN := .venv/bin
+READY := .venv/ready
+BUNDLE ?= models/omniglot
+DATA_DIR ?= exemplar-data
+RUN ?= runs/default
+RECIPE ?= default
+
+help:  ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-7s %s\n", $$1, $$2}'
+
+$(READY): requirements/dev.txt requirements/install.sh pyproject.toml
+	@sh requirements/install.sh
+
+demo: $(READY)  ## See it work: serve the shipped model, enrol unseen alphabets, classify (TRAIN=1 trains one first)
+	@$(BIN)/python -m demo --bundle $(BUNDLE) $(if $(TRAIN),--train)
+
+test: $(READY)  ## Run every test
+	@$(BIN)/python -m pytest
+
+lint: $(READY)  ## Check style and types (ruff, mypy strict)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+proto: $(READY)  ## Write the Python stubs from proto/
+	@$(BIN)/python proto/generate.py
+
+train: $(READY)  ## Train a bundle on Omniglot (RECIPE=default RUN=runs/default)
+	@$(BIN)/exemplar train "$$($(BIN)/python -m demo.omniglot)" --recipe $(RECIPE) --run $(RUN)
+
+serve: $(READY)  ## Serve the shipped model on 127.0.0.1:50051 (BUNDLE=... DATA_DIR=...)
+	@$(BIN)/exemplar serve --bundle $(BUNDLE) --data-dir $(DATA_DIR)
+
+bench: $(READY)  ## Measure accuracy, speed and footprint; results as JSON and tables in benchmarks/results/
+	@$(BIN)/python -m benchmarks
+
+lock: $(READY)  ## Resolve the requirements anew (needs uv)
+	@sh requirements/lock.sh

@@ -1,0 +1,65 @@
+"""The characters that the demonstration enrols and asks about: those of alphabets the model never saw.
+
+One drawer's images are the exemplars; every other drawer's are queries.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+
+@dataclass(frozen=True)
+class Character:
+    """One character of an alphabet: its exemplar, and other drawers' images of it."""
+
+    alphabet: str
+    name: str
+    exemplar: Path
+    queries: tuple[Path, ...]
+
+    @property
+    def class_id(self) -> str:
+        """Id in a gallery."""
+        return f"{self.alphabet}.{self.name}"
+
+    @property
+    def display_name(self) -> str:
+        """For people."""
+        return f"{self.alphabet.replace('_', ' ')} {self.name.removeprefix('character')}"
+
+
+def read_characters(source: Path, scratch: Path, alphabets: Sequence[str]) -> list[Character]:
+    """The characters of these alphabets (of all, when none is named), from a folder or a zip file.
+
+    Args:
+        source: a tree `.../<Alphabet>/<character>/<id>_<drawer>.png`, folder or zip.
+        scratch: where a zip's images are unpacked.
+        alphabets: which alphabets; names that the source does not have are ignored.
+    """
+    root = source if source.is_dir() else _unpack(source, scratch, set(alphabets))
+    by_class: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    for path in sorted(root.rglob("*.png")):
+        alphabet, name = path.parts[-3], path.parts[-2]
+        if not alphabets or alphabet in alphabets:
+            by_class[alphabet, name].append(path)
+    return [
+        Character(alphabet, name, images[0], tuple(images[1:]))
+        for (alphabet, name), images in sorted(by_class.items())
+        if len(images) > 1
+    ]
+
+
+def _unpack(archive: Path, scratch: Path, alphabets: set[str]) -> Path:
+    with zipfile.ZipFile(archive) as opened:
+        for info in opened.infolist():
+            parts = PurePosixPath(info.filename).parts
+            if len(parts) >= 3 and parts[-1].endswith(".png") and "__MACOSX" not in parts:
+                if not alphabets or parts[-3] in alphabets:
+                    target = scratch.joinpath(*parts[-3:])
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(opened.read(info))
+    return scratch
