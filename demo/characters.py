@@ -57,9 +57,10 @@ def _unpack(archive: Path, scratch: Path, alphabets: set[str]) -> Path:
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():
             parts = PurePosixPath(info.filename).parts
-            if len(parts) >= 3 and parts[-1].endswith(".png") and "__MACOSX" not in parts:
-                if not alphabets or parts[-3] in alphabets:
-                    target = scratch.joinpath(*parts[-3:])
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(opened.read(info))
+            if len(parts) < 3 or not parts[-1].endswith(".png") or "__MACOSX" in parts:
+                continue
+            if not alphabets or parts[-3] in alphabets:
+                target = scratch.joinpath(*parts[-3:])
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(opened.read(info))
     return scratch

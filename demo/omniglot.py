@@ -1,7 +1,7 @@
 """Finds the images that the demonstration and `make train` use: Omniglot's background set.
 
 In this order: `EXEMPLAR_DATA` (a folder or zip); the cache; a download of the canonical archive into the cache, which
-goes on where an earlier one stopped and is accepted only when it holds every image. Run as a module, it prints the path.
+goes on where an earlier one stopped and is accepted only when it holds every image. As a module, it prints the path.
 """
 
 from __future__ import annotations
@@ -118,7 +118,9 @@ def main() -> int:
     try:
         print(find_omniglot(os.environ))
     except DataError as error:
-        print(f"exemplar: {error}. Set EXEMPLAR_DATA to a folder or zip of images to use another set.", file=sys.stderr)
+        print(
+            f"exemplar: {error}. Set EXEMPLAR_DATA to a folder or zip of images to use another set.", file=sys.stderr
+        )
         return 1
     return 0
 
