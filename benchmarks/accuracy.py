@@ -1,0 +1,68 @@
+"""How often is one example enough? Several bundles, and the pixels themselves, on the same episodes.
+
+The episodes are drawn from the groups that the first bundle's training held out, by seed, so every row answers the
+very same questions; a bundle that saw any of those groups in training is refused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from exemplar_encoder import Encoder, Preprocessing, load_encoder
+from exemplar_encoder.bundle import Floats
+from exemplar_trainer.dataset import ImageSet, load_images
+from exemplar_trainer.episodes import Accuracy, measure
+from exemplar_trainer.run import EPISODES, PROTOCOLS
+from exemplar_trainer.split import split
+
+from benchmarks.results import record
+
+
+def main(
+    data: Annotated[Path, typer.Argument(help="Folder or zip of images, as for training.")],
+    bundle: Annotated[list[Path], typer.Option(help="A bundle; repeat it to compare several.")],
+) -> None:
+    """Measure and compare."""
+    encoders = [load_encoder(path) for path in bundle]
+    held_out = encoders[0].bundle.manifest.training["held_out"]
+    for encoder in encoders[1:]:
+        unseen = set(encoder.bundle.manifest.training["held_out"])
+        if not unseen >= set(held_out):
+            raise typer.BadParameter(f"{encoder.bundle.path} was trained on {', '.join(set(held_out) - unseen)}")
+    found: dict[str, list[Accuracy]] = {}
+    for encoder in encoders:
+        images = split(load_images(data, encoder.bundle.manifest.preprocessing), held_out).held_out
+        name = f"recipe {encoder.bundle.manifest.recipe}"
+        found[name] = [measure(_embed(encoder, images), images, protocol, EPISODES, 0) for protocol in PROTOCOLS]
+    images = split(load_images(data, Preprocessing(28, 28, 1)), held_out).held_out
+    found["pixels, nearest neighbour"] = [measure(_pixels(images), images, p, EPISODES, 0) for p in PROTOCOLS]
+    rows = [
+        [protocol.name, *(f"{rows[index].value:.1%} ± {_half(rows[index]):.1%}" for rows in found.values())]
+        for index, protocol in enumerate(PROTOCOLS)
+    ]
+    figures = {
+        name: {a.protocol.name: {"accuracy": a.value, "low": a.low, "high": a.high} for a in accuracies}
+        for name, accuracies in found.items()
+    }
+    title = f"Accuracy on held-out {', '.join(held_out)}; {EPISODES} episodes, 95 % interval"
+    record("accuracy", title, ["episodes", *found], rows, {"held_out": held_out, "accuracy": figures})
+
+
+def _embed(encoder: Encoder, images: ImageSet) -> Floats:
+    return encoder.embed(images.pixels)
+
+
+def _pixels(images: ImageSet) -> Floats:
+    flat = 1.0 - images.pixels.reshape(len(images.pixels), -1).astype(np.float32) / 255
+    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+
+
+def _half(accuracy: Accuracy) -> float:
+    return (accuracy.high - accuracy.low) / 2
+
+
+if __name__ == "__main__":
+    typer.run(main)
