@@ -1,0 +1,96 @@
+"""`exemplar serve`: flags to settings, and failures to a sentence and an exit code (2: settings; 1: the start)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from exemplar_server.config import ConfigError, load_settings
+from exemplar_server.errors import StartError
+from exemplar_server.logs import configure_logs
+
+app = typer.Typer(add_completion=False)
+
+_LIMITS = "Limits"
+_SECURITY = "Security"
+
+
+@app.command()
+def serve(
+    config: Annotated[
+        Path | None, typer.Option(envvar="EXEMPLAR_CONFIG", help="TOML file with settings of the same names.")
+    ] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle to serve.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder that holds the galleries; made if missing.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="HOST:PORT to listen on; port 0 takes a free one. [127.0.0.1:50051]")
+    ] = None,
+    metrics_address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of the Prometheus page, or off. [127.0.0.1:9095]")
+    ] = None,
+    engine: Annotated[str | None, typer.Option(help="auto, litert or tensorflow. [auto]")] = None,
+    engine_threads: Annotated[int | None, typer.Option(help="CPU threads for a batch. [all]")] = None,
+    decode_threads: Annotated[int | None, typer.Option(help="Threads that decode images. [CPUs, to 8]")] = None,
+    max_batch: Annotated[int | None, typer.Option(help="Images to embed at once. [32]")] = None,
+    queue_capacity: Annotated[
+        int | None, typer.Option(help="Images to hold before callers are told to come back. [1024]")
+    ] = None,
+    max_batch_items: Annotated[
+        int | None, typer.Option(help="Items in a batch request. [256]", rich_help_panel=_LIMITS)
+    ] = None,
+    max_message_bytes: Annotated[
+        int | None, typer.Option(help="Bytes in a message. [32 MiB]", rich_help_panel=_LIMITS)
+    ] = None,
+    max_image_bytes: Annotated[
+        int | None, typer.Option(help="Bytes in an image. [16 MiB]", rich_help_panel=_LIMITS)
+    ] = None,
+    max_image_pixels: Annotated[
+        int | None, typer.Option(help="Pixels in an image. [50,000,000]", rich_help_panel=_LIMITS)
+    ] = None,
+    max_data_bytes: Annotated[
+        int | None, typer.Option(help="Bytes that the database may grow to. [the disk]", rich_help_panel=_LIMITS)
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(help="Token that callers must show; better in EXEMPLAR_TOKEN.", rich_help_panel=_SECURITY),
+    ] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="PEM file of the certificate chain.", rich_help_panel=_SECURITY)
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="PEM file of the certificate's key.", rich_help_panel=_SECURITY)
+    ] = None,
+    drain_seconds: Annotated[
+        float | None, typer.Option(help="Time for calls in flight to end at SIGTERM. [30]")
+    ] = None,
+    log_format: Annotated[str | None, typer.Option(help="console or json. [console]")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error. [info]")] = None,
+) -> None:
+    """Run the server. Every option can also be set as EXEMPLAR_<NAME> or in the TOML file; flags win."""
+    flags = {name: value for name, value in locals().items() if name != "config"}
+    try:
+        settings = load_settings(flags, config)
+    except ConfigError as error:
+        _say(str(error))
+        raise typer.Exit(2) from error
+    configure_logs(settings.log_format, settings.log_level)
+    structlog.get_logger().info("settings", **settings.shown())
+    try:
+        # What it takes to serve is loaded only now, so that help and wrong settings are quick.
+        import uvloop
+
+        from exemplar_server.serve import serve as run
+
+        uvloop.run(run(settings))
+    except StartError as error:
+        _say(str(error))
+        raise typer.Exit(1) from error
+
+
+def _say(message: str) -> None:
+    for line in message.splitlines():
+        print(f"exemplar serve: {line}", file=sys.stderr)

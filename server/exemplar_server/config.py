@@ -1,0 +1,129 @@
+"""The server's settings: flags over `EXEMPLAR_*` environment variables over a TOML file over defaults."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+MIB = 1024 * 1024
+PREFIX = "EXEMPLAR_"
+
+
+def _check_address(value: str) -> str:
+    host, separator, port = value.rpartition(":")
+    if not separator or not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError("it must be HOST:PORT, such as 127.0.0.1:50051")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_check_address)]
+OptionalAddress = Annotated[Address | None, BeforeValidator(lambda value: None if value == "off" else value)]
+
+
+class ConfigError(Exception):
+    """A setting is missing or wrong; the message is one sentence a setting."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    bundle: Path
+    data_dir: Path
+    address: Address = "127.0.0.1:50051"
+    metrics_address: OptionalAddress = "127.0.0.1:9095"
+    engine: Literal["auto", "litert", "tensorflow"] = "auto"
+    engine_threads: int | None = Field(None, ge=1)
+    decode_threads: int = Field(default_factory=lambda: min(8, os.cpu_count() or 1), ge=1)
+    max_batch: int = Field(32, ge=1)
+    queue_capacity: int = Field(1024, ge=1)
+    max_batch_items: int = Field(256, ge=1)
+    max_message_bytes: int = Field(32 * MIB, ge=MIB)
+    max_image_bytes: int = Field(16 * MIB, ge=1)
+    max_image_pixels: int = Field(50_000_000, ge=1)
+    max_data_bytes: int | None = Field(None, ge=MIB)
+    token: SecretStr | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    drain_seconds: float = Field(30.0, ge=0)
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together; only one of them is set")
+        return self
+
+    def shown(self) -> dict[str, Any]:
+        """For people and logs, secrets hidden."""
+        return {name: None if value is None else str(value) for name, value in self}
+
+
+def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> Settings:
+    """Gather the settings.
+
+    Args:
+        flags: what was given on the command line, by field; None for what was not.
+        file: a TOML file with fields of the same names, if any.
+
+    Raises:
+        ConfigError: naming each setting at fault and where it may be set.
+    """
+    content: dict[str, Any] = {}
+    if file is not None:
+        try:
+            content = tomllib.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"the configuration file {file} cannot be read: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"the configuration file {file} is not TOML: {error}") from error
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return _above(content)(**given)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_sentence(problem) for problem in error.errors())) from error
+
+
+def _above(file: dict[str, Any]) -> type[Settings]:
+    """The settings with a file's content below what else is given."""
+
+    class SettingsAboveFile(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, file)
+
+    return SettingsAboveFile
+
+
+def _sentence(problem: Any) -> str:
+    if not problem["loc"]:
+        return str(problem["msg"]).removeprefix("Value error, ")
+    name = str(problem["loc"][0])
+    flag, variable = "--" + name.replace("_", "-"), PREFIX + name.upper()
+    if problem["type"] == "missing":
+        return f"{name} is missing: give {flag}, {variable} or a line in the configuration file"
+    if problem["type"] == "extra_forbidden":
+        return f"{name} is no setting of the server's"
+    said = str(problem["msg"]).removeprefix("Value error, ")
+    shown = "" if name == "token" else f" (it is {problem['input']!r})"
+    return f"{name} is wrong: {said[0].lower()}{said[1:]}{shown}; it is set with {flag} or {variable}"

@@ -1,0 +1,116 @@
+"""What makes an exemplar a bad one, in a first and simple form.
+
+An image is judged as the network sees it: at the network's input size, without the margin that fills up its shape.
+
+- BLANK: its grey values deviate by less than 4 of 255, which is noise.
+- TINY: it had to be enlarged to fill the input.
+- BLURRED: the energy of its second differences (a discrete Laplacian) is below 2 % of its variance. The ratio does
+  not change with brightness or contrast; a Gaussian blur of about three input pixels falls below it.
+- DUPLICATE: another class has the very same bytes, or lies within a tenth of the threshold.
+- TOO_CLOSE: another class lies within the threshold, so a picture of the one can be named as the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+from exemplar_encoder import PreparedImage
+
+_BLANK_DEVIATION = 4.0
+_BLURRED_ENERGY = 0.02
+_DUPLICATE_SHARE = 0.1
+
+
+class WarningKind(StrEnum):
+    """What kind of trouble."""
+
+    BLANK = "BLANK"
+    TINY = "TINY"
+    BLURRED = "BLURRED"
+    DUPLICATE = "DUPLICATE"
+    TOO_CLOSE = "TOO_CLOSE"
+
+
+@dataclass(frozen=True, slots=True)
+class ExemplarWarning:
+    """One trouble with an exemplar; the other class and the distance to it for DUPLICATE and TOO_CLOSE."""
+
+    kind: WarningKind
+    message: str
+    other_class_id: str = ""
+    distance: float | None = None
+
+
+def look(image: PreparedImage) -> list[ExemplarWarning]:
+    """Judge an image by itself."""
+    height, width = image.pixels.shape[:2]
+    if image.width < width and image.height < height:
+        return [
+            ExemplarWarning(
+                WarningKind.TINY,
+                f"the image is {image.width} x {image.height} pixels and the model looks at {width} x {height}; "
+                "use a larger picture",
+            )
+        ]
+    grey = _grey(image)
+    if float(grey.std()) < _BLANK_DEVIATION:
+        return [ExemplarWarning(WarningKind.BLANK, "the image shows next to nothing; use a picture with contrast")]
+    if _detail(grey) < _BLURRED_ENERGY:
+        return [ExemplarWarning(WarningKind.BLURRED, "the image has next to no fine detail; use a sharper picture")]
+    return []
+
+
+def compare(
+    same_bytes: Iterable[str], neighbours: Sequence[tuple[str, float]], threshold: float
+) -> list[ExemplarWarning]:
+    """Judge an exemplar by the other classes.
+
+    Args:
+        same_bytes: ids of the other classes that have an exemplar with the same bytes.
+        neighbours: ids of other classes and their distances, nearest first.
+        threshold: the distance within which a query is accepted.
+    """
+    distances = dict(neighbours)
+    twin = min(same_bytes, default=None)
+    if twin is not None:
+        return [
+            ExemplarWarning(
+                WarningKind.DUPLICATE,
+                f"class {twin!r} has the very same image; use another picture for one of the two",
+                twin,
+                distances.get(twin, 0.0),
+            )
+        ]
+    if not neighbours or neighbours[0][1] >= threshold:
+        return []
+    other, distance = neighbours[0]
+    if distance < _DUPLICATE_SHARE * threshold:
+        message = f"class {other!r} has nearly the same image; use another picture for one of the two"
+        return [ExemplarWarning(WarningKind.DUPLICATE, message, other, distance)]
+    message = (
+        f"class {other!r} is at distance {distance:.3f}, within the threshold of {threshold:.3f}: pictures of the "
+        "one may be named as the other; use a more telling picture"
+    )
+    return [ExemplarWarning(WarningKind.TOO_CLOSE, message, other, distance)]
+
+
+def _grey(image: PreparedImage) -> npt.NDArray[np.float32]:
+    """float32 `[h, w]` without the margin that `preprocess` adds around what is not of the input's shape."""
+    height, width = image.pixels.shape[:2]
+    scale = min(width / image.width, height / image.height)
+    inner_width, inner_height = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    left, top = (width - inner_width) // 2, (height - inner_height) // 2
+    inner = image.pixels[top : top + inner_height, left : left + inner_width]
+    return np.asarray(inner.mean(axis=2), dtype=np.float32)
+
+
+def _detail(grey: npt.NDArray[np.float32]) -> float:
+    """Mean square of second differences relative to the variance; about 20 for noise, 0 for a slope."""
+    if min(grey.shape) < 3:
+        return float("inf")
+    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
+    return float(np.square(laplacian).mean() / grey.var())

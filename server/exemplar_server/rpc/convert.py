@@ -1,0 +1,154 @@
+"""The server's dataclasses as messages of `exemplar.v1`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from exemplar.v1 import classification_service_pb2 as classification_pb
+from exemplar.v1 import gallery_service_pb2 as gallery_pb
+from exemplar.v1 import resources_pb2 as pb
+from exemplar_encoder import Encoder
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from exemplar_server.classifier import Classification
+from exemplar_server.decision import Verdict
+from exemplar_server.enrolment import EnrolledClass
+from exemplar_server.exemplar_check import ExemplarWarning, WarningKind
+from exemplar_server.rpc.names import class_name, gallery_name, model_name
+from exemplar_server.store import ClassRecord, Exemplar, Gallery
+from exemplar_server.store.gallery_store import Floats
+
+_VERDICTS = {
+    Verdict.MATCH: classification_pb.VERDICT_MATCH,
+    Verdict.AMBIGUOUS: classification_pb.VERDICT_AMBIGUOUS,
+    Verdict.UNKNOWN: classification_pb.VERDICT_UNKNOWN,
+}
+_KINDS = {
+    WarningKind.BLANK: gallery_pb.ExemplarWarning.KIND_BLANK,
+    WarningKind.TINY: gallery_pb.ExemplarWarning.KIND_TINY,
+    WarningKind.BLURRED: gallery_pb.ExemplarWarning.KIND_BLURRED,
+    WarningKind.DUPLICATE: gallery_pb.ExemplarWarning.KIND_DUPLICATE,
+    WarningKind.TOO_CLOSE: gallery_pb.ExemplarWarning.KIND_TOO_CLOSE,
+}
+_SUMMARY_CLASSES = 20
+
+
+def classification(of: Classification, gallery: str) -> classification_pb.Classification:
+    """The answer to a query."""
+    prefix = class_name(gallery, "")
+    matches = [
+        classification_pb.Match(
+            class_name=prefix + found.class_id,
+            class_id=found.class_id,
+            display_name=found.display_name,
+            attributes=found.attributes,
+            distance=found.distance,
+            probability=probability,
+        )
+        for found, probability in of.matches
+    ]
+    return classification_pb.Classification(
+        verdict=_VERDICTS[of.verdict],
+        probability=of.probability,
+        matches=matches,
+        threshold=of.threshold,
+        false_accept_rate=of.false_accept_rate,
+        ambiguity_margin=of.ambiguity_margin,
+        model=model_name(of.model),
+        gallery_revision=of.gallery_revision,
+    )
+
+
+def embedding(values: Floats, model: str) -> pb.Embedding:
+    """An embedding float32 `[dimension]`."""
+    return pb.Embedding(values=values.tolist(), model=model_name(model))
+
+
+def gallery(of: Gallery) -> pb.Gallery:
+    """A gallery."""
+    return pb.Gallery(
+        name=gallery_name(of.id),
+        display_name=of.display_name,
+        model=model_name(of.model),
+        revision=of.revision,
+        class_count=of.class_count,
+        false_accept_rate=of.false_accept_rate,
+        max_exemplars_per_class=of.max_exemplars_per_class,
+        create_time=_timestamp(of.create_time),
+        update_time=_timestamp(of.update_time),
+    )
+
+
+def class_message(of: ClassRecord, gallery_id: str) -> pb.Class:
+    """A class with what is known of its exemplars."""
+    return pb.Class(
+        name=class_name(gallery_id, of.id),
+        display_name=of.display_name,
+        attributes=of.attributes,
+        exemplars=[exemplar(item) for item in of.exemplars],
+        create_time=_timestamp(of.create_time),
+        update_time=_timestamp(of.update_time),
+    )
+
+
+def exemplar(of: Exemplar) -> pb.Exemplar:
+    """What is known of an image."""
+    return pb.Exemplar(sha256=of.sha256, width=of.width, height=of.height, format=of.format, size_bytes=of.size_bytes)
+
+
+def enrolled(of: EnrolledClass, gallery_id: str, revision: int) -> gallery_pb.EnrolClassResponse:
+    """A class as stored, with what is to be said about it."""
+    response = gallery_pb.EnrolClassResponse(
+        replaced=of.replaced, warnings=warnings(of.warnings), gallery_revision=revision
+    )
+    # `class` is a keyword of Python's, so the field is only to be had by its name.
+    getattr(response, "class").CopyFrom(class_message(of.record, gallery_id))
+    return response
+
+
+def warnings(of: Iterable[ExemplarWarning]) -> list[gallery_pb.ExemplarWarning]:
+    """What may make a class hard to recognise."""
+    return [
+        gallery_pb.ExemplarWarning(
+            kind=_KINDS[item.kind],
+            message=item.message,
+            other_class_id=item.other_class_id,
+            distance=item.distance,
+        )
+        for item in of
+    ]
+
+
+def model(encoder: Encoder) -> pb.Model:
+    """The loaded bundle."""
+    bundle = encoder.bundle
+    manifest, calibration = bundle.manifest, bundle.calibration
+    rate = calibration.default_false_accept_rate
+    return pb.Model(
+        name=model_name(bundle.id),
+        display_name=manifest.name,
+        recipe=manifest.recipe,
+        dimension=manifest.dimension,
+        input_width=manifest.preprocessing.width,
+        input_height=manifest.preprocessing.height,
+        input_channels=manifest.preprocessing.channels,
+        engine=encoder.engine_name,
+        calibration=pb.Calibration(
+            default_false_accept_rate=rate,
+            threshold_at_20_classes=calibration.threshold(rate, _SUMMARY_CLASSES),
+            ambiguity_margin=calibration.ambiguity_margin,
+            class_count=calibration.class_count,
+        ),
+        figures=[
+            pb.Figure(name=figure.name, value=figure.value, low=figure.low, high=figure.high)
+            for figure in bundle.figures
+        ],
+        create_time=_timestamp(datetime.fromisoformat(manifest.created)),
+    )
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message

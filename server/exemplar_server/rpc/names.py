@@ -1,0 +1,121 @@
+"""Resource names, ids and page tokens: what a request may say, and errors that name the field."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+
+from exemplar_server.errors import invalid_field
+
+MAX_PAGE = 1000
+DEFAULT_PAGE = 100
+MAX_DISPLAY_NAME = 1024
+
+_GALLERY = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_TOKEN_VERSION = "1:"
+
+
+def gallery_name(gallery: str) -> str:
+    """The resource name of a gallery."""
+    return f"galleries/{gallery}"
+
+
+def class_name(gallery: str, class_id: str) -> str:
+    """The resource name of a class."""
+    return f"galleries/{gallery}/classes/{class_id}"
+
+
+def model_name(model: str) -> str:
+    """The resource name of a model."""
+    return f"models/{model}"
+
+
+def parse_gallery(field: str, name: str) -> str:
+    """The id in `galleries/{gallery}`."""
+    prefix, _, gallery = name.partition("/")
+    if prefix != "galleries" or not _GALLERY.fullmatch(gallery):
+        raise invalid_field(field, f"it must be galleries/{{gallery}}, not {name[:200]!r}")
+    return gallery
+
+
+def parse_class(field: str, name: str) -> tuple[str, str]:
+    """The ids in `galleries/{gallery}/classes/{class}`."""
+    parts = name.split("/")
+    if len(parts) != 4 or parts[0] != "galleries" or parts[2] != "classes" or not _GALLERY.fullmatch(parts[1]):
+        raise invalid_field(field, f"it must be galleries/{{gallery}}/classes/{{class}}, not {name[:300]!r}")
+    return parts[1], check_class_id(field, parts[3])
+
+
+def parse_model(field: str, name: str) -> str:
+    """The id in `models/{model}`; empty for an empty name."""
+    if not name:
+        return ""
+    prefix, _, model = name.partition("/")
+    if prefix != "models" or not model or "/" in model:
+        raise invalid_field(field, f"it must be models/{{model}}, not {name[:200]!r}")
+    return model
+
+
+def check_gallery_id(field: str, gallery: str) -> str:
+    """A gallery's id as it may be chosen."""
+    if not _GALLERY.fullmatch(gallery):
+        raise invalid_field(
+            field,
+            f"it must be 1 to 63 of a-z, 0-9 and '-', not starting or ending with '-'; it is {gallery[:200]!r}",
+        )
+    return gallery
+
+
+def check_class_id(field: str, class_id: str) -> str:
+    """A class's id as it may be chosen."""
+    if not 1 <= len(class_id) <= 128 or "/" in class_id or _CONTROL.search(class_id):
+        raise invalid_field(
+            field, f"it must be 1 to 128 characters without '/' and control characters; it is {class_id[:200]!r}"
+        )
+    return class_id
+
+
+def check_display_name(field: str, name: str) -> str:
+    """A name for people."""
+    if len(name) > MAX_DISPLAY_NAME:
+        raise invalid_field(field, f"it has {len(name):,} characters; {MAX_DISPLAY_NAME:,} is the most")
+    return name
+
+
+def check_attributes(field: str, attributes: Mapping[str, str]) -> dict[str, str]:
+    """A class's attributes."""
+    if len(attributes) > 64:
+        raise invalid_field(field, f"there are {len(attributes)}; 64 is the most")
+    for key, value in attributes.items():
+        if len(key) > 64:
+            raise invalid_field(field, f"key {key[:64]!r}… has {len(key):,} characters; 64 is the most")
+        if len(value) > 1024:
+            raise invalid_field(field, f"the value of {key!r} has {len(value):,} characters; 1,024 is the most")
+    return dict(attributes)
+
+
+def page(size: int, token: str) -> tuple[int, str]:
+    """How many to list, and the id after which to begin."""
+    if size < 0:
+        raise invalid_field("page_size", f"it must not be negative; it is {size}")
+    return min(size or DEFAULT_PAGE, MAX_PAGE), _parse_token(token)
+
+
+def page_token(last_id: str) -> str:
+    """The token of the page that begins after an id."""
+    return base64.urlsafe_b64encode((_TOKEN_VERSION + last_id).encode()).decode("ascii")
+
+
+def _parse_token(token: str) -> str:
+    if not token:
+        return ""
+    try:
+        text = base64.b64decode(token, altchars=b"-_", validate=True).decode("utf-8")
+    except (binascii.Error, ValueError) as error:
+        raise invalid_field("page_token", "it is not a token that this server gave out") from error
+    if not text.startswith(_TOKEN_VERSION):
+        raise invalid_field("page_token", "it is not a token that this server gave out")
+    return text.removeprefix(_TOKEN_VERSION)
