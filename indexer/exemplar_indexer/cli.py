@@ -1,0 +1,207 @@
+"""`exemplar index`: the bulk job's command line.
+
+Exit codes: 0 everything is in, 1 something failed (the report says what) or the job was refused, 2 wrong usage,
+3 no server, 130 interrupted; run again, the job goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from exemplar import ExemplarError, NotFoundError, Tls, UnavailableError
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from exemplar_indexer.job import Job, Server, dry_run, run_job
+from exemplar_indexer.journal import Counts, Journal, JournalError, Outcome
+from exemplar_indexer.pipeline import Settings
+from exemplar_indexer.report import Summary, write_report
+from exemplar_indexer.sources import SourceError
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+_SHOWN_ENTRIES = 10
+
+
+@app.command()
+def index(
+    source: Annotated[
+        str,
+        typer.Argument(help="A folder of images, or a CSV or JSONL manifest (path or URL).", show_default=False),
+    ],
+    gallery: Annotated[str, typer.Option("--gallery", "-g", help="Gallery to enrol in.", show_default=False)],
+    create: Annotated[bool, typer.Option("--create", help="Create the gallery when it is not there.")] = False,
+    job: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            help="Folder for the journal and the report; the same folder resumes the job.",
+            show_default="exemplar-index-GALLERY-SOURCE",
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, max=256, help="Classes a request.")] = 64,
+    in_flight: Annotated[int, typer.Option(min=1, max=64, help="Requests at a time.")] = 4,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse images that have warnings.")] = False,
+    redo: Annotated[bool, typer.Option("--redo", help="Enrol everything again, also what is in.")] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Read everything, enrol nothing, say what would happen.")
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False, help="File for errors and warnings (.jsonl or .csv).", show_default="JOB/report.jsonl"
+        ),
+    ] = None,
+    patience: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait for a server that stopped answering.")
+    ] = 120.0,
+    address: Annotated[
+        str, typer.Option(envvar="EXEMPLAR_ADDRESS", help="The server's host:port.")
+    ] = "127.0.0.1:50051",
+    token: Annotated[
+        str | None, typer.Option(envvar="EXEMPLAR_TOKEN", help="Bearer token.", show_default=False)
+    ] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="Encrypt, trusting the system's certificates.")] = False,
+    tls_ca: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Encrypt, trusting this PEM file.", show_default=False),
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for each answer.")] = 60.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Enrol a class for every image of a folder or a manifest.
+
+    A killed or interrupted job goes on where it stopped when the same command is run again.
+    """
+    folder = job or Path(f"exemplar-index-{gallery}-{_stem(source)}")
+    settings = Settings(gallery, batch_size, in_flight, strict, patience)
+    plan = Job(source, settings, report or folder / "report.jsonl", create, redo)
+    server = Server(address, timeout, token, Tls(ca=tls_ca) if tls_ca else tls)
+    try:
+        summary = _rehearse(plan, folder, report, as_json) if dry else _run(plan, folder, server, as_json)
+    except (SourceError, JournalError) as error:
+        _fail(str(error), 2)
+    except NotFoundError as error:
+        _fail(error.message + ("; --create creates the gallery" if error.reason == "GALLERY_NOT_FOUND" else ""), 1)
+    except UnavailableError as error:
+        _fail(f"{error.message}; run the same command again when the server is there", 3)
+    except ExemplarError as error:
+        _fail(error.message, 1)
+    except KeyboardInterrupt:
+        _fail("interrupted before anything was sent", 130)
+    if not dry and not summary.complete:
+        _fail(f"interrupted with {summary.pending:,} to go; run the same command again to go on", 128 + signal.SIGINT)
+    if summary.failed or summary.problems:
+        raise typer.Exit(1)
+
+
+def _run(plan: Job, folder: Path, server: Server, as_json: bool) -> Summary:
+    bar = _Bar()
+    with Journal(folder) as journal, bar.progress:
+        summary = run_job(plan, server, journal, bar.start, bar.advance)
+    if as_json:
+        _print_json(summary)
+    else:
+        here = f" ({summary.done_before:,} of them before this run)" if summary.done_before else ""
+        _say(
+            f"{summary.done:,} of {summary.total:,} classes are in {summary.gallery}{here}; "
+            f"{summary.seconds:.1f} s, {summary.images_per_second:,.0f} images/s."
+        )
+        if summary.failed or summary.problems or summary.warnings:
+            bad = summary.failed + summary.problems
+            _say(f"{bad:,} failed, {summary.warnings:,} warnings: see {summary.report}")
+    return summary
+
+
+def _rehearse(plan: Job, folder: Path, report: Path | None, as_json: bool) -> Summary:
+    with tempfile.TemporaryDirectory() as scratch, Journal(Path(scratch)) as journal:
+        journal.copy_from(folder)
+        summary = dry_run(plan, journal)
+        if report:
+            write_report(report, journal.notes())
+        shown = [note for note in islice(journal.notes(), _SHOWN_ENTRIES) if note.level == "error"]
+    if as_json:
+        _print_json(summary)
+        return summary
+    _say(
+        f"Would enrol {summary.pending:,} of {summary.total:,} classes in {summary.gallery}; "
+        f"{summary.done:,} are in already."
+    )
+    if summary.failed or summary.problems:
+        _say(f"{summary.failed + summary.problems:,} would fail:")
+        for note in shown:
+            _say(f"  {note.place}: {note.message}")
+    return summary
+
+
+class _Bar:
+    """The progress bar on stderr: how many of how many, the rate, the time left, and failures."""
+
+    def __init__(self) -> None:
+        self.progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("[red]{task.fields[failures]}"),
+            console=Console(stderr=True),
+        )
+        self._task = self.progress.add_task("Reading the source", total=None, rate="", failures="")
+        self._failed = 0
+
+    def start(self, counts: Counts) -> None:
+        """Shows what an earlier run did."""
+        self._failed = counts.problems
+        self.progress.update(
+            self._task, description="Enrolling", total=counts.total, completed=counts.done + counts.problems
+        )
+        self._show_failures()
+
+    def advance(self, outcomes: Sequence[Outcome]) -> None:
+        """Adds a batch."""
+        self._failed += sum(not outcome.done for outcome in outcomes)
+        self.progress.advance(self._task, len(outcomes))
+        speed = self.progress.tasks[0].speed
+        self.progress.update(self._task, rate=f"{speed:,.0f} images/s" if speed else "")
+        self._show_failures()
+
+    def _show_failures(self) -> None:
+        if self._failed:
+            self.progress.update(self._task, failures=f"{self._failed:,} failed")
+
+
+def _say(line: str) -> None:
+    Console(highlight=False, soft_wrap=True).print(line, markup=False)
+
+
+def _fail(sentence: str, code: int) -> NoReturn:
+    typer.secho(f"{sentence[:1].upper()}{sentence[1:]}", err=True, fg=typer.colors.RED)
+    raise typer.Exit(code)
+
+
+def _print_json(summary: Summary) -> None:
+    sys.stdout.write(json.dumps(asdict(summary), indent=2) + "\n")
+
+
+def _stem(source: str) -> str:
+    name = source.rstrip("/").rpartition("/")[2].partition("?")[0] or "source"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)

@@ -1,0 +1,79 @@
+"""Reads what a source points to: local files directly, anything with `://` through fsspec."""
+
+from __future__ import annotations
+
+import io
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import BinaryIO, TextIO, cast
+
+# A message cannot carry more, so reading on would only fill the memory.
+MAX_BYTES = 32 * 1024 * 1024
+
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
+
+
+class ImageUnreadableError(Exception):
+    """An image that cannot be fetched; the message is a sentence."""
+
+
+def read_image(image: str, limit: int = MAX_BYTES) -> bytes:
+    """Returns an image's bytes, the first `limit` at most.
+
+    Raises:
+        ImageUnreadableError: It is not there, or cannot be read.
+    """
+    try:
+        with _open(image) as file:
+            return file.read(limit)
+    except _failures(image) as error:
+        raise ImageUnreadableError(_sentence(image, error)) from error
+
+
+def looks_like_image(start: bytes) -> bool:
+    """Tells from the first 16 bytes whether the server may be able to read the rest."""
+    return start.startswith(_SIGNATURES)
+
+
+def fingerprint(image: str) -> str:
+    """Returns what changes when a local file changes: size and time of the last change. A URL has none.
+
+    Raises:
+        ImageUnreadableError: A local file is not there.
+    """
+    if "://" in image:
+        return ""
+    try:
+        facts = Path(image).stat()
+    except OSError as error:
+        raise ImageUnreadableError(_sentence(image, error)) from error
+    return f"{facts.st_size}:{facts.st_mtime_ns}"
+
+
+def open_text(manifest: str) -> TextIO:
+    """Opens a UTF-8 text, with or without a byte order mark."""
+    # The csv module wants line ends untouched.
+    return io.TextIOWrapper(_open(manifest).__enter__(), encoding="utf-8-sig", newline="")
+
+
+def _open(path: str) -> AbstractContextManager[BinaryIO]:
+    if "://" not in path:
+        return Path(path).open("rb")
+    import fsspec
+
+    return cast(AbstractContextManager[BinaryIO], fsspec.open(path, "rb"))
+
+
+def _failures(path: str) -> tuple[type[Exception], ...]:
+    if "://" not in path:
+        return (OSError,)
+    import aiohttp
+
+    # ValueError: fsspec does not know the protocol. ImportError: it does, but the package for it is not installed.
+    return (OSError, aiohttp.ClientError, ValueError, ImportError)
+
+
+def _sentence(image: str, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"there is no image at {image}"
+    return f"the image at {image} cannot be read: {getattr(error, 'strerror', None) or error}"

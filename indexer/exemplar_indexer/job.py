@@ -1,0 +1,170 @@
+"""One run of a job: meet the gallery, scan the source, move what is pending, and leave a report whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exemplar import AlreadyExistsError, AsyncClient, Client, Tls
+
+from exemplar_indexer.images import ImageUnreadableError, looks_like_image, read_image
+from exemplar_indexer.journal import Counts, Journal, Note, Outcome
+from exemplar_indexer.pipeline import Pipeline, Settings
+from exemplar_indexer.report import Summary, write_report, write_summary
+from exemplar_indexer.sources import Item, open_source
+
+_SIGNATURE_BYTES = 16
+_PAGE = 500
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where the server is and how to talk to it; arguments of `exemplar.Client`."""
+
+    address: str
+    timeout: float = 60.0
+    token: str | None = field(default=None, repr=False)
+    tls: Tls | bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be enrolled where.
+
+    Attributes:
+        source: Folder or manifest.
+        settings: How it is sent.
+        report: File for the errors and warnings; a name ending in `.csv` makes it CSV, else it is JSON lines.
+        create: Create the gallery when it is not there.
+        redo: Enrol everything again, also what is in.
+    """
+
+    source: str
+    settings: Settings
+    report: Path
+    create: bool = False
+    redo: bool = False
+
+
+def run_job(
+    job: Job,
+    server: Server,
+    journal: Journal,
+    on_start: Callable[[Counts], None],
+    on_progress: Callable[[Sequence[Outcome]], None],
+) -> Summary:
+    """Runs a job until it is done, fails as a whole, or is interrupted by SIGINT or SIGTERM.
+
+    Args:
+        job: What to do.
+        server: Where to.
+        journal: The job's journal; it is tied to the job's source and gallery.
+        on_start: Called once with the counts after the scan.
+        on_progress: Called with each batch's outcomes after they are committed.
+
+    Returns:
+        The summary, which is also in the job folder's `summary.json`; not `complete` after an interruption.
+
+    Raises:
+        JournalError: The journal belongs to another source or gallery.
+        SourceError: The source cannot be read.
+        ExemplarError: The server refused as a whole or did not answer. Once the source has been read, report and
+            summary are written all the same.
+    """
+    started = time.monotonic()
+    journal.claim(job.source, job.settings.gallery)
+    with Client(server.address, timeout=server.timeout, token=server.token, tls=server.tls) as client:
+        _meet_gallery(job, client, journal)
+    before = journal.scan(open_source(job.source), redo=job.redo)
+    on_start(before)
+    try:
+        asyncio.run(_move(job, server, journal, on_progress))
+    finally:
+        summary = _summary(job, journal, before, time.monotonic() - started)
+        write_report(job.report, journal.notes())
+        write_summary(journal.folder / "summary.json", summary)
+    return summary
+
+
+def dry_run(job: Job, journal: Journal) -> Summary:
+    """Finds out what a job would do: reads the source and the start of each image, and asks no server.
+
+    Args:
+        job: What would be done.
+        journal: A journal to be thrown away; a copy of the job's own where it has one.
+
+    Returns:
+        The summary; `pending` is what would be enrolled. The entries are in the journal.
+
+    Raises:
+        JournalError: The journal belongs to another source or gallery.
+        SourceError: The source cannot be read.
+    """
+    started = time.monotonic()
+    journal.claim(job.source, job.settings.gallery)
+    before = journal.scan(open_source(job.source), redo=job.redo)
+    after = 0
+    while page := journal.pending(after, _PAGE):
+        after = page[-1][0]
+        journal.acknowledge(outcome for _, item in page if (outcome := _fault(item)))
+    return _summary(job, journal, before, time.monotonic() - started)
+
+
+def _meet_gallery(job: Job, client: Client, journal: Journal) -> None:
+    name = job.settings.gallery
+    if job.create:
+        with contextlib.suppress(AlreadyExistsError):
+            client.create_gallery(name)
+    # A gallery that was deleted and made again holds nothing of what this job was told is in.
+    journal.meet_gallery(client.get_gallery(name).create_time.isoformat())
+
+
+async def _move(job: Job, server: Server, journal: Journal, on_progress: Callable[[Sequence[Outcome]], None]) -> None:
+    async with AsyncClient(server.address, timeout=server.timeout, token=server.token, tls=server.tls) as client:
+        task = asyncio.create_task(Pipeline(client, journal, job.settings, on_progress).run())
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, task.cancel)
+        # An interruption is no error: what was acknowledged is in the journal, and the summary says what is left.
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()
+
+
+def _fault(item: Item) -> Outcome | None:
+    try:
+        start = read_image(item.image, _SIGNATURE_BYTES)
+    except ImageUnreadableError as error:
+        reason, message = "IMAGE_UNREADABLE", str(error)
+    else:
+        if looks_like_image(start):
+            return None
+        reason = "IMAGE_UNSUPPORTED_FORMAT" if start else "IMAGE_EMPTY"
+        message = f"{item.image} is not an image of a known format" if start else f"{item.image} is empty"
+    note = Note("error", item.class_id, item.image, item.place, "SOURCE", reason, message)
+    return Outcome(item.class_id, False, [note])
+
+
+def _summary(job: Job, journal: Journal, before: Counts, seconds: float) -> Summary:
+    counts = journal.counts()
+    moved = counts.done - before.done
+    return Summary(
+        source=job.source,
+        gallery=job.settings.gallery,
+        complete=counts.pending == 0,
+        total=counts.total,
+        done=counts.done,
+        done_before=before.done,
+        failed=counts.failed,
+        problems=counts.problems,
+        pending=counts.pending,
+        warnings=counts.warnings,
+        seconds=round(seconds, 3),
+        images_per_second=round(moved / seconds, 1) if seconds else 0.0,
+        report=str(job.report),
+    )

@@ -1,0 +1,291 @@
+"""A job's memory on disk: what is to be enrolled, what the server has acknowledged, and what went wrong.
+
+Promises: an item is done once, and only once, the server's acknowledgement is committed here; a job killed at any
+point goes on from there. An item whose image, name or attributes changed since is pending again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from exemplar_indexer.images import ImageUnreadableError, fingerprint
+from exemplar_indexer.sources import Entry, Item, Problem
+
+_FORMAT = "1"
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS job (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS item (
+  number INTEGER PRIMARY KEY,
+  class_id TEXT NOT NULL UNIQUE,
+  image TEXT NOT NULL,
+  place TEXT NOT NULL,
+  display_name TEXT NOT NULL,
+  attributes TEXT NOT NULL,
+  fingerprint TEXT NOT NULL,
+  scan INTEGER NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('pending', 'done', 'failed'))
+);
+CREATE INDEX IF NOT EXISTS item_pending ON item (number) WHERE state = 'pending';
+CREATE TABLE IF NOT EXISTS note (
+  level TEXT NOT NULL CHECK (level IN ('error', 'warning')),
+  class_id TEXT NOT NULL,
+  image TEXT NOT NULL,
+  place TEXT NOT NULL,
+  code TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  message TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS note_class ON note (class_id);
+"""
+
+
+class JournalError(Exception):
+    """A job folder that cannot be used; the message is a sentence."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """An error or a warning for the report."""
+
+    level: str
+    class_id: str
+    image: str
+    place: str
+    code: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an item: done, or failed, with what is to be reported."""
+
+    class_id: str
+    done: bool
+    notes: Sequence[Note] = ()
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How a job stands: items by state, source entries that could not become items, and warnings."""
+
+    done: int
+    failed: int
+    pending: int
+    problems: int
+    warnings: int
+
+    @property
+    def total(self) -> int:
+        """Entries of the source, whatever became of them."""
+        return self.done + self.failed + self.pending + self.problems
+
+
+class Journal:
+    """The journal of one job; a context manager. For one thread."""
+
+    def __init__(self, folder: Path) -> None:
+        """Opens a job folder's journal, or starts one.
+
+        Raises:
+            JournalError: Another process works on the job, or the journal is of another version.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (folder / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._lock.close()
+            raise JournalError(f"another process is working on the job in {folder}") from error
+        self.folder = folder
+        self._connect(folder / "journal.sqlite")
+        if self._setting("format", _FORMAT) != _FORMAT:
+            self.close()
+            raise JournalError(f"the journal in {folder} was written by another version of the indexer")
+
+    def _connect(self, path: Path) -> None:
+        # Autocommit: each transaction below is begun by name.
+        self._database = sqlite3.connect(path, isolation_level=None)
+        # What a lost power supply takes with it is enrolled again, which changes nothing; a kill takes nothing.
+        self._database.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
+
+    def close(self) -> None:
+        """Closes the journal and lets other processes have the job."""
+        self._database.close()
+        self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def copy_from(self, folder: Path) -> None:
+        """Takes over what another job folder's journal holds, if there is one; that journal stays as it is."""
+        other = folder / "journal.sqlite"
+        if other.exists():
+            source = sqlite3.connect(other)
+            source.backup(self._database)
+            source.close()
+
+    def claim(self, source: str, gallery: str) -> None:
+        """Ties the job to a source and a gallery.
+
+        Raises:
+            JournalError: It is tied to others.
+        """
+        for key, value in (("source", source), ("gallery", gallery)):
+            known = self._setting(key, value)
+            if known != value:
+                raise JournalError(
+                    f"the job in {self.folder} is for {key} {known}, not {value}; name another folder with --job"
+                )
+
+    def meet_gallery(self, identity: str) -> bool:
+        """Notes which gallery the server has; returns whether the acknowledgements still hold.
+
+        Args:
+            identity: What tells a gallery from another of the same id, such as its time of creation.
+        """
+        if self._setting("gallery_identity", identity) == identity:
+            return True
+        with self._database:
+            self._database.execute("BEGIN")
+            self._database.execute("UPDATE job SET value = ? WHERE key = 'gallery_identity'", [identity])
+            self._database.execute("UPDATE item SET state = 'pending'")
+            self._database.execute("DELETE FROM note WHERE level = 'warning'")
+        return False
+
+    def scan(self, entries: Iterable[Entry], *, redo: bool = False) -> Counts:
+        """Reads the source: new and changed items become pending, failed ones get another try.
+
+        Args:
+            entries: The source's entries; drawn once, never held.
+            redo: Make every item pending.
+
+        Returns:
+            The counts after the scan.
+        """
+        run = self._database.execute
+        run("BEGIN")
+        try:
+            number = run("SELECT coalesce(max(scan), 0) + 1 FROM item").fetchone()[0]
+            run("DELETE FROM note WHERE level = 'error'")
+            for entry in entries:
+                if isinstance(entry, Item):
+                    self._plan(entry, number, redo)
+                else:
+                    self._note(_problem_note(entry))
+            # What left the source since is no longer this job's; the gallery keeps it.
+            gone = "class_id IN (SELECT class_id FROM item WHERE scan < ?)"
+            run(f"DELETE FROM note WHERE level = 'warning' AND {gone}", [number])
+            run("DELETE FROM item WHERE scan < ?", [number])
+        except BaseException:
+            run("ROLLBACK")
+            raise
+        run("COMMIT")
+        return self.counts()
+
+    def _plan(self, item: Item, scan: int, redo: bool) -> None:
+        attributes = json.dumps(dict(item.attributes), sort_keys=True, ensure_ascii=False)
+        row = self._database.execute(
+            "SELECT scan, place, fingerprint, state FROM item WHERE class_id = ?", [item.class_id]
+        ).fetchone()
+        if row and row[0] == scan:
+            message = f"class id {item.class_id} is given twice, at {row[1]} and at {item.place}; the first counts"
+            self._note(_problem_note(Problem(item.place, "ID_DUPLICATE", message, item.class_id, item.image)))
+            return
+        try:
+            file = fingerprint(item.image)
+        except ImageUnreadableError as error:
+            self._note(_problem_note(Problem(item.place, "IMAGE_UNREADABLE", str(error), item.class_id, item.image)))
+            return
+        parts = json.dumps([item.image, file, item.display_name, attributes])
+        current = hashlib.sha256(parts.encode()).hexdigest()
+        done = row and row[3] == "done" and row[2] == current and not redo
+        if not done:
+            self._database.execute("DELETE FROM note WHERE class_id = ? AND level = 'warning'", [item.class_id])
+        self._database.execute(
+            "INSERT INTO item (class_id, image, place, display_name, attributes, fingerprint, scan, state)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (class_id) DO UPDATE SET image = excluded.image,"
+            " place = excluded.place, display_name = excluded.display_name, attributes = excluded.attributes,"
+            " fingerprint = excluded.fingerprint, scan = excluded.scan, state = excluded.state",
+            [
+                item.class_id,
+                item.image,
+                item.place,
+                item.display_name,
+                attributes,
+                current,
+                scan,
+                "done" if done else "pending",
+            ],
+        )
+
+    def pending(self, after: int, limit: int) -> list[tuple[int, Item]]:
+        """Returns up to `limit` pending items, each with its number, from the one past number `after` on."""
+        rows = self._database.execute(
+            "SELECT number, class_id, image, place, display_name, attributes FROM item"
+            " WHERE state = 'pending' AND number > ? ORDER BY number LIMIT ?",
+            [after, limit],
+        )
+        return [
+            (number, Item(class_id, image, place, display_name, json.loads(attributes)))
+            for number, class_id, image, place, display_name, attributes in rows
+        ]
+
+    def acknowledge(self, outcomes: Iterable[Outcome]) -> None:
+        """Commits what became of a batch's items."""
+        with self._database:
+            self._database.execute("BEGIN")
+            for outcome in outcomes:
+                state = "done" if outcome.done else "failed"
+                self._database.execute("UPDATE item SET state = ? WHERE class_id = ?", [state, outcome.class_id])
+                for note in outcome.notes:
+                    self._note(note)
+
+    def counts(self) -> Counts:
+        """Counts the job's items, problems and warnings."""
+        states = dict(self._database.execute("SELECT state, count(*) FROM item GROUP BY state").fetchall())
+        levels = dict(self._database.execute("SELECT level, count(*) FROM note GROUP BY level").fetchall())
+        done, failed, pending = (states.get(state, 0) for state in ("done", "failed", "pending"))
+        # A failed item has exactly one error; the other errors are of entries that never became items.
+        return Counts(done, failed, pending, levels.get("error", 0) - failed, levels.get("warning", 0))
+
+    def notes(self) -> Iterator[Note]:
+        """Yields every error, then every warning."""
+        rows = self._database.execute(
+            "SELECT level, class_id, image, place, code, reason, message FROM note ORDER BY level, rowid"
+        )
+        return (Note(*row) for row in rows)
+
+    def _note(self, note: Note) -> None:
+        self._database.execute(
+            "INSERT INTO note VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [note.level, note.class_id, note.image, note.place, note.code, note.reason, note.message],
+        )
+
+    def _setting(self, key: str, value: str) -> str:
+        """Returns a setting, which is `value` when it has never been set."""
+        self._database.execute("INSERT OR IGNORE INTO job VALUES (?, ?)", [key, value])
+        return str(self._database.execute("SELECT value FROM job WHERE key = ?", [key]).fetchone()[0])
+
+
+def _problem_note(problem: Problem) -> Note:
+    return Note(
+        "error",
+        problem.class_id,
+        problem.image,
+        problem.place,
+        "SOURCE",
+        problem.reason,
+        problem.message,
+    )

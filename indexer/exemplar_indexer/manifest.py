@@ -1,0 +1,107 @@
+"""A CSV or JSONL manifest as a source.
+
+Each row has `id` and `image`, and may have `display_name`, `attributes` (a JSON object) and `attributes.<key>`; any
+other column is an attribute of its own name. An image's path is relative to the manifest, or a URL.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import posixpath
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TextIO, TypeAlias
+
+from exemplar_indexer.images import open_text
+from exemplar_indexer.sources import Entry, Item, Problem, SourceError, checked
+
+Rows: TypeAlias = Iterator[tuple[int, Mapping[str, Any] | str]]
+
+
+def manifest_entries(manifest: str, rows: Callable[[TextIO], Rows]) -> Iterator[Entry]:
+    """Yields an item for each row, or what is wrong with it.
+
+    Args:
+        manifest: Path or URL.
+        rows: Reads the text: the line and the row's values, or the line and a sentence on why there are none.
+
+    Raises:
+        SourceError: The manifest cannot be read, or is not UTF-8.
+    """
+    try:
+        with open_text(manifest) as text:
+            for line, row in rows(text):
+                place = f"{manifest}:{line}"
+                if isinstance(row, str):
+                    yield Problem(place, "ROW_INVALID", row)
+                else:
+                    yield _entry(row, place, manifest)
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{manifest} is not UTF-8 text: {error}") from error
+    except csv.Error as error:
+        raise SourceError(f"{manifest} is no CSV: {error}") from error
+    except OSError as error:
+        raise SourceError(f"{manifest} cannot be read: {error.strerror or error}") from error
+
+
+def csv_rows(text: TextIO) -> Rows:
+    """Reads comma-separated values with a header."""
+    reader = csv.DictReader(text, strict=True)
+    missing = [name for name in ("id", "image") if name not in (reader.fieldnames or ())]
+    if missing:
+        found = ", ".join(reader.fieldnames or ()) or "nothing"
+        raise SourceError(f"the manifest's first line has no column {' and '.join(missing)}; it has {found}")
+    for row in reader:
+        if None in row:
+            yield reader.line_num, "the row has more values than the header has columns"
+        else:
+            # An empty cell says nothing, so it is no attribute.
+            yield reader.line_num, {name: value for name, value in row.items() if value}
+
+
+def jsonl_rows(text: TextIO) -> Rows:
+    """Reads one JSON object a line; empty lines are skipped."""
+    for line, content in enumerate(text, 1):
+        if content.strip():
+            try:
+                row = json.loads(content)
+            except json.JSONDecodeError as error:
+                yield line, f"the line is no JSON: {error}"
+            else:
+                yield line, row if isinstance(row, dict) else "the line is no JSON object"
+
+
+KINDS: dict[str, Callable[[TextIO], Rows]] = {".csv": csv_rows, ".jsonl": jsonl_rows}
+
+
+def _entry(row: Mapping[str, Any], place: str, manifest: str) -> Entry:
+    values = dict(row)
+    class_id, image = _text(values.pop("id", "")), _text(values.pop("image", ""))
+    if not class_id or not image:
+        absent = "id" if not class_id else "image"
+        return Problem(place, "ROW_INVALID", f"the row has no {absent}", class_id, image)
+    image = _beside(manifest, image)
+    display_name = _text(values.pop("display_name", ""))
+    attributes = values.pop("attributes", {})
+    if isinstance(attributes, str):
+        try:
+            attributes = json.loads(attributes)
+        except json.JSONDecodeError:
+            attributes = None
+    if not isinstance(attributes, dict):
+        return Problem(place, "ROW_INVALID", "attributes is no JSON object", class_id, image)
+    loose = {name.removeprefix("attributes."): value for name, value in values.items()}
+    texts = {name: _text(value) for name, value in {**attributes, **loose}.items() if value is not None}
+    return checked(Item(class_id, image, place, display_name, texts))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _beside(manifest: str, image: str) -> str:
+    if "://" in image or posixpath.isabs(image):
+        return image
+    return posixpath.join(posixpath.dirname(manifest), image)

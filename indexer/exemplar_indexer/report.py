@@ -1,0 +1,76 @@
+"""What a job leaves behind for people and programs: a report with one entry an error or warning, and a summary."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TextIO
+
+from exemplar_indexer.journal import Note
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a job ended.
+
+    Attributes:
+        source: What was read.
+        gallery: Where it went.
+        complete: Whether every entry of the source has had its turn.
+        total: Entries of the source.
+        done: Classes that the server has acknowledged, in this run and before.
+        done_before: Those of them that an earlier run had brought in.
+        failed: Items that the server refused or that could not be read.
+        problems: Source entries that could not become items: rows without an id, ids given twice, missing files.
+        pending: Items that have not had their turn.
+        warnings: Warnings about classes that are in.
+        seconds: How long this run took.
+        images_per_second: Rate of this run.
+        report: The file with the entries.
+    """
+
+    source: str
+    gallery: str
+    complete: bool
+    total: int
+    done: int
+    done_before: int
+    failed: int
+    problems: int
+    pending: int
+    warnings: int
+    seconds: float
+    images_per_second: float
+    report: str
+
+
+def write_report(path: Path, notes: Iterable[Note]) -> None:
+    """Writes the entries, as CSV when the name ends in `.csv`, else as JSON lines."""
+    _replace(path, lambda file: (_csv if path.suffix.lower() == ".csv" else _jsonl)(file, notes))
+
+
+def write_summary(path: Path, summary: Summary) -> None:
+    """Writes the summary as one JSON object."""
+    _replace(path, lambda file: file.write(json.dumps(asdict(summary), indent=2) + "\n"))
+
+
+def _csv(file: TextIO, notes: Iterable[Note]) -> None:
+    writer = csv.DictWriter(file, [field.name for field in fields(Note)])
+    writer.writeheader()
+    writer.writerows(asdict(note) for note in notes)
+
+
+def _jsonl(file: TextIO, notes: Iterable[Note]) -> None:
+    for note in notes:
+        file.write(json.dumps(asdict(note), ensure_ascii=False) + "\n")
+
+
+def _replace(path: Path, write: Callable[[TextIO], object]) -> None:
+    # A reader sees the old file or the new one, never half of one.
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8", newline="") as file:
+        write(file)
+    partial.replace(path)
