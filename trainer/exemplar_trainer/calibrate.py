@@ -6,6 +6,7 @@ dealt into folds, and each fold is judged by a calibration fitted on the others.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +21,12 @@ DEFAULT_FALSE_ACCEPT_RATE = 0.05
 AMBIGUITY_ERROR_RATE = 0.02
 
 _MAX_IMAGES = 4000
+_MAX_CLASSES = 2000
+_MAX_STRANGERS = 2000
+_DRAWS = 10
+_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+_RATES = np.geomspace(0.001, 1.0, 31)
 _FOLDS = 6
-_RATES = 80
-_LEAST_PAIRS = 10
 _CHECKED_WAY = 20
 _CHECKED_EPISODES = 300
 
@@ -33,10 +37,10 @@ Floats64 = npt.NDArray[np.float64]
 class CalibrationCheck:
     """How cross-fitted calibrations did on classes they had not seen, in open-set episodes.
 
-    Half of each episode's classes are enrolled (`way` of them), and as many queries are of no enrolled class.
+    Half of each episode's classes are enrolled (at most `way` of them), and as many queries are of no enrolled class.
 
     Attributes:
-        way: classes enrolled in an episode.
+        way: classes enrolled in an episode, at most.
         false_accept_rates: the rates asked for.
         realised_rates: the share of unknown queries that were given a name, at each.
         known_accepted: the share of known queries that were accepted, at each.
@@ -60,23 +64,21 @@ def fit_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> Cali
         images: the set they came from: at least two classes of at least two images.
         seed: which images are left out of a very large set.
     """
-    chosen = _at_most(len(embeddings), _MAX_IMAGES, seed)
-    genuine, impostor = pair_distances(embeddings[chosen], images.labels[chosen])
+    genuine, impostor = pair_distances(embeddings, images, seed)
     intercept, slope = _fit_log_ratio(genuine, impostor)
-    least = min(0.1, _LEAST_PAIRS / len(impostor))
-    rates = np.geomspace(least, 1.0, _RATES)
+    sizes, thresholds = _measure_thresholds(embeddings, images, seed)
     without_margin = Calibration(
         default_false_accept_rate=DEFAULT_FALSE_ACCEPT_RATE,
         ambiguity_margin=0.0,
         ambiguity_error_rate=AMBIGUITY_ERROR_RATE,
         class_count=len(images.class_names),
-        impostor_rates=tuple(float(rate) for rate in rates),
-        impostor_distances=tuple(float(d) for d in np.quantile(impostor, rates)),
+        gallery_sizes=sizes,
+        false_accept_rates=tuple(_RATES.tolist()),
+        thresholds=thresholds,
         log_ratio_intercept=intercept,
         log_ratio_slope=slope,
     )
-    fields = {**without_margin.__dict__, "ambiguity_margin": _margin(without_margin, embeddings, images, seed)}
-    return Calibration(**fields)
+    return dataclasses.replace(without_margin, ambiguity_margin=_margin(without_margin, embeddings, images, seed))
 
 
 def check_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> CalibrationCheck:
@@ -88,10 +90,11 @@ def check_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> Ca
     probabilities: list[float] = []
     rights: list[bool] = []
     folds = _folds(images)
-    way = min(_CHECKED_WAY, min(len(fold) for fold in folds) // 2)
+    largest = min(_CHECKED_WAY, max(len(fold) for fold in folds) // 2)
     for index, fold in enumerate(folds):
         others = [label for other in folds[:index] + folds[index + 1 :] for label in other]
         inside = np.flatnonzero(np.isin(images.labels, others))
+        way = min(largest, len(fold) // 2)
         calibration = fit_calibration(embeddings[inside], images.only(others), seed)
         for _ in range(max(1, _CHECKED_EPISODES // len(folds))):
             classes = rng.permutation(fold)[: 2 * way]
@@ -110,7 +113,7 @@ def check_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> Ca
                 rights.append(bool(known[row] and nearest[row] == row))
     error, bins = _reliability(np.array(probabilities), np.array(rights))
     return CalibrationCheck(
-        way=way,
+        way=largest,
         false_accept_rates=asked,
         realised_rates=tuple(float(np.mean(values)) for values in accepted_unknown),
         known_accepted=tuple(float(np.mean(values)) for values in accepted_known),
@@ -119,12 +122,46 @@ def check_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> Ca
     )
 
 
-def pair_distances(embeddings: Floats, labels: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Distances of all pairs of one class, and of all pairs of two."""
-    above = np.triu_indices(len(embeddings), 1)
-    distances = pairwise_distances(embeddings, embeddings)[above]
-    same = labels[above[0]] == labels[above[1]]
-    return distances[same], distances[~same]
+def pair_distances(embeddings: Floats, images: ImageSet, seed: int = 0) -> tuple[Floats, Floats]:
+    """Distances of pairs of one class, and of pairs of two classes of one group: the ones hard to tell apart.
+
+    Where no group has two classes, all pairs of two classes count. Of a very large set, a sample is compared.
+    """
+    chosen = _at_most(len(embeddings), _MAX_IMAGES, seed)
+    first, second = np.triu_indices(len(chosen), 1)
+    distances = pairwise_distances(embeddings[chosen], embeddings[chosen])[first, second]
+    labels = images.labels[chosen]
+    group = np.unique(images.groups, return_inverse=True)[1][labels]
+    same = labels[first] == labels[second]
+    near = ~same & (group[first] == group[second])
+    return distances[same], distances[near if near.any() else ~same]
+
+
+def _measure_thresholds(
+    embeddings: Floats, images: ImageSet, seed: int
+) -> tuple[tuple[int, ...], tuple[tuple[float, ...], ...]]:
+    """Gallery sizes, and for each the quantiles of a stranger's distance to its nearest class.
+
+    A gallery of N classes that a stranger meets holds classes of the stranger's own group first: services are asked
+    about things of the kind that they know.
+    """
+    rng = np.random.default_rng([seed, 6])
+    classes = _at_most(len(images.class_names), _MAX_CLASSES, seed)
+    sizes = (*(size for size in _SIZES if size < len(classes) - 1), len(classes) - 1)
+    group = np.unique(images.groups, return_inverse=True)[1]
+    nearest: list[Floats] = []
+    for _ in range(_DRAWS):
+        exemplars = np.array([rng.choice(images.members[label]) for label in classes])
+        strangers = rng.permutation(np.flatnonzero(np.isin(images.labels, classes)))[:_MAX_STRANGERS]
+        labels = images.labels[strangers]
+        distances = pairwise_distances(embeddings[strangers], embeddings[exemplars])
+        # Own group first, then the others, each in random order; the stranger's own class last, and so never.
+        order = rng.random(distances.shape) + (group[labels][:, None] != group[classes][None, :])
+        order[labels[:, None] == classes[None, :]] = np.inf
+        ordered = np.take_along_axis(distances, order.argsort(axis=1), axis=1)
+        nearest.append(np.minimum.accumulate(ordered, axis=1)[:, np.array(sizes) - 1])
+    table = np.quantile(np.concatenate(nearest), _RATES, axis=0).T
+    return sizes, tuple(tuple(float(value) for value in row) for row in table)
 
 
 def _fit_log_ratio(genuine: Floats, impostor: Floats) -> tuple[float, float]:

@@ -87,8 +87,8 @@ episodes mix groups; within-group episodes, the hard ones, do not. The interval 
 {_by_group(found.by_group)}
 <h2>Does it know when it does not know?</h2>
 {_table(("false accepts asked for", "realised", "known queries accepted"), rates)}
-<p class="soft">Open set: {check.way} classes enrolled, as many unknown classes asked about. Cross-fitted: each group is
-judged by a calibration fitted on the other groups.</p>
+<p class="soft">Open set within a group: {check.way} classes enrolled (or half the group), as many unknown classes
+asked about. Cross-fitted: each group is judged by a calibration fitted on the other groups.</p>
 <div class="plots">
 <img alt="Reliability diagram" src="{plots.reliability_diagram(check)}">
 <img alt="Histogram of distances" src="{plots.distance_histogram(found.genuine, found.impostor, found.calibration)}">

@@ -107,7 +107,7 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Outcome:
     accuracies = _accuracies(embeddings, parts.held_out)
     calibration = fit_calibration(embeddings, parts.held_out)
     check = check_calibration(embeddings, parts.held_out)
-    genuine, impostor = pair_distances(embeddings, parts.held_out.labels)
+    genuine, impostor = pair_distances(embeddings, parts.held_out)
     hits, misses = draw_decisions(embeddings, parts.held_out, accuracies[0].protocol, 24, seed=1)
     created = datetime.now(UTC).isoformat(timespec="seconds")
     findings = Findings(
