@@ -16,6 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+# So many of the nearest classes are weighed one by one, however many a caller asks to see: a probability must not
+# change with the number of matches shown.
+NEAREST_CONSIDERED = 16
+
 _PRIOR_ENROLLED = 0.5
 
 
@@ -90,8 +94,8 @@ class Calibration:
         """The probability of each of the nearest classes.
 
         Args:
-            distances: float `[k]`, ascending: the nearest classes of the gallery, k <= class_count. Classes
-                farther away than these are taken to be at the last of them, so the answer errs low.
+            distances: float `[k]`, ascending: the nearest classes of the gallery, at least `NEAREST_CONSIDERED` or
+                all of them. Classes beyond that number are taken to be at the last of it, so the answer errs low.
             class_count: how many classes the gallery holds.
 
         Returns:
@@ -101,13 +105,13 @@ class Calibration:
         d = np.asarray(distances, dtype=np.float64)
         log_ratio = self.log_ratio_intercept - self.log_ratio_slope * d
         log_weight = log_ratio + np.log(_PRIOR_ENROLLED / max(1, class_count))
-        rest = max(0, class_count - d.size)
-        terms = np.append(log_weight, np.log1p(-_PRIOR_ENROLLED))
-        if rest and d.size:
-            terms = np.append(terms, log_weight[-1] + np.log(rest))
-        total = np.logaddexp.reduce(terms)
-        result: npt.NDArray[np.float64] = np.exp(log_weight - total)
-        return result
+        considered = log_weight[:NEAREST_CONSIDERED]
+        terms = np.append(considered, np.log1p(-_PRIOR_ENROLLED))
+        rest = class_count - considered.size
+        if rest > 0 and considered.size:
+            terms = np.append(terms, considered[-1] + np.log(rest))
+        probabilities: npt.NDArray[np.float64] = np.exp(log_weight - np.logaddexp.reduce(terms))
+        return probabilities
 
     def to_json(self) -> str:
         """As text for a bundle."""

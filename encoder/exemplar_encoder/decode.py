@@ -8,19 +8,38 @@ as an `ImageError` with a reason and a sentence, never as an exception of the de
 from __future__ import annotations
 
 import io
+import re
+import struct
 import warnings
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+
+from exemplar_encoder.headers import declared_size
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
 # The first bytes of each format, to tell a damaged image from something that is no image at all.
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+# Pillow warns of damaged EXIF blocks and of large sizes; both are handled here. A filter set once, since
+# `warnings.catch_warnings` swaps the filters of the whole process and images are decoded on many threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class ImageProblem(StrEnum):
@@ -83,28 +102,23 @@ def decode(
             ImageProblem.TOO_LARGE,
             f"the image has {len(content):,} bytes; the limit is {limits.max_bytes:,}",
         )
-    # Pillow allocates a WebP's canvas while opening it, so its size is read from the header first.
-    webp_size = _webp_size(content)
-    if webp_size is not None:
-        _check_size(*webp_size, limits)
+    size = declared_size(content)
+    if size is not None:
+        _check_size(*size, limits)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a damaged EXIF block or a large size; both are handled here
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise ImageError(ImageProblem.TOO_LARGE, "the image has more pixels than can be decoded") from error
+        raise _bomb(error, limits) from error
     except UnidentifiedImageError as error:
         raise _unidentified(content) from error
     except Exception as error:  # decoders raise many types on hostile bytes; each means the same
         raise _damaged(error) from error
     _check_size(image.width, image.height, limits)
-    found = image.format or "unknown"
+    # A phone's multi-picture file is a JPEG with more pictures behind it.
+    found = "JPEG" if image.format == "MPO" else image.format or "unknown"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            flat = _flatten(upright, background)
+        image.load()
+        flat = _flatten(_upright(image), background)
     except ImageError:
         raise
     except Exception as error:
@@ -126,7 +140,7 @@ def _check_size(width: int, height: int, limits: ImageLimits) -> None:
 
 
 def _unidentified(content: bytes) -> ImageError:
-    if content.startswith(_SIGNATURES):
+    if content.startswith(_SIGNATURES) or (content[:4] == b"RIFF" and b"WEBP".startswith(content[8:12])):
         return ImageError(ImageProblem.TRUNCATED, "the image is damaged or cut short: its header cannot be read")
     names = ", ".join(FORMATS[:-1])
     return ImageError(
@@ -138,49 +152,44 @@ def _damaged(error: Exception) -> ImageError:
     return ImageError(ImageProblem.TRUNCATED, f"the image is damaged or cut short: {error}")
 
 
+def _bomb(error: Image.DecompressionBombError, limits: ImageLimits) -> ImageError:
+    # Pillow has a limit of its own, beyond which it does not tell the width and height.
+    pixels = re.search(r"\d+", str(error))
+    counted = f"{int(pixels[0]):,} pixels" if pixels else "more pixels than can be decoded"
+    return ImageError(ImageProblem.TOO_LARGE, f"the image has {counted}; the limit is {limits.max_pixels:,}")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except (SyntaxError, ValueError, LookupError, TypeError, OSError, struct.error):
+        return image  # a damaged EXIF block says nothing of the picture
+    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
+
+
 def _flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     """An opaque L or RGB image; grey stays grey, so that one-channel models lose nothing."""
-    if image.mode in ("L", "RGB"):
-        if "transparency" not in image.info:
-            return image
-        image = image.convert("RGBA")
+    if image.mode in ("F", "LAB"):
+        raise ImageError(ImageProblem.UNSUPPORTED_FORMAT, f"images of {image.mode} pixels are not supported")
     if image.mode in _SIXTEEN_BIT_MODES:
-        return _from_sixteen_bits(image)
-    if image.mode == "F":
-        raise ImageError(ImageProblem.UNSUPPORTED_FORMAT, "images of floating-point pixels are not supported")
-    if image.mode == "1":
-        return image.convert("L")
+        image = _from_sixteen_bits(image)
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         opaque = Image.new("RGBA", image.size, (*background, 255))
         opaque.alpha_composite(image.convert("RGBA"))
         return opaque.convert("RGB")
-    return image.convert("RGB")
+    if image.mode in ("L", "RGB"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
 
 
 def _from_sixteen_bits(image: Image.Image) -> Image.Image:
+    """Mode L, or LA where a value is declared transparent."""
     # Pillow's own conversion to L clips at 255 instead of scaling, which turns most 16-bit images white.
-    values = np.asarray(image).astype(np.int64)
-    if values.size and values.max() > 255:
-        values = values >> 8
-    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8), mode="L")
-
-
-def _webp_size(content: bytes) -> tuple[int, int] | None:
-    """Width and height from a WebP header, or None when this is no WebP or its header is cut short."""
-    if len(content) < 30 or content[:4] != b"RIFF" or content[8:12] != b"WEBP":
-        return None
-    kind = content[12:16]
-    if kind == b"VP8X":
-        return (
-            1 + int.from_bytes(content[24:27], "little"),
-            1 + int.from_bytes(content[27:30], "little"),
-        )
-    if kind == b"VP8L":
-        bits = int.from_bytes(content[21:25], "little")
-        return 1 + (bits & 0x3FFF), 1 + ((bits >> 14) & 0x3FFF)
-    if kind == b"VP8 ":
-        return (
-            int.from_bytes(content[26:28], "little") & 0x3FFF,
-            int.from_bytes(content[28:30], "little") & 0x3FFF,
-        )
-    return None
+    values = np.asarray(image)
+    scaled = values >> 8 if values.max(initial=0) > 255 else values
+    grey = Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return grey

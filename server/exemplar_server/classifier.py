@@ -13,6 +13,7 @@ from time import perf_counter
 
 import numpy as np
 from exemplar_encoder import Bundle, Encoder, ImageError
+from exemplar_encoder.calibration import NEAREST_CONSIDERED
 
 from exemplar_server.batcher import Batcher, Embedded, Result
 from exemplar_server.decision import Decisions, Verdict
@@ -109,7 +110,7 @@ class Classifier:
         usable = [embedding for embedding in embeddings if not isinstance(embedding, ServiceError)]
         if not usable:
             return [embedding for embedding in embeddings if isinstance(embedding, ServiceError)]
-        found = await self.search(gallery, np.stack(usable), max(top_k, 2))
+        found = await self.search(gallery, np.stack(usable), max(top_k, NEAREST_CONSIDERED))
         rate = options.false_accept_rate or self.rate(gallery)
         nearest = iter(found.results)
         return [
