@@ -1,0 +1,80 @@
+"""Sizes that WebP and GIF files declare, read without decoding anything.
+
+Pillow allocates the canvas of these two while it opens them, so a limit on pixels has to be checked before that. For
+the other formats it reads the size first, and nothing is needed here.
+"""
+
+from __future__ import annotations
+
+import re
+
+Size = tuple[int, int]
+
+_GIF_BLOCK = re.compile(rb"[!,;]")
+_GIF_COMMENT = 254
+
+
+def declared_size(content: bytes) -> Size | None:
+    """Width and height of a WebP or GIF file, or None for anything else or a header that is cut short."""
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return _webp_size(content)
+    if content[:6] in (b"GIF87a", b"GIF89a") and len(content) >= 13:
+        return _gif_size(content)
+    return None
+
+
+def _webp_size(content: bytes) -> Size | None:
+    kind = content[12:16]
+    if kind == b"VP8X" and len(content) >= 30:
+        return 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
+    if kind == b"VP8L" and len(content) >= 25:
+        bits = int.from_bytes(content[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + ((bits >> 14) & 0x3FFF)
+    if kind == b"VP8 " and len(content) >= 30:
+        return int.from_bytes(content[26:28], "little") & 0x3FFF, int.from_bytes(content[28:30], "little") & 0x3FFF
+    return None
+
+
+def _gif_size(content: bytes) -> Size:
+    """The screen, grown to hold the first frame, which is what Pillow makes of a frame that sticks out."""
+    width, height = (int.from_bytes(content[start : start + 2], "little") for start in (6, 8))
+    flags = content[10]
+    position = 13 + (3 << (flags & 7) + 1 if flags & 128 else 0)
+    while found := _GIF_BLOCK.search(content, position):
+        position = found.end()
+        if found[0] == b"!":
+            position = _after_extension(content, position)
+        elif found[0] == b"," and len(content) >= position + 8:
+            x, y, frame_width, frame_height = (
+                int.from_bytes(content[start : start + 2], "little") for start in range(position, position + 8, 2)
+            )
+            return max(width, x + frame_width), max(height, y + frame_height)
+        else:
+            break
+    return width, height
+
+
+def _after_extension(content: bytes, position: int) -> int:
+    """The position after an extension whose label is at `position`, read block by block as Pillow does.
+
+    Pillow takes the first block of all but comments for granted, even an empty one, and one more after NETSCAPE2.0.
+    Any other reading of such files could end at another frame than the one that Pillow will make room for.
+    """
+    label = content[position : position + 1]
+    length, position = _block(content, position + 1)
+    if label == bytes([_GIF_COMMENT]):
+        while length:
+            length, position = _block(content, position)
+        return position
+    if label == b"\xff" and content[position - length : position].startswith(b"NETSCAPE2.0"):
+        length, position = _block(content, position)
+    length, position = _block(content, position)
+    while length:
+        length, position = _block(content, position)
+    return position
+
+
+def _block(content: bytes, position: int) -> tuple[int, int]:
+    """Length of the data block at `position`, 0 at the end of a chain, and the position after it."""
+    length = content[position] if position < len(content) else 0
+    return length, position + 1 + length
