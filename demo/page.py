@@ -54,6 +54,7 @@ def render_page(
     parts = "".join(
         f'<h2>{escape(heading)}</h2><div class="cards">{"".join(_card(a, exemplars) for a in answers)}</div>'
         for heading, answers in sections.items()
+        if answers
     )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">

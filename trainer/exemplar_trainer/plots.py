@@ -31,7 +31,7 @@ def training_curve(records: Sequence[dict[str, float]]) -> str:
 def distance_histogram(genuine: Floats, impostor: Floats, calibration: Calibration) -> str:
     """Distances of pairs of one class and of two, with the threshold for 20 classes, as a data URI."""
     figure, axes = _figure()
-    bins = np.linspace(0.0, 2.0, 81).tolist()
+    bins = np.linspace(0.0, float(max(genuine.max(), impostor.max())), 81).tolist()
     axes.hist(genuine, bins=bins, density=True, color=_BLUE, alpha=0.7, label="same class")
     axes.hist(impostor, bins=bins, density=True, color=_ORANGE, alpha=0.6, label="different classes")
     rate = calibration.default_false_accept_rate
