@@ -119,14 +119,16 @@ def _run(plan: Job, folder: Path, server: Server, as_json: bool) -> Summary:
     if as_json:
         _print_json(summary)
     else:
-        here = f" ({summary.done_before:,} of them before this run)" if summary.done_before else ""
+        moved = summary.done - summary.done_before
+        before = f" ({summary.done_before:,} of them before this run)" if summary.done_before else ""
+        rate = f", {summary.images_per_second:,.0f} images/s" if moved else ""
         _say(
-            f"{summary.done:,} of {summary.total:,} classes are in {summary.gallery}{here}; "
-            f"{summary.seconds:.1f} s, {summary.images_per_second:,.0f} images/s."
+            f"{summary.done:,} of {summary.total:,} classes are in {summary.gallery}{before}; "
+            f"{summary.seconds:.1f} s{rate}."
         )
-        if summary.failed or summary.problems or summary.warnings:
-            bad = summary.failed + summary.problems
-            _say(f"{bad:,} failed, {summary.warnings:,} warnings: see {summary.report}")
+        failed = summary.failed + summary.problems
+        if failed or summary.warnings:
+            _say(f"{failed:,} failed, {summary.warnings:,} warnings: see {summary.report}")
     return summary
 
 
@@ -164,6 +166,7 @@ class _Bar:
             TimeRemainingColumn(),
             TextColumn("[red]{task.fields[failures]}"),
             console=Console(stderr=True),
+            transient=True,
         )
         self._task = self.progress.add_task("Reading the source", total=None, rate="", failures="")
         self._failed = 0

@@ -2,7 +2,7 @@
 
 An image directly in the folder is a class named by its file (`penny-black.png`). A folder below that holds images is
 a class named by its path, and its first image by name stands for it (`stamps/penny-black/1.jpg`). Ids may hold no
-'/', so a nested folder's path is joined with ':' (`stamps:penny-black`) and kept as it is in the display name.
+'/', so a nested folder's path is joined with ':' (`stamps:penny-black`).
 """
 
 from __future__ import annotations
@@ -44,6 +44,4 @@ def _classes(folder: Path, root: Path) -> Iterator[Entry]:
         yield Problem(str(folder), "FOLDER_UNREADABLE", f"the folder cannot be read: {error.strerror}")
         return
     if first is not None:
-        parts = folder.relative_to(root).parts
-        display_name = "/".join(parts) if len(parts) > 1 else ""
-        yield checked(Item(SEPARATOR.join(parts), first, first, display_name))
+        yield checked(Item(SEPARATOR.join(folder.relative_to(root).parts), first, first))

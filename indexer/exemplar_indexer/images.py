@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
 
+from exemplar_indexer.sources import SourceError
+
 # A message cannot carry more, so reading on would only fill the memory.
 MAX_BYTES = 32 * 1024 * 1024
 
@@ -59,8 +61,11 @@ def open_text(manifest: str) -> TextIO:
 def _open(path: str) -> AbstractContextManager[BinaryIO]:
     if "://" not in path:
         return Path(path).open("rb")
-    import fsspec
-
+    try:
+        import aiohttp  # noqa: F401 - fsspec needs it for http
+        import fsspec
+    except ModuleNotFoundError as error:
+        raise SourceError(f"reading {path} needs fsspec: pip install 'exemplar[index]'") from error
     return cast(AbstractContextManager[BinaryIO], fsspec.open(path, "rb"))
 
 

@@ -106,7 +106,13 @@ class Journal:
             self._lock.close()
             raise JournalError(f"another process is working on the job in {folder}") from error
         self.folder = folder
-        self._connect(folder / "journal.sqlite")
+        try:
+            self._connect(folder / "journal.sqlite")
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise JournalError(
+                f"the journal in {folder} cannot be used ({error}); remove the folder to begin the job anew"
+            ) from error
         if self._setting("format", _FORMAT) != _FORMAT:
             self.close()
             raise JournalError(f"the journal in {folder} was written by another version of the indexer")
