@@ -83,6 +83,7 @@ async def serve(settings: Settings) -> None:
         edge = await _open_port(settings, metrics)
         stack.push_async_callback(edge.server.stop, None)
         metrics_address = _open_metrics(settings, metrics, stack)
+        _log.info("loading", address=edge.address, metrics_address=metrics_address)
         store, encoder = await asyncio.to_thread(_load, settings, stack)
         batcher = Batcher(
             encoder.prepare,

@@ -1,0 +1,49 @@
+"""One running server for the tests that only ask it, with a gallery in stock and an empty one a test."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from exemplar.v1 import gallery_service_pb2 as galleries
+from running_server import RunningServer, Stubs
+
+
+@pytest.fixture(scope="session")
+def server(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with RunningServer(tiny_bundle, tmp_path_factory.mktemp("data")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def stubs(server: RunningServer) -> Stubs:
+    return Stubs(server.channel())
+
+
+@pytest.fixture(scope="session")
+def drawings(drawn_alphabets: Path) -> dict[str, list[bytes]]:
+    """Pictures by class."""
+    found: dict[str, list[bytes]] = {}
+    for path in sorted(drawn_alphabets.rglob("*.png")):
+        found.setdefault(f"{path.parts[-3]}-{path.parts[-2]}", []).append(path.read_bytes())
+    return found
+
+
+@pytest.fixture
+def gallery(stubs: Stubs, request: pytest.FixtureRequest) -> str:
+    """A fresh gallery's name."""
+    gallery_id = "g" + hashlib.sha256(request.node.name.encode()).hexdigest()[:12]
+    return stubs.galleries.CreateGallery(galleries.CreateGalleryRequest(gallery_id=gallery_id)).gallery.name
+
+
+@pytest.fixture(scope="session")
+def stocked(stubs: Stubs, drawings: dict[str, list[bytes]]) -> str:
+    """A gallery with the first picture of every class."""
+    name = stubs.galleries.CreateGallery(galleries.CreateGalleryRequest(gallery_id="stocked")).gallery.name
+    enrolments = [galleries.Enrolment(class_id=key, images=found[:1]) for key, found in drawings.items()]
+    request = galleries.BatchEnrolClassesRequest(gallery=name, enrolments=enrolments)
+    response = stubs.galleries.BatchEnrolClasses(request)
+    assert all(result.HasField("enrolled") for result in response.results)
+    return name

@@ -1,0 +1,250 @@
+"""What a running server answers to good requests, over a real socket."""
+
+from __future__ import annotations
+
+import hashlib
+
+import grpc
+import numpy as np
+import pytest
+from exemplar.v1 import classification_service_pb2 as classification
+from exemplar.v1 import gallery_service_pb2 as galleries
+from exemplar.v1 import model_service_pb2 as models
+from exemplar.v1 import resources_pb2 as resources
+from google.protobuf.field_mask_pb2 import FieldMask
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from running_server import RunningServer, Stubs, classify, png, refusal
+
+# Naming
+
+
+def test_an_exemplar_itself_matches_its_class_at_distance_zero(
+    stubs: Stubs, stocked: str, drawings: dict[str, list[bytes]]
+) -> None:
+    for key in list(drawings)[::7]:
+        answer = classify(stubs, stocked, drawings[key][0], top_k=3)
+        assert answer.matches[0].class_id == key
+        assert answer.matches[0].class_name == f"{stocked}/classes/{key}"
+        assert answer.matches[0].distance == pytest.approx(0, abs=1e-4)
+        assert [match.distance for match in answer.matches] == sorted(match.distance for match in answer.matches)
+        assert len(answer.matches) == 3
+        assert answer.probability == answer.matches[0].probability
+        assert answer.verdict in (classification.VERDICT_MATCH, classification.VERDICT_AMBIGUOUS)
+        assert answer.threshold > 0
+        assert answer.gallery_revision == 2
+
+
+def test_new_pictures_are_mostly_named_right(stubs: Stubs, stocked: str, drawings: dict[str, list[bytes]]) -> None:
+    queries = [resources.Query(image=found[1]) for found in drawings.values()]
+    response = stubs.classification.BatchClassify(
+        classification.BatchClassifyRequest(gallery=stocked, queries=queries)
+    )
+    named = [result.classification.matches[0].class_id for result in response.results]
+    right = sum(name == key for name, key in zip(named, drawings, strict=True))
+    assert right > 5  # by chance it would be one
+
+
+def test_a_batch_answers_each_query_as_it_would_be_answered_alone(
+    stubs: Stubs, stocked: str, drawings: dict[str, list[bytes]]
+) -> None:
+    images = [found[2] for found in drawings.values()][:10]
+    queries = [resources.Query(image=image) for image in images]
+    response = stubs.classification.BatchClassify(
+        classification.BatchClassifyRequest(gallery=stocked, queries=queries)
+    )
+    for image, result in zip(images, response.results, strict=True):
+        alone = classify(stubs, stocked, image)
+        together = result.classification
+        assert [match.class_id for match in together.matches] == [match.class_id for match in alone.matches]
+        assert together.matches[0].distance == pytest.approx(alone.matches[0].distance, abs=1e-5)
+
+
+def test_a_query_by_embedding_is_answered_as_one_by_its_image(
+    stubs: Stubs, stocked: str, drawings: dict[str, list[bytes]]
+) -> None:
+    image = next(iter(drawings.values()))[3]
+    embedding = stubs.classification.Embed(classification.EmbedRequest(image=image)).embedding
+    by_embedding = stubs.classification.Classify(
+        classification.ClassifyRequest(gallery=stocked, query=resources.Query(embedding=embedding))
+    ).classification
+    by_image = classify(stubs, stocked, image)
+    assert [match.class_id for match in by_embedding.matches] == [match.class_id for match in by_image.matches]
+    assert by_embedding.model == by_image.model == embedding.model
+
+
+def test_a_lower_false_accept_rate_lowers_the_threshold(
+    stubs: Stubs, stocked: str, drawings: dict[str, list[bytes]]
+) -> None:
+    image = next(iter(drawings.values()))[1]
+    strict = classify(stubs, stocked, image, false_accept_rate=0.01)
+    lax = classify(stubs, stocked, image, false_accept_rate=0.9)
+    assert strict.threshold < lax.threshold
+    assert (strict.false_accept_rate, lax.false_accept_rate) == (0.01, 0.9)
+
+
+def test_a_query_far_from_every_class_is_unknown(
+    stubs: Stubs, stocked: str, drawings: dict[str, list[bytes]]
+) -> None:
+    image = next(iter(drawings.values()))[0]
+    embedding = stubs.classification.Embed(classification.EmbedRequest(image=image)).embedding
+    opposite = resources.Query(embedding=resources.Embedding(values=[-value for value in embedding.values]))
+    request = classification.ClassifyRequest(gallery=stocked, query=opposite)
+    answer = stubs.classification.Classify(request).classification
+    assert answer.verdict == classification.VERDICT_UNKNOWN
+    assert answer.matches[0].distance > answer.threshold
+
+
+# Galleries and classes
+
+
+def test_a_gallery_can_be_made_changed_listed_and_deleted(stubs: Stubs) -> None:
+    settings = resources.Gallery(display_name="Zed", false_accept_rate=0.02, max_exemplars_per_class=3)
+    create = galleries.CreateGalleryRequest(gallery_id="zed", gallery=settings)
+    made = stubs.galleries.CreateGallery(create).gallery
+    assert (made.display_name, made.false_accept_rate, made.max_exemplars_per_class) == ("Zed", 0.02, 3)
+    with pytest.raises(grpc.RpcError) as refused:
+        stubs.galleries.CreateGallery(create)
+    assert refusal(refused.value)[:2] == ("ALREADY_EXISTS", "GALLERY_EXISTS")
+    mask = FieldMask(paths=["false_accept_rate"])
+    changed = stubs.galleries.UpdateGallery(
+        galleries.UpdateGalleryRequest(gallery=resources.Gallery(name=made.name), update_mask=mask)
+    ).gallery
+    assert (changed.display_name, changed.HasField("false_accept_rate")) == ("Zed", False)
+    names: list[str] = []
+    token = ""
+    while True:
+        page = stubs.galleries.ListGalleries(galleries.ListGalleriesRequest(page_size=2, page_token=token))
+        names += [gallery.name for gallery in page.galleries]
+        token = page.next_page_token
+        if not token:
+            break
+    assert names == sorted(names)
+    assert made.name in names
+    stubs.galleries.DeleteGallery(galleries.DeleteGalleryRequest(name=made.name))
+    with pytest.raises(grpc.RpcError):
+        stubs.galleries.GetGallery(galleries.GetGalleryRequest(name=made.name))
+
+
+def test_an_enrolled_class_is_named_renamed_and_deleted(stubs: Stubs, gallery: str) -> None:
+    image = png(seed=5)
+    enrolment = galleries.Enrolment(class_id="a b", images=[image], display_name="A", attributes={"k": "v"})
+    enrolled = stubs.galleries.EnrolClass(galleries.EnrolClassRequest(gallery=gallery, enrolment=enrolment))
+    stored = getattr(enrolled, "class")
+    assert (enrolled.replaced, stored.display_name, dict(stored.attributes)) == (False, "A", {"k": "v"})
+    assert stored.exemplars[0].sha256 == hashlib.sha256(image).hexdigest()
+    match = classify(stubs, gallery, image).matches[0]
+    assert (match.class_id, match.display_name, dict(match.attributes)) == ("a b", "A", {"k": "v"})
+    update = galleries.UpdateClassRequest(update_mask=FieldMask(paths=["display_name"]))
+    getattr(update, "class").CopyFrom(resources.Class(name=stored.name, display_name="B"))
+    renamed = getattr(stubs.galleries.UpdateClass(update), "class")
+    assert (renamed.display_name, dict(renamed.attributes)) == ("B", {"k": "v"})
+    answer = classify(stubs, gallery, image)
+    assert answer.matches[0].display_name == "B"
+    assert answer.verdict == classification.VERDICT_MATCH  # one class alone cannot be ambiguous
+    exemplar = stubs.galleries.GetExemplarImage(galleries.GetExemplarImageRequest(class_name=stored.name))
+    assert exemplar.image == image
+    with pytest.raises(grpc.RpcError) as refused:
+        stubs.galleries.GetExemplarImage(galleries.GetExemplarImageRequest(class_name=stored.name, index=1))
+    assert refusal(refused.value)[:2] == ("NOT_FOUND", "EXEMPLAR_NOT_FOUND")
+    again = stubs.galleries.EnrolClass(galleries.EnrolClassRequest(gallery=gallery, enrolment=enrolment))
+    assert again.replaced
+    assert again.gallery_revision > enrolled.gallery_revision
+    with pytest.raises(grpc.RpcError) as not_empty:
+        stubs.galleries.DeleteGallery(galleries.DeleteGalleryRequest(name=gallery))
+    assert refusal(not_empty.value)[1] == "GALLERY_NOT_EMPTY"
+    stubs.galleries.DeleteClass(galleries.DeleteClassRequest(name=stored.name))
+    with pytest.raises(grpc.RpcError):
+        stubs.galleries.GetClass(galleries.GetClassRequest(name=stored.name))
+
+
+def test_of_two_enrolments_with_one_id_in_a_batch_the_last_counts(stubs: Stubs, gallery: str) -> None:
+    enrolments = [galleries.Enrolment(class_id="a", images=[png(seed=seed)]) for seed in (1, 2)]
+    response = stubs.galleries.BatchEnrolClasses(
+        galleries.BatchEnrolClassesRequest(gallery=gallery, enrolments=enrolments)
+    )
+    assert [result.enrolled.replaced for result in response.results] == [False, True]
+    exemplar = stubs.galleries.GetExemplarImage(galleries.GetExemplarImageRequest(class_name=f"{gallery}/classes/a"))
+    assert exemplar.image == png(seed=2)
+
+
+def test_an_exemplar_of_another_class_is_warned_of_and_refused_when_strict(
+    stubs: Stubs, stocked: str, drawings: dict[str, list[bytes]]
+) -> None:
+    key = next(iter(drawings))
+    image = drawings[key][0]
+    check = stubs.galleries.CheckExemplar(galleries.CheckExemplarRequest(gallery=stocked, image=image))
+    assert [(w.kind, w.other_class_id) for w in check.warnings] == [(galleries.ExemplarWarning.KIND_DUPLICATE, key)]
+    assert check.nearest[0].class_id == key
+    own = stubs.galleries.CheckExemplar(galleries.CheckExemplarRequest(gallery=stocked, image=image, class_id=key))
+    assert all(warning.other_class_id != key for warning in own.warnings)
+    request = galleries.EnrolClassRequest(
+        gallery=stocked, enrolment=galleries.Enrolment(class_id="copy", images=[image]), strict=True
+    )
+    with pytest.raises(grpc.RpcError) as refused:
+        stubs.galleries.EnrolClass(request)
+    code, reason, metadata = refusal(refused.value)
+    assert (code, reason) == ("FAILED_PRECONDITION", "EXEMPLAR_REFUSED")
+    assert metadata == {"class": "copy", "warnings": "DUPLICATE"}
+
+
+def test_diagnosis_names_the_nearest_pairs(stubs: Stubs, stocked: str, drawings: dict[str, list[bytes]]) -> None:
+    found = stubs.galleries.DiagnoseGallery(galleries.DiagnoseGalleryRequest(name=stocked, max_pairs=7))
+    vectors = {
+        key: np.array(stubs.classification.Embed(classification.EmbedRequest(image=images[0])).embedding.values)
+        for key, images in drawings.items()
+    }
+    keys = sorted(vectors)
+    expected = sorted(
+        (float(np.linalg.norm(vectors[a] - vectors[b])), a, b) for i, a in enumerate(keys) for b in keys[i + 1 :]
+    )
+    assert [pair.distance for pair in found.pairs] == pytest.approx([d for d, _, _ in expected[:7]], abs=1e-4)
+    assert all(pair.first_class_id < pair.second_class_id for pair in found.pairs)
+    assert found.too_close_count == pytest.approx(sum(d < found.threshold for d, _, _ in expected), abs=1)
+
+
+# Around the services
+
+
+def test_reflection_lists_the_services(server: RunningServer) -> None:
+    listed = set(ProtoReflectionDescriptorDatabase(server.channel()).get_services())
+    assert listed >= {
+        "exemplar.v1.ClassificationService",
+        "exemplar.v1.GalleryService",
+        "exemplar.v1.ModelService",
+        "grpc.health.v1.Health",
+    }
+
+
+def test_the_model_is_described(stubs: Stubs) -> None:
+    (model,) = stubs.models.ListModels(models.ListModelsRequest()).models
+    assert stubs.models.GetModel(models.GetModelRequest(name=model.name)).model == model
+    assert model.engine in ("litert", "tensorflow")
+    assert model.calibration.threshold_at_20_classes > 0
+    assert model.create_time.seconds > 0
+
+
+def test_the_metrics_page_counts_what_was_answered(server: RunningServer, stubs: Stubs, stocked: str) -> None:
+    count = 'exemplar_requests_total{code="OK",method="Classify"}'
+    refused = 'exemplar_requests_total{code="INVALID_ARGUMENT",method="Classify"}'
+    before = server.metric(count), server.metric(refused), server.metric("exemplar_decode_seconds_count")
+    for _ in range(3):
+        classify(stubs, stocked, png())
+    with pytest.raises(grpc.RpcError):
+        classify(stubs, stocked, b"")
+    after = server.metric(count), server.metric(refused), server.metric("exemplar_decode_seconds_count")
+    assert [b - a for a, b in zip(before, after, strict=True)] == [3, 1, 3]
+    page = server.metrics()
+    for name in ("batch_images", "queue_wait_seconds", "encode_seconds", "search_seconds", "request_seconds"):
+        assert f"exemplar_{name}_count" in page
+    assert server.metric("exemplar_queue_images") == 0
+    assert server.metric('exemplar_gallery_classes{gallery="stocked"}') >= 48
+
+
+def test_the_log_tells_refusals_and_never_holds_an_image(server: RunningServer, stubs: Stubs, stocked: str) -> None:
+    secret = b"SECRET-PIXELS" * 10
+    with pytest.raises(grpc.RpcError):
+        classify(stubs, stocked, secret)
+    classify(stubs, stocked, png())
+    assert server.wait_for("refused")["reason"]
+    assert "SECRET-PIXELS" not in server.log
+    assert "PNG\\r" not in server.log

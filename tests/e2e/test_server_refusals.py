@@ -1,0 +1,238 @@
+"""What a running server refuses, over a real socket: each bad input with its own typed error."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+
+import grpc
+import pytest
+from exemplar.v1 import classification_service_pb2 as classification
+from exemplar.v1 import gallery_service_pb2 as galleries
+from exemplar.v1 import model_service_pb2 as models
+from exemplar.v1 import resources_pb2 as resources
+from google.protobuf.field_mask_pb2 import FieldMask
+from running_server import Stubs, classify, png, reason_of, refusal
+
+MIB = 1024 * 1024
+
+
+def bomb() -> bytes:
+    """A PNG of a few hundred bytes that says it is 60,000 x 60,000 pixels."""
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+BAD_IMAGES = {
+    "empty": (b"", "IMAGE_EMPTY"),
+    "garbage": (b"this is no image at all", "IMAGE_UNSUPPORTED_FORMAT"),
+    "truncated": (png()[:200], "IMAGE_TRUNCATED"),
+    "bomb": (bomb(), "IMAGE_TOO_LARGE"),
+    "too many bytes": (bytes(17 * MIB), "IMAGE_TOO_LARGE"),
+    "one pixel": (png((1, 1)), "IMAGE_TOO_SMALL"),
+}
+
+# Bad images
+
+
+@pytest.mark.parametrize("kind", BAD_IMAGES)
+def test_a_bad_image_is_refused_with_its_reason_and_field(stubs: Stubs, stocked: str, kind: str) -> None:
+    image, reason = BAD_IMAGES[kind]
+    calls: dict[str, Callable[[], object]] = {
+        "query.image": lambda: classify(stubs, stocked, image),
+        "image": lambda: stubs.classification.Embed(classification.EmbedRequest(image=image)),
+        "images[0]": lambda: stubs.galleries.EnrolClass(
+            galleries.EnrolClassRequest(
+                gallery=stocked, enrolment=galleries.Enrolment(class_id="bad", images=[image])
+            )
+        ),
+    }
+    for field, call in calls.items():
+        with pytest.raises(grpc.RpcError) as refused:
+            call()
+        assert refusal(refused.value) == ("INVALID_ARGUMENT", reason, {"field": field})
+
+
+def test_bad_items_of_a_batch_cost_only_their_own_results(stubs: Stubs, stocked: str, gallery: str) -> None:
+    small = {kind: bad for kind, bad in BAD_IMAGES.items() if len(bad[0]) < MIB}
+    images = [png(seed=1), *(image for image, _ in small.values()), png(seed=2)]
+    expected = [None, *(reason for _, reason in small.values()), None]
+
+    def reasons(results: object, value: str) -> list[str | None]:
+        return [None if result.HasField(value) else reason_of(result.error)[0] for result in results]  # type: ignore[attr-defined]
+
+    queries = [resources.Query(image=image) for image in images]
+    classified = stubs.classification.BatchClassify(
+        classification.BatchClassifyRequest(gallery=stocked, queries=queries)
+    )
+    assert reasons(classified.results, "classification") == expected
+    embedded = stubs.classification.BatchEmbed(classification.BatchEmbedRequest(images=images))
+    assert reasons(embedded.results, "embedding") == expected
+    enrolments = [galleries.Enrolment(class_id=str(index), images=[image]) for index, image in enumerate(images)]
+    enrolled = stubs.galleries.BatchEnrolClasses(
+        galleries.BatchEnrolClassesRequest(gallery=gallery, enrolments=enrolments)
+    )
+    assert reasons(enrolled.results, "enrolled") == expected
+    listed = stubs.galleries.ListClasses(galleries.ListClassesRequest(gallery=gallery))
+    assert [item.name.rpartition("/")[2] for item in listed.classes] == ["0", str(len(images) - 1)]
+    assert stubs.galleries.GetGallery(galleries.GetGalleryRequest(name=gallery)).gallery.revision == 2
+
+
+# Bad embeddings and fields
+
+
+def embedding_query(values: list[float], model: str = "") -> resources.Query:
+    return resources.Query(embedding=resources.Embedding(values=values, model=model))
+
+
+def test_bad_embeddings_are_refused_with_their_reasons(stubs: Stubs, stocked: str) -> None:
+    model = stubs.models.ListModels(models.ListModelsRequest()).models[0]
+    fine = [1.0] + [0.0] * (model.dimension - 1)
+    queries = {
+        "FIELD_INVALID": [embedding_query([float("nan"), *fine[1:]]), embedding_query([float("inf"), *fine[1:]])],
+        "DIMENSION_MISMATCH": [embedding_query(fine[1:]), embedding_query([])],
+        "MODEL_MISMATCH": [embedding_query(fine, "models/" + "0" * 64)],
+    }
+    for reason, bad in queries.items():
+        for query in bad:
+            with pytest.raises(grpc.RpcError) as refused:
+                stubs.classification.Classify(classification.ClassifyRequest(gallery=stocked, query=query))
+            assert refusal(refused.value)[1] == reason
+    everything = [query for bad in queries.values() for query in bad]
+    response = stubs.classification.BatchClassify(
+        classification.BatchClassifyRequest(gallery=stocked, queries=[embedding_query(fine), *everything])
+    )
+    assert response.results[0].HasField("classification")
+    found = [reason_of(result.error)[0] for result in response.results[1:]]
+    assert found == [reason for reason, bad in queries.items() for _ in bad]
+
+
+def test_another_model_than_the_caller_expects_is_refused_naming_both(stubs: Stubs, stocked: str) -> None:
+    actual = stubs.models.ListModels(models.ListModelsRequest()).models[0].name.removeprefix("models/")
+    with pytest.raises(grpc.RpcError) as refused:
+        classify(stubs, stocked, png(), model="models/" + "0" * 64)
+    expected = ("FAILED_PRECONDITION", "MODEL_MISMATCH", {"expected": "0" * 64, "actual": actual})
+    assert refusal(refused.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("field", "options"),
+    [
+        ("options.top_k", {"top_k": 0}),
+        ("options.top_k", {"top_k": 101}),
+        ("options.false_accept_rate", {"false_accept_rate": 0.0}),
+        ("options.false_accept_rate", {"false_accept_rate": 1.0}),
+        ("options.false_accept_rate", {"false_accept_rate": float("nan")}),
+        ("options.model", {"model": "nonsense"}),
+    ],
+)
+def test_an_option_out_of_range_is_refused_naming_it(
+    stubs: Stubs, stocked: str, field: str, options: dict[str, object]
+) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        classify(stubs, stocked, png(), **options)
+    assert refusal(refused.value) == ("INVALID_ARGUMENT", "FIELD_INVALID", {"field": field})
+
+
+def test_names_and_ids_that_are_none_are_refused_naming_the_field(stubs: Stubs, gallery: str) -> None:
+    create, enrol = stubs.galleries.CreateGallery, stubs.galleries.EnrolClass
+    attributes = {str(number): "" for number in range(65)}
+    calls: list[tuple[str, Callable[[], object]]] = [
+        *(
+            ("gallery_id", lambda bad=bad: create(galleries.CreateGalleryRequest(gallery_id=bad)))
+            for bad in ("", "-a", "a-", "A", "a/b", "a" * 64, "ä")
+        ),
+        *(
+            (
+                "enrolment.class_id",
+                lambda bad=bad: enrol(
+                    galleries.EnrolClassRequest(
+                        gallery=gallery, enrolment=galleries.Enrolment(class_id=bad, images=[png()])
+                    )
+                ),
+            )
+            for bad in ("", "a/b", "a\n", "a" * 129)
+        ),
+        (
+            "enrolment.attributes",
+            lambda: enrol(
+                galleries.EnrolClassRequest(
+                    gallery=gallery,
+                    enrolment=galleries.Enrolment(class_id="a", images=[png()], attributes=attributes),
+                )
+            ),
+        ),
+        ("images", lambda: enrol(galleries.EnrolClassRequest(gallery=gallery, enrolment={"class_id": "a"}))),
+        (
+            "images",
+            lambda: enrol(
+                galleries.EnrolClassRequest(gallery=gallery, enrolment={"class_id": "a", "images": [png(), png()]})
+            ),
+        ),
+        ("gallery", lambda: classify(stubs, "stocked", png())),
+        ("name", lambda: stubs.galleries.GetClass(galleries.GetClassRequest(name=gallery))),
+        ("query", lambda: stubs.classification.Classify(classification.ClassifyRequest(gallery=gallery))),
+        ("queries", lambda: stubs.classification.BatchClassify(classification.BatchClassifyRequest(gallery=gallery))),
+        ("page_token", lambda: stubs.galleries.ListGalleries(galleries.ListGalleriesRequest(page_token="x"))),
+        ("page_size", lambda: stubs.galleries.ListGalleries(galleries.ListGalleriesRequest(page_size=-1))),
+        (
+            "update_mask",
+            lambda: stubs.galleries.UpdateGallery(
+                galleries.UpdateGalleryRequest(gallery={"name": gallery}, update_mask=FieldMask(paths=["model"]))
+            ),
+        ),
+    ]
+    for field, call in calls:
+        with pytest.raises(grpc.RpcError) as refused:
+            call()
+        assert refusal(refused.value) == ("INVALID_ARGUMENT", "FIELD_INVALID", {"field": field})
+
+
+def test_what_does_not_exist_is_named(stubs: Stubs, gallery: str) -> None:
+    calls: dict[str, Callable[[], object]] = {
+        "GALLERY_NOT_FOUND": lambda: classify(stubs, "galleries/none", png()),
+        "CLASS_NOT_FOUND": lambda: stubs.galleries.GetClass(
+            galleries.GetClassRequest(name=f"{gallery}/classes/none")
+        ),
+        "MODEL_NOT_FOUND": lambda: stubs.models.GetModel(models.GetModelRequest(name="models/none")),
+    }
+    for reason, call in calls.items():
+        with pytest.raises(grpc.RpcError) as refused:
+            call()
+        assert refusal(refused.value)[:2] == ("NOT_FOUND", reason)
+    with pytest.raises(grpc.RpcError) as empty:
+        classify(stubs, gallery, png())
+    assert refusal(empty.value)[:2] == ("FAILED_PRECONDITION", "GALLERY_EMPTY")
+
+
+# Limits
+
+
+def test_a_message_over_the_limit_is_refused_stating_the_limit(stubs: Stubs) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        stubs.classification.BatchEmbed(classification.BatchEmbedRequest(images=[bytes(11 * MIB)] * 3))
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert str(32 * MIB) in refused.value.details()
+
+
+def test_a_batch_over_the_limit_is_refused_stating_the_limit(stubs: Stubs, stocked: str) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: stubs.classification.BatchEmbed(classification.BatchEmbedRequest(images=[b""] * 257)),
+        lambda: stubs.classification.BatchClassify(
+            classification.BatchClassifyRequest(gallery=stocked, queries=[resources.Query(image=b"")] * 257)
+        ),
+        lambda: stubs.galleries.BatchEnrolClasses(
+            galleries.BatchEnrolClassesRequest(gallery=stocked, enrolments=[galleries.Enrolment()] * 257)
+        ),
+    ]
+    for call in calls:
+        with pytest.raises(grpc.RpcError) as refused:
+            call()
+        code, reason, metadata = refusal(refused.value)
+        assert (code, reason, metadata["limit"]) == ("RESOURCE_EXHAUSTED", "BATCH_TOO_LARGE", "256")
+        assert "256" in refused.value.details()
