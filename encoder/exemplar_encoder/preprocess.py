@@ -35,6 +35,11 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         """Refuse what no network can take."""
+        numbers = (self.width, self.height, *self.background)
+        if not all(isinstance(number, int) for number in numbers):
+            raise TypeError(f"sizes and colours must be whole numbers, not {numbers}")
+        if len(self.background) != 3 or not all(0 <= value <= 255 for value in self.background):
+            raise ValueError(f"background must be three numbers from 0 to 255, not {self.background}")
         if self.width < 8 or self.height < 8:
             raise ValueError(f"an input of {self.width} x {self.height} pixels is too small; 8 is the least")
         if self.channels not in (1, 3):
