@@ -55,22 +55,9 @@ class Root(typer.core.TyperGroup):
 
 
 def load(name: str) -> Any:
-    """Loads an extension's command.
-
-    Raises:
-        typer.Exit: What it depends on is not installed; the sentence that names the extra is printed.
-    """
-    try:
-        (entry_point,) = metadata.entry_points(group="exemplar.commands", name=name)
-        command = typer.main.get_command(entry_point.load())
-    except ModuleNotFoundError as error:
-        if (error.name or "exemplar").startswith("exemplar"):
-            raise
-        say(
-            f"`exemplar {name}` needs more than the client ({error.name} is not installed): "
-            f"pip install 'exemplar[{EXTENSIONS[name].extra}]'"
-        )
-        raise typer.Exit(2) from error
+    """Loads an extension's command."""
+    (entry_point,) = metadata.entry_points(group="exemplar.commands", name=name)
+    command = typer.main.get_command(entry_point.load())
     command.name = name
     return command
 
@@ -124,6 +111,16 @@ def main() -> None:
     except ExemplarError as error:
         say(error.message)
         sys.exit(1)
+    except ModuleNotFoundError as error:
+        called = next((word for word in sys.argv[1:] if word in EXTENSIONS), None)
+        if called is None or (error.name or "exemplar").startswith("exemplar"):
+            raise
+        extra = EXTENSIONS[called].extra
+        say(
+            f"`exemplar {called}` needs more than the client ({error.name} is not installed): "
+            f"pip install 'exemplar[{extra}]'"
+        )
+        sys.exit(2)
     except OSError as error:
         # Ours are sentences already; the system's carry the file's name apart.
         say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
