@@ -11,14 +11,14 @@ from typing import Annotated
 
 import numpy as np
 import typer
+
+from benchmarks.results import record
 from exemplar_encoder import Encoder, Preprocessing, load_encoder
 from exemplar_encoder.bundle import Floats
 from exemplar_trainer.dataset import ImageSet, load_images
 from exemplar_trainer.episodes import Accuracy, measure
 from exemplar_trainer.run import EPISODES, PROTOCOLS
 from exemplar_trainer.split import split
-
-from benchmarks.results import record
 
 
 def main(

@@ -14,11 +14,11 @@ from typing import Annotated
 
 import numpy as np
 import typer
+
+from benchmarks.results import record
 from exemplar_encoder import load_encoder
 from exemplar_encoder.encoder import EngineName
 from exemplar_encoder.engines import BATCH_SIZES
-
-from benchmarks.results import record
 
 _SECONDS = 3.0
 

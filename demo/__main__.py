@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from exemplar import Client, ExemplarError, Verdict
-from exemplar_encoder import Bundle, BundleError
 from rich.console import Console
 from rich.table import Table
 
@@ -27,6 +25,8 @@ from demo.omniglot import DataError, find_omniglot
 from demo.page import render_page
 from demo.server_process import EXEMPLAR, ServerError, ServerProcess
 from demo.strokes import draw_alphabets
+from exemplar import Client, ExemplarError, Verdict
+from exemplar_encoder import Bundle, BundleError
 
 GALLERY = "characters"
 

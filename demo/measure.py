@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exemplar import Classification, Client, Enrolment, ExemplarError, ItemError, Verdict
-
 from demo.characters import Character
+from exemplar import Classification, Client, Enrolment, ExemplarError, ItemError, Verdict
 
 WAY = 20
 

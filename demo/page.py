@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from exemplar import Verdict
-
 from demo.measure import Answer
+from exemplar import Verdict
 
 _STYLE = """
 :root { color-scheme: light; --ink: #111827; --soft: #6b7280; --line: #e5e7eb; }

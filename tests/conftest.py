@@ -28,7 +28,7 @@ def drawn_alphabets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_run(tmp_path_factory: pytest.TempPathFactory, drawn_alphabets: Path) -> Path:
     """The folder of a finished training run of the real command."""
     run = tmp_path_factory.mktemp("tiny") / "run"
-    command = [sys.executable, "-m", "exemplar", "train", str(drawn_alphabets), "--run", str(run)]
+    command = [str(Path(sys.executable).with_name("exemplar")), "train", str(drawn_alphabets), "--run", str(run)]
     subprocess.run(
         [*command, "--name", "tiny", "--steps", "60", "--size", "32"],
         check=True,

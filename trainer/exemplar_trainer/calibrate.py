@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from exemplar_encoder import Calibration
 from exemplar_encoder.bundle import Floats
-
 from exemplar_trainer.dataset import ImageSet
 from exemplar_trainer.episodes import pairwise_distances
 

@@ -49,7 +49,6 @@ def train(
     """
     # TensorFlow takes seconds to import; nobody should wait for it to read the help.
     from exemplar_encoder import BundleError
-
     from exemplar_trainer.checkpoint import CheckpointError
     from exemplar_trainer.dataset import DatasetError
     from exemplar_trainer.fit import DivergedError, TrainingStoppedError

@@ -7,9 +7,9 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from exemplar_encoder.bundle import Floats
 from PIL import Image
 
+from exemplar_encoder.bundle import Floats
 from exemplar_trainer.dataset import ImageSet
 from exemplar_trainer.episodes import Protocol, decide, draw_episodes
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from exemplar_encoder.bundle import Floats
 
+from exemplar_encoder.bundle import Floats
 from exemplar_trainer.dataset import ImageSet
 
 Ints = npt.NDArray[np.int64]

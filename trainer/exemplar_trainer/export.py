@@ -13,10 +13,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
+
 from exemplar_encoder import Bundle, BundleError, Calibration, Manifest, decode, load_encoder, preprocess
 from exemplar_encoder import bundle as layout
 from exemplar_encoder.bundle import Floats, seal
-
 from exemplar_trainer.golden import draw_golden_images
 
 

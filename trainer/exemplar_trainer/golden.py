@@ -8,8 +8,9 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from exemplar_encoder.bundle import GOLDEN_SAMPLES
 from PIL import Image, ImageDraw
+
+from exemplar_encoder.bundle import GOLDEN_SAMPLES
 
 _SIZES = ((105, 105), (72, 72), (160, 90), (60, 120))
 _MODES = ("L", "RGB", "RGBA", "P")

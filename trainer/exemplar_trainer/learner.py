@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+
 from exemplar_trainer.augmentation import ApplyTransforms
 from exemplar_trainer.losses import LOSSES
 from exemplar_trainer.networks import NETWORKS

@@ -10,11 +10,11 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from exemplar_encoder import Calibration
-from exemplar_encoder.bundle import Floats
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from exemplar_encoder import Calibration
+from exemplar_encoder.bundle import Floats
 from exemplar_trainer.calibrate import CalibrationCheck
 
 _BLUE, _ORANGE, _GREY = "#2563eb", "#ea580c", "#9ca3af"

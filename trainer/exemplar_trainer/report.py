@@ -12,7 +12,6 @@ from typing import Any
 
 from exemplar_encoder import Calibration
 from exemplar_encoder.bundle import Floats
-
 from exemplar_trainer import plots
 from exemplar_trainer.calibrate import CalibrationCheck
 from exemplar_trainer.contact_sheet import Decision, thumbnail

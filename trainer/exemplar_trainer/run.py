@@ -16,9 +16,9 @@ from typing import Any, Self
 
 import keras
 import numpy as np
+
 from exemplar_encoder import Bundle, Figure, Manifest
 from exemplar_encoder.bundle import Floats
-
 from exemplar_trainer.calibrate import check_calibration, fit_calibration, pair_distances
 from exemplar_trainer.contact_sheet import draw_decisions
 from exemplar_trainer.dataset import ImageSet, load_images
