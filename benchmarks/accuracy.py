@@ -57,7 +57,8 @@ def _embed(encoder: Encoder, images: ImageSet) -> Floats:
 
 def _pixels(images: ImageSet) -> Floats:
     flat = 1.0 - images.pixels.reshape(len(images.pixels), -1).astype(np.float32) / 255
-    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    unit: Floats = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    return unit
 
 
 def _half(accuracy: Accuracy) -> float:

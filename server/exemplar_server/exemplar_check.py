@@ -5,7 +5,7 @@ An image is judged as the network sees it: at the network's input size, without 
 - BLANK: its grey values deviate by less than 4 of 255, which is noise.
 - TINY: it had to be enlarged to fill the input.
 - BLURRED: the energy of its second differences (a discrete Laplacian) is below 2 % of its variance. The ratio does
-  not change with brightness or contrast; a Gaussian blur of about three input pixels falls below it.
+  not change with brightness or contrast; a Gaussian blur of two to three input pixels falls below it.
 - DUPLICATE: another class has the very same bytes, or lies within a tenth of the threshold.
 - TOO_CLOSE: another class lies within the threshold, so a picture of the one can be named as the other.
 """

@@ -1,9 +1,9 @@
 """P classes x K images a batch, part of the classes from one group.
 
 P x K batches: Hermans, Beyer & Leibe, 2017. Classes of one group (letters of one alphabet) are the ones hard to tell
-apart, so a share of each batch comes from a single group. With `rotations` = 4, a class turned by a quarter is a class
-of its own (Santoro et al., "Meta-Learning with Memory-Augmented Neural Networks", ICML 2016), and one batch holds
-each class in one orientation only: two orientations of a round letter must not be pushed apart.
+apart, so a share of each batch comes from a single group. With `rotations` = 4, a class turned by a quarter is a
+class of its own (Santoro et al., "Meta-Learning with Memory-Augmented Neural Networks", ICML 2016), and one batch
+holds each class in one orientation only: two orientations of a round letter must not be pushed apart.
 """
 
 from __future__ import annotations
