@@ -34,6 +34,12 @@ COHORT = "cohort.npy"
 GOLDEN_EMBEDDINGS = "golden/embeddings.npy"
 REPORT = "report.html"
 
+
+def golden_image(index: int) -> str:
+    """The file of a golden sample's image, counted from 0."""
+    return f"golden/{index:02d}.png"
+
+
 REQUIRED = (
     LITERT,
     f"{SAVED_MODEL}/saved_model.pb",
@@ -41,7 +47,7 @@ REQUIRED = (
     CALIBRATION,
     COHORT,
     GOLDEN_EMBEDDINGS,
-    *(f"golden/{index:02d}.png" for index in range(GOLDEN_SAMPLES)),
+    *(golden_image(index) for index in range(GOLDEN_SAMPLES)),
     REPORT,
 )
 
@@ -105,6 +111,8 @@ class Manifest:
         spec["background"] = tuple(spec["background"])
         fields["preprocessing"] = Preprocessing(**spec)
         fields["figures"] = tuple(Figure(**figure) for figure in fields["figures"])
+        if not isinstance(fields["files"], dict):
+            raise TypeError("its files are not listed by path")
         return cls(**fields)
 
 
@@ -125,7 +133,7 @@ class Bundle:
 
     def golden(self) -> tuple[list[bytes], Floats]:
         """The golden samples: encoded images, and their embeddings float32 `[16, dimension]`."""
-        images = [(self.path / f"golden/{index:02d}.png").read_bytes() for index in range(GOLDEN_SAMPLES)]
+        images = [_read(self.path, golden_image(index)) for index in range(GOLDEN_SAMPLES)]
         return images, _read_array(self.path, GOLDEN_EMBEDDINGS, self.manifest.dimension)
 
     @classmethod
@@ -196,8 +204,11 @@ def _contents(path: Path) -> list[str]:
 
 
 def _hash(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def _read(path: Path, name: str) -> bytes:
@@ -205,13 +216,17 @@ def _read(path: Path, name: str) -> bytes:
         return (path / name).read_bytes()
     except FileNotFoundError as error:
         raise BundleError(f"{path / name} is missing: the bundle is incomplete") from error
+    except OSError as error:
+        raise BundleError(f"{path / name} cannot be read: {error.strerror}") from error
 
 
 def _read_array(path: Path, name: str, dimension: int) -> Floats:
     try:
         array: Floats = np.load(path / name, allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, EOFError, OSError) as error:
         raise BundleError(f"{path / name} cannot be read: {error}") from error
     if array.dtype != np.float32 or array.ndim != 2 or array.shape[1] != dimension:
         raise BundleError(f"{path / name} holds {array.dtype} {array.shape}, not float32 [n, {dimension}]")
+    if not np.isfinite(array).all():
+        raise BundleError(f"{path / name} holds values that are no numbers")
     return array

@@ -14,8 +14,16 @@ from typing import Literal
 
 import numpy as np
 
-from exemplar_encoder.bundle import GOLDEN_EMBEDDINGS, LITERT, SAVED_MODEL, Bundle, BundleError, Floats
-from exemplar_encoder.decode import ImageLimits, decode
+from exemplar_encoder.bundle import (
+    GOLDEN_EMBEDDINGS,
+    LITERT,
+    SAVED_MODEL,
+    Bundle,
+    BundleError,
+    Floats,
+    golden_image,
+)
+from exemplar_encoder.decode import ImageError, ImageLimits, decode
 from exemplar_encoder.engines import Engine, run_padded
 from exemplar_encoder.preprocess import Pixels, preprocess
 
@@ -83,7 +91,8 @@ def load_encoder(
         limits: which images to refuse.
 
     Raises:
-        BundleError: the bundle is incomplete, altered or unknown, or its golden samples come out differently.
+        BundleError: the bundle is incomplete, altered or unknown, its network cannot be run, or its golden samples
+            come out differently.
         ModuleNotFoundError: `tensorflow` was asked for and is not installed.
     """
     bundle = Bundle.load(path)
@@ -93,13 +102,20 @@ def load_encoder(
 
 
 def _start(bundle: Bundle, name: EngineName, threads: int) -> Engine:
-    if name == "tensorflow" or (name == "auto" and _tensorflow_has_a_gpu()):
-        from exemplar_encoder.engines.tensorflow import TensorFlowEngine
+    on_tensorflow = name == "tensorflow" or (name == "auto" and _tensorflow_has_a_gpu())
+    file = bundle.path / (SAVED_MODEL if on_tensorflow else LITERT)
+    try:
+        if on_tensorflow:
+            from exemplar_encoder.engines.tensorflow import TensorFlowEngine
 
-        return TensorFlowEngine(bundle.path / SAVED_MODEL, bundle.manifest.preprocessing.shape)
-    from exemplar_encoder.engines.litert import LiteRTEngine
+            return TensorFlowEngine(file, bundle.manifest.preprocessing.shape)
+        from exemplar_encoder.engines.litert import LiteRTEngine
 
-    return LiteRTEngine(bundle.path / LITERT, threads)
+        return LiteRTEngine(file, threads)
+    except ImportError:
+        raise
+    except Exception as error:  # what a network that cannot be run raises is up to the engine
+        raise BundleError(f"{file} cannot be run: {error}") from error
 
 
 def _tensorflow_has_a_gpu() -> bool:
@@ -114,11 +130,25 @@ def _tensorflow_has_a_gpu() -> bool:
 
 
 def _replay_golden_samples(encoder: Encoder) -> None:
-    images, expected = encoder.bundle.golden()
-    actual = encoder.embed(np.stack([encoder.prepare(image).pixels for image in images]))
+    bundle = encoder.bundle
+    images, expected = bundle.golden()
+    pixels = np.stack([_golden_pixels(bundle, index, image) for index, image in enumerate(images)])
+    try:
+        actual = encoder.embed(pixels)
+    except Exception as error:  # as above
+        raise BundleError(f"{bundle.path} cannot be run on engine {encoder.engine_name}: {error}") from error
     difference = float(np.abs(actual - expected).max()) if actual.shape == expected.shape else np.inf
     if not difference <= GOLDEN_TOLERANCE:  # also refuses NaN
         raise BundleError(
-            f"{encoder.bundle.path / GOLDEN_EMBEDDINGS} is not what engine {encoder.engine_name} computes: "
+            f"{bundle.path / GOLDEN_EMBEDDINGS} is not what engine {encoder.engine_name} computes: "
             f"the golden samples differ by {difference:.1e}, more than {GOLDEN_TOLERANCE:.0e}"
         )
+
+
+def _golden_pixels(bundle: Bundle, index: int, content: bytes) -> Pixels:
+    """As `Encoder.prepare`, but the limits set for callers' images do not hold for the bundle's own."""
+    spec = bundle.manifest.preprocessing
+    try:
+        return preprocess(decode(content, background=spec.background).pixels, spec)
+    except ImageError as error:
+        raise BundleError(f"{bundle.path / golden_image(index)} cannot be read: {error}") from error

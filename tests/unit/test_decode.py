@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exemplar_encoder import DecodedImage, ImageError, ImageLimits, ImageProblem, decode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
+from exemplar_encoder import DecodedImage, ImageError, ImageLimits, ImageProblem, decode
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from exemplar_encoder import Preprocessing, decode, preprocess
 from exemplar_trainer.dataset import load_images
-from PIL import Image
 
 GREY = Preprocessing(32, 32, 1)
 COLOUR = Preprocessing(32, 32, 3, background=(250, 128, 10))
