@@ -33,7 +33,7 @@ from exemplar_indexer.job import Job, Server, dry_run, run_job
 from exemplar_indexer.journal import Counts, Journal, JournalError, Outcome
 from exemplar_indexer.pipeline import Settings
 from exemplar_indexer.report import Summary, write_report
-from exemplar_indexer.sources import SourceError
+from exemplar_indexer.sources import SourceError, open_source
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -95,6 +95,7 @@ def index(
     plan = Job(source, settings, report or folder / "report.jsonl", create, redo)
     server = Server(address, timeout, token, Tls(ca=tls_ca) if tls_ca else tls)
     try:
+        open_source(source)  # a wrong name is refused before a job folder is made for it
         summary = _rehearse(plan, folder, report, as_json) if dry else _run(plan, folder, server, as_json)
     except (SourceError, JournalError) as error:
         _fail(str(error), 2)

@@ -1,0 +1,104 @@
+"""The command line against the real server: what people see, and what programs get."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import exemplar
+from running_server import RunningServer
+
+
+@pytest.fixture(scope="module")
+def address(server: RunningServer) -> str:
+    return str(server.wait_for("serving")["address"])
+
+
+@pytest.fixture(scope="module")
+def letters(drawn_alphabets: Path) -> list[Path]:
+    """The folders of one alphabet's characters."""
+    return sorted(sorted(drawn_alphabets.iterdir())[1].iterdir())
+
+
+def document(*arguments: object) -> Any:
+    done = exemplar(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_class_is_taught_shown_found_and_forgotten(address: str, letters: list[Path], tmp_path: Path) -> None:
+    at = ("--address", address)
+    first, second = (sorted(folder.iterdir())[0] for folder in letters[:2])
+    taught = exemplar("enrol", "cli", "one", first, "--create", "--display-name", "One", "--attribute", "n=1", *at)
+    assert taught.returncode == 0, taught.stderr
+    assert taught.stdout.startswith("Created gallery cli.\nEnrolled one (One) in cli, now at revision")
+    assert exemplar("enrol", "cli", "two", second, "--create", *at).returncode == 0
+    assert "Replaced two in cli" in exemplar("enrol", "cli", "two", second, *at).stdout
+
+    shown = exemplar("classify", "cli", first, second, *at)
+    assert shown.returncode == 0
+    rows = [line.split() for line in shown.stdout.splitlines() if line.strip().startswith(str(first.parent.parent))]
+    assert [row[2] for row in rows] == ["one", "two"]
+    assert "Threshold" in shown.stdout
+
+    results = document("classify", "cli", first, *at)["results"]
+    assert results[0]["image"] == str(first)
+    assert results[0]["matches"][0]["attributes"] == {"n": "1"}
+    assert results[0]["matches"][0]["distance"] == pytest.approx(0, abs=1e-3)
+
+    assert [each["id"] for each in document("classes", "list", "cli", *at)["classes"]] == ["one", "two"]
+    assert "n=1" in exemplar("classes", "show", "cli", "one", *at).stdout
+    renamed = document("classes", "update", "cli", "one", "--display-name", "Uno", *at)
+    assert (renamed["display_name"], renamed["attributes"]) == ("Uno", {"n": "1"})
+    fetched = tmp_path / "one.png"
+    assert exemplar("classes", "image", "cli", "one", "-o", fetched, *at).returncode == 0
+    assert fetched.read_bytes() == first.read_bytes()
+    assert document("classes", "delete", "cli", "one", "--yes", *at)["deleted"] == "one"
+    assert exemplar("classes", "show", "cli", "one", *at).returncode == 1
+
+
+def test_galleries_are_listed_changed_and_deleted(address: str) -> None:
+    at = ("--address", address)
+    assert exemplar("galleries", "create", "kept", "--false-accept-rate", 0.02, *at).returncode == 0
+    again = exemplar("galleries", "create", "kept", *at)
+    assert (again.returncode, "kept" in again.stderr, "Traceback" in again.stderr) == (1, True, False)
+    assert document("galleries", "show", "kept", *at)["false_accept_rate"] == 0.02
+    assert "2.0 %" in exemplar("galleries", "show", "kept", *at).stdout
+    reset = document("galleries", "update", "kept", "--false-accept-rate", "default", "--display-name", "K", *at)
+    assert (reset["false_accept_rate"], reset["display_name"]) == (None, "K")
+    assert exemplar("galleries", "update", "kept", "--false-accept-rate", "much", *at).returncode == 2
+    assert "kept" in [each["id"] for each in document("galleries", "list", *at)["galleries"]]
+    assert "kept" in exemplar("galleries", "list", *at).stdout
+    assert exemplar("galleries", "delete", "kept", "--yes", *at).returncode == 0
+
+
+def test_an_image_that_is_none_is_an_error_in_its_row(address: str, letters: list[Path], tmp_path: Path) -> None:
+    at = ("--address", address)
+    good = sorted(letters[0].iterdir())[0]
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    exemplar("enrol", "rows", "c", good, "--create", *at)
+    done = exemplar("classify", "rows", good, bad, "--json", *at)
+    assert done.returncode == 1
+    first, second = json.loads(done.stdout)["results"]
+    assert first["matches"][0]["class_id"] == "c"
+    assert second["error"]["reason"] == "IMAGE_UNSUPPORTED_FORMAT"
+    table = exemplar("classify", "rows", good, bad, *at)
+    assert (table.returncode, "ERROR" in table.stdout) == (1, True)
+
+
+def test_check_diagnose_and_models_tell_what_they_know(address: str, letters: list[Path]) -> None:
+    at = ("--address", address)
+    image = sorted(letters[0].iterdir())[0]
+    for class_id in ("a", "b"):
+        exemplar("enrol", "twins-cli", class_id, image, "--create", *at)
+    assert "DUPLICATE" in exemplar("check", image, "--gallery", "twins-cli", *at).stdout
+    assert document("check", image, *at)["exemplar"]["format"] == "PNG"
+    assert "too close" in exemplar("diagnose", "twins-cli", *at).stdout
+    assert document("diagnose", "twins-cli", *at)["too_close_count"] == 1
+    (model,) = document("models", *at)["models"]
+    assert model["id"] in exemplar("models", *at).stdout
+    assert "ambiguity margin" in exemplar("models", model["id"], *at).stdout
+    assert document("models", model["id"], *at) == model

@@ -1,0 +1,230 @@
+"""Bulk jobs against the real server: killed, interrupted, changed and rehearsed, and right in the end."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import EXEMPLAR, environment, exemplar
+from exemplar import Client
+from PIL import Image
+from running_server import RunningServer
+
+
+@pytest.fixture(scope="module")
+def client(server: RunningServer) -> Iterator[Client]:
+    with Client(server.wait_for("serving")["address"]) as connected:
+        yield connected
+
+
+def picture(seed: int) -> bytes:
+    """A random block pattern, another for each seed."""
+    blocks = np.random.default_rng(seed).integers(0, 2, (6, 6), dtype=np.uint8) * 255
+    buffer = io.BytesIO()
+    Image.fromarray(blocks).resize((36, 36), Image.Resampling.NEAREST).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def folder_of(path: Path, count: int) -> set[str]:
+    path.mkdir()
+    for number in range(count):
+        (path / f"c{number:05}.png").write_bytes(picture(number))
+    return {f"c{number:05}" for number in range(count)}
+
+
+def summary(job: Path) -> dict[str, Any]:
+    return dict(json.loads((job / "summary.json").read_text()))
+
+
+def start(source: Path, gallery: str, job: Path, address: str, *more: str) -> subprocess.Popen[bytes]:
+    command = [EXEMPLAR, "index", str(source), "-g", gallery, "--create", "--job", str(job), "--address", address]
+    return subprocess.Popen(
+        [*command, *more], env=environment(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+
+
+def wait_until_enrolled(client: Client, gallery: str, count: int, job: subprocess.Popen[bytes]) -> None:
+    while job.poll() is None:
+        if any(each.id == gallery and each.class_count >= count for each in client.galleries()):
+            return
+    pytest.fail(f"the job ended with {job.returncode} before {count} classes were in")
+
+
+def test_a_job_killed_twice_ends_with_every_class_present_once(client: Client, tmp_path: Path) -> None:
+    count, batch, in_flight = 1500, 4, 2
+    wanted = folder_of(tmp_path / "pictures", count)
+    (tmp_path / "pictures" / "bad.png").write_bytes(b"no image")
+    job = tmp_path / "job"
+    more = ("--batch-size", str(batch), "--in-flight", str(in_flight))
+    for threshold in (count // 4, count // 2):
+        process = start(tmp_path / "pictures", "killed", job, client.address, *more)
+        wait_until_enrolled(client, "killed", threshold, process)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL, "the job was over before it could be killed"
+    done = exemplar(
+        "index", tmp_path / "pictures", "-g", "killed", "--job", job, "--address", client.address, "--json"
+    )
+    assert done.returncode == 1, done.stderr  # for the one bad picture
+    found = json.loads(done.stdout)
+    assert found == summary(job)
+    assert (found["complete"], found["total"], found["done"], found["failed"]) == (True, count + 1, count, 1)
+    assert found["done_before"] >= count // 2 - 2 * batch * in_flight
+    classes = list(client.classes("killed"))
+    assert len(classes) == count
+    assert {each.id for each in classes} == wanted
+    # Redone is at most what was in flight at each kill.
+    assert sum(each.update_time > each.create_time for each in classes) <= 2 * batch * in_flight
+    (error,) = (
+        entry
+        for entry in map(json.loads, (job / "report.jsonl").read_text().splitlines())
+        if entry["level"] == "error"
+    )
+    assert (error["class_id"], error["reason"]) == ("bad", "IMAGE_UNSUPPORTED_FORMAT")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_job_says_how_to_go_on_and_goes_on(client: Client, tmp_path: Path, number: int) -> None:
+    wanted = folder_of(tmp_path / "pictures", 1000)
+    gallery, job = f"interrupted-{number}", tmp_path / "job"
+    command = ["index", str(tmp_path / "pictures"), "-g", gallery, "--create", "--address", client.address]
+    process = subprocess.Popen(
+        [EXEMPLAR, *command, "--job", str(job), "--batch-size", "2"],
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until_enrolled(client, gallery, 50, process)  # type: ignore[arg-type]
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command again to go on" in said
+    assert "Traceback" not in said
+    assert not summary(job)["complete"]
+    assert exemplar(*command, "--job", job).returncode == 0
+    assert {each.id for each in client.classes(gallery)} == wanted
+
+
+def test_a_server_killed_under_a_job_is_waited_for(tiny_bundle: Path, tmp_path: Path) -> None:
+    wanted = folder_of(tmp_path / "pictures", 1000)
+    with RunningServer(tiny_bundle, tmp_path / "data") as first:
+        address = first.wait_for("serving")["address"]
+        with Client(address) as client:
+            process = start(tmp_path / "pictures", "waited", tmp_path / "job", address, "--batch-size", "2")
+            wait_until_enrolled(client, "waited", 50, process)
+        first.end(signal.SIGKILL)
+    with RunningServer(tiny_bundle, tmp_path / "data", "--address", address) as second:
+        assert second.wait_for("serving")["address"] == address
+        assert process.wait(timeout=120) == 0
+        with Client(address) as client:
+            assert {each.id for each in client.classes("waited")} == wanted
+    assert summary(tmp_path / "job")["done"] == 1000
+
+
+def test_a_second_run_enrols_only_what_is_new_or_changed(client: Client, tmp_path: Path) -> None:
+    folder_of(tmp_path / "pictures", 20)
+    command = ("index", tmp_path / "pictures", "-g", "second", "--create", "--address", client.address)
+    job = ("--job", tmp_path / "job")
+    assert exemplar(*command, *job).returncode == 0
+    revision = client.get_gallery("second").revision
+    assert exemplar(*command, *job).returncode == 0
+    assert client.get_gallery("second").revision == revision
+    (tmp_path / "pictures" / "c00003.png").write_bytes(picture(1003))
+    (tmp_path / "pictures" / "new.png").write_bytes(picture(1004))
+    assert exemplar(*command, *job).returncode == 0
+    assert summary(tmp_path / "job")["done_before"] == 19
+    assert client.exemplar_image("second", "c00003") == picture(1003)
+    assert client.get_gallery("second").class_count == 21
+
+
+def test_a_gallery_deleted_between_two_runs_is_filled_again(client: Client, tmp_path: Path) -> None:
+    wanted = folder_of(tmp_path / "pictures", 5)
+    command = ("index", tmp_path / "pictures", "-g", "anew", "--create", "--address", client.address)
+    job = ("--job", tmp_path / "job")
+    assert exemplar(*command, *job).returncode == 0
+    client.delete_gallery("anew", force=True)
+    assert exemplar(*command, *job).returncode == 0
+    assert {each.id for each in client.classes("anew")} == wanted
+
+
+def test_a_manifest_brings_names_and_attributes_and_its_faults_are_reported(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(picture(1))
+    (tmp_path / "b.png").write_bytes(picture(2))
+    manifest = tmp_path / "list.csv"
+    manifest.write_text(
+        "id,image,display_name,colour\na,a.png,Letter A,red\nb,b.png,,\na,b.png,,\nc,gone.png,,\n,a.png,,\n"
+    )
+    report = tmp_path / "report.csv"
+    arguments = ("-g", "listed", "--create", "--job", tmp_path / "job", "--report", report)
+    done = exemplar("index", manifest, *arguments, "--address", client.address)
+    assert done.returncode == 1, done.stderr
+    assert "2 of 5 classes are in listed" in done.stdout
+    stored = client.get_class("listed", "a")
+    assert (stored.display_name, stored.attributes) == ("Letter A", {"colour": "red"})
+    with report.open(newline="") as file:
+        errors = [row for row in csv.DictReader(file) if row["level"] == "error"]
+    assert {(row["place"], row["reason"]) for row in errors} == {
+        (f"{manifest}:4", "ID_DUPLICATE"),
+        (f"{manifest}:5", "IMAGE_UNREADABLE"),
+        (f"{manifest}:6", "ROW_INVALID"),
+    }
+
+
+def test_strict_refuses_what_has_warnings(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "good.png").write_bytes(picture(5))
+    buffer = io.BytesIO()
+    Image.new("L", (36, 36), 255).save(buffer, "PNG")
+    (tmp_path / "pictures" / "blank.png").write_bytes(buffer.getvalue())
+    command = ("index", tmp_path / "pictures", "-g", "strict", "--create", "--address", client.address)
+    assert exemplar(*command, "--strict", "--job", tmp_path / "job").returncode == 1
+    assert [each.id for each in client.classes("strict")] == ["good"]
+
+
+def test_a_dry_run_tells_what_would_happen_and_changes_nothing(client: Client, tmp_path: Path) -> None:
+    folder_of(tmp_path / "pictures", 6)
+    (tmp_path / "pictures" / "bad.png").write_bytes(b"no image")
+    (tmp_path / "pictures" / "empty.png").write_bytes(b"")
+    # No server is asked, so none need be there.
+    done = exemplar("index", "pictures", "-g", "dry", "--dry-run", "--address", "127.0.0.1:1", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Would enrol 6 of 8 classes in dry; 0 are in already." in done.stdout
+    assert "bad.png is not an image of a known format" in done.stdout
+    assert "empty.png is empty" in done.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures"]
+    for name in ("bad.png", "empty.png"):
+        (tmp_path / "pictures" / name).unlink()
+    command = ("index", "pictures", "-g", "dry", "--address", client.address)
+    assert exemplar(*command, "--create", cwd=tmp_path).returncode == 0
+    (tmp_path / "pictures" / "new.png").write_bytes(picture(77))
+    journal = tmp_path / "exemplar-index-dry-pictures" / "journal.sqlite"
+    before = journal.read_bytes()
+    again = exemplar(*command, "--dry-run", "--json", cwd=tmp_path)
+    assert (json.loads(again.stdout)["pending"], json.loads(again.stdout)["done"]) == (1, 6)
+    assert journal.read_bytes() == before
+    assert client.get_gallery("dry").class_count == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("index", "nowhere", "-g", "x"), 2, "There is no folder or manifest at nowhere"),
+        (("index", ".", "-g", "no-such-gallery"), 1, "--create creates the gallery"),
+        (("index", ".", "-g", "x", "--create", "--address", "127.0.0.1:1"), 3, "No server answers at 127.0.0.1:1"),
+        (("index", "."), 2, "--gallery"),
+    ],
+)
+def test_what_stops_a_job_is_one_sentence(
+    client: Client, tmp_path: Path, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    where = () if "--address" in arguments else ("--address", client.address)
+    done = exemplar(*arguments, *where, cwd=tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+    assert words in done.stderr
