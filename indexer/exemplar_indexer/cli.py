@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from exemplar import ExemplarError, NotFoundError, Tls, UnavailableError
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -29,6 +28,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from exemplar import ExemplarError, NotFoundError, Tls, UnavailableError
 from exemplar_indexer.job import Job, Server, dry_run, run_job
 from exemplar_indexer.journal import Counts, Journal, JournalError, Outcome
 from exemplar_indexer.pipeline import Settings

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exemplar import AlreadyExistsError, AsyncClient, Client, Tls
-
 from exemplar_indexer.images import ImageUnreadableError, looks_like_image, read_image
 from exemplar_indexer.journal import Counts, Journal, Note, Outcome
 from exemplar_indexer.pipeline import Pipeline, Settings

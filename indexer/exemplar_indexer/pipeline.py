@@ -21,7 +21,6 @@ from exemplar import (
     ItemError,
     UnavailableError,
 )
-
 from exemplar_indexer.images import ImageUnreadableError, read_image
 from exemplar_indexer.journal import Journal, Note, Outcome
 from exemplar_indexer.sources import Item

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import EXEMPLAR, environment, exemplar
-from exemplar import Client
 from PIL import Image
 from running_server import RunningServer
+
+from exemplar import Client
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,13 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-import exemplar
 import numpy as np
 import pytest
-from exemplar import AsyncClient, Classification, Client, Embedding, Enrolled, Enrolment, ItemError, Verdict
 from PIL import Image
 from running_server import RunningServer
+
+import exemplar
+from exemplar import AsyncClient, Classification, Client, Embedding, Enrolled, Enrolment, ItemError, Verdict
 
 
 @pytest.fixture(scope="module")

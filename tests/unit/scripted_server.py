@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import grpc
-from exemplar.v1 import classification_service_pb2, gallery_service_pb2, model_service_pb2
 from google.protobuf import any_pb2, duration_pb2, message_factory
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
+
+from exemplar.v1 import classification_service_pb2, gallery_service_pb2, model_service_pb2
 
 Answer = Callable[[Any, grpc.ServicerContext], Message]
 

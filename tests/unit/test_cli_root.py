@@ -14,11 +14,12 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.message import Message
+from scripted_server import fail, scripted_server
+
 from exemplar.v1 import classification_service_pb2 as classification_pb
 from exemplar.v1 import gallery_service_pb2 as gallery_pb
 from exemplar.v1 import resources_pb2 as resources_pb
-from google.protobuf.message import Message
-from scripted_server import fail, scripted_server
 
 EXEMPLAR = Path(sys.executable).with_name("exemplar")
 

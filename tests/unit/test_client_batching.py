@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exemplar.batching import MAX_ITEM_BYTES, MAX_ITEMS, batches
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from exemplar.batching import MAX_ITEM_BYTES, MAX_ITEMS, batches
 
 
 @settings(max_examples=50, deadline=None)

@@ -10,16 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import exemplar
 import grpc
 import pytest
+from google.protobuf.message import Message
+from scripted_server import Answer, fail, scripted_server, status
+
+import exemplar
 from exemplar import AsyncClient, Client, ItemError
 from exemplar.batching import MAX_ITEM_BYTES
 from exemplar.v1 import classification_service_pb2 as classification_pb
 from exemplar.v1 import gallery_service_pb2 as gallery_pb
 from exemplar.v1 import resources_pb2 as resources_pb
-from google.protobuf.message import Message
-from scripted_server import Answer, fail, scripted_server, status
 
 CODES = [
     (grpc.StatusCode.INVALID_ARGUMENT, exemplar.InvalidArgumentError),

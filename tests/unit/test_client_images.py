@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exemplar.images import encoded
 from PIL import Image
+
+from exemplar.images import encoded
 
 RED = (200, 10, 20)
 

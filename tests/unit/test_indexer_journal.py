@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from exemplar_indexer.journal import Journal, JournalError, Note, Outcome
 from exemplar_indexer.sources import Item, Problem
 

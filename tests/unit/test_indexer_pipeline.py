@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import exemplar
 import grpc
 import pytest
+from google.protobuf.message import Message
+from scripted_server import ScriptedServer, fail, scripted_server, status
+
+import exemplar
 from exemplar import AsyncClient
 from exemplar.v1 import gallery_service_pb2 as gallery_pb
 from exemplar_indexer.journal import Journal, Outcome
 from exemplar_indexer.pipeline import MAX_BATCH_BYTES, Pipeline, Settings
 from exemplar_indexer.sources import Item
-from google.protobuf.message import Message
-from scripted_server import ScriptedServer, fail, scripted_server, status
 
 
 def enrolled(class_id: str) -> gallery_pb.BatchEnrolClassesResult:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+
 from exemplar_indexer import Item, Problem, SourceError, open_source
 from exemplar_indexer.images import ImageUnreadableError, read_image
 
