@@ -15,8 +15,8 @@ from queue import Empty, SimpleQueue
 from time import perf_counter
 
 import numpy as np
-from exemplar_encoder import ImageError, PreparedImage
 
+from exemplar_encoder import ImageError, PreparedImage
 from exemplar_server.errors import UnavailableError
 from exemplar_server.metrics import Metrics
 from exemplar_server.store.gallery_store import Floats

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
+
 from exemplar_encoder import Bundle, Encoder, ImageError
 from exemplar_encoder.calibration import NEAREST_CONSIDERED
-
 from exemplar_server.batcher import Batcher, Embedded, Result
 from exemplar_server.decision import Decisions, Verdict
 from exemplar_server.errors import (

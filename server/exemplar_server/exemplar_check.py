@@ -18,6 +18,7 @@ from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
+
 from exemplar_encoder import PreparedImage
 
 _BLANK_DEVIATION = 4.0

@@ -15,11 +15,17 @@ def configure_logs(form: str, level: str) -> None:
         form: `console` or `json`.
         level: the least that is shown: `debug`, `info`, `warning` or `error`.
     """
+    # Tracebacks leave local variables out: among them are images and the token.
     rendering: list[structlog.typing.Processor]
     if form == "json":
-        rendering = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        rendering = [structlog.processors.ExceptionRenderer(tracebacks), structlog.processors.JSONRenderer()]
     else:
-        rendering = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        rendering = [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

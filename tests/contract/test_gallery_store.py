@@ -10,6 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
 from exemplar_server.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
@@ -25,9 +29,6 @@ from exemplar_server.store import (
     NewClass,
     NewExemplar,
 )
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 DIMENSION = 8
 MODEL = "m" * 64

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from exemplar.v1 import gallery_service_pb2 as galleries
 from running_server import RunningServer, Stubs
+
+from exemplar.v1 import gallery_service_pb2 as galleries
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,11 @@ from typing import Any, Self
 
 import grpc
 import numpy as np
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2_grpc
+from grpc_status import rpc_status
+from PIL import Image
+
 from exemplar.v1 import classification_service_pb2 as classification
 from exemplar.v1 import (
     classification_service_pb2_grpc,
@@ -23,10 +28,6 @@ from exemplar.v1 import (
     model_service_pb2_grpc,
 )
 from exemplar.v1 import resources_pb2 as resources
-from google.rpc import error_details_pb2
-from grpc_health.v1 import health_pb2_grpc
-from grpc_status import rpc_status
-from PIL import Image
 
 PATIENCE = 60.0
 

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import grpc
 import pytest
-from exemplar.v1 import classification_service_pb2 as classification
-from exemplar.v1 import gallery_service_pb2 as galleries
-from exemplar.v1 import model_service_pb2 as models
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_status import rpc_status
 from running_server import RunningServer, Stubs, classify, png, refusal
+
+from exemplar.v1 import classification_service_pb2 as classification
+from exemplar.v1 import gallery_service_pb2 as galleries
+from exemplar.v1 import model_service_pb2 as models
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

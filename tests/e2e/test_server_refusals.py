@@ -8,12 +8,13 @@ from collections.abc import Callable
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from running_server import Stubs, classify, png, reason_of, refusal
+
 from exemplar.v1 import classification_service_pb2 as classification
 from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import model_service_pb2 as models
 from exemplar.v1 import resources_pb2 as resources
-from google.protobuf.field_mask_pb2 import FieldMask
-from running_server import Stubs, classify, png, reason_of, refusal
 
 MIB = 1024 * 1024
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from exemplar_server.errors import DataLossError, ResourceExhaustedError, StartError
 from exemplar_server.store import EmbeddedStore, Exemplar, NewClass, NewExemplar
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from exemplar.v1 import gallery_service_pb2 as pb
-
 from exemplar_server.enrolment import Enrolment
 from exemplar_server.errors import ServiceError, invalid_field
 from exemplar_server.rpc import convert, names

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+
 from exemplar.v1 import classification_service_pb2 as pb
 from exemplar.v1 import classification_service_pb2_grpc as pb_grpc
 from exemplar.v1 import resources_pb2
-
 from exemplar_server.batcher import Embedded
 from exemplar_server.classifier import GivenEmbedding, Options, Query
 from exemplar_server.errors import ServiceError, invalid_field

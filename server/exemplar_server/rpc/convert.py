@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from exemplar.v1 import classification_service_pb2 as classification_pb
 from exemplar.v1 import gallery_service_pb2 as gallery_pb
 from exemplar.v1 import resources_pb2 as pb
 from exemplar_encoder import Encoder
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from exemplar_server.classifier import Classification
 from exemplar_server.decision import Verdict
 from exemplar_server.enrolment import EnrolledClass

@@ -8,7 +8,6 @@ from typing import Literal, cast
 from exemplar.v1 import gallery_service_pb2 as pb
 from exemplar.v1 import gallery_service_pb2_grpc as pb_grpc
 from exemplar.v1 import resources_pb2
-
 from exemplar_server.classifier import check_rate
 from exemplar_server.errors import invalid_field
 from exemplar_server.rpc import convert, names

@@ -28,13 +28,12 @@ _DRAINING_RETRY = 1.0
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
-_log = structlog.get_logger()
-
 
 class Gate(grpc.aio.ServerInterceptor):
     """Wraps each handler once; see the module."""
 
     def __init__(self, metrics: Metrics, token: str | None) -> None:
+        self._log = structlog.get_logger()
         self._metrics = metrics
         self._expected = None if token is None else f"Bearer {token}".encode()
         self._refusal: UnavailableError | None = UnavailableError(
@@ -54,6 +53,8 @@ class Gate(grpc.aio.ServerInterceptor):
         self._refusal = UnavailableError(
             "DRAINING", "the server is shutting down; another may be there already", retry_after=_DRAINING_RETRY
         )
+        if self._idle.is_set():
+            return True
         try:
             await asyncio.wait_for(self._idle.wait(), seconds)
         except TimeoutError:
@@ -99,7 +100,7 @@ class Gate(grpc.aio.ServerInterceptor):
                 return await handler(request, context)
             except ServiceError as error:
                 code = code_of(error).name
-                _log.info("refused", method=short, code=code, reason=error.reason, message=error.message)
+                self._log.info("refused", method=short, code=code, reason=error.reason, message=error.message)
                 await abort(context, error)
             except asyncio.CancelledError:
                 code = "CANCELLED"
@@ -107,7 +108,7 @@ class Gate(grpc.aio.ServerInterceptor):
             except Exception:  # noqa: BLE001 - the one place where what nobody expected is told
                 code = "INTERNAL"
                 incident = uuid.uuid4().hex[:12]
-                _log.exception("failed", method=short, incident=incident)
+                self._log.exception("failed", method=short, incident=incident)
                 await context.abort(
                     grpc.StatusCode.INTERNAL, f"the server failed; its log tells more under incident {incident}"
                 )

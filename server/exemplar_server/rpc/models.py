@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from exemplar.v1 import model_service_pb2 as pb
 from exemplar.v1 import model_service_pb2_grpc as pb_grpc
-
 from exemplar_server.errors import NotFoundError, invalid_field
 from exemplar_server.rpc import convert, names
 from exemplar_server.rpc.application import Application, Context

@@ -1,0 +1,130 @@
+"""The open port: services, health, reflection and TLS, before and after the model is loaded.
+
+The port opens first, so that a caller learns LOADING rather than that nobody is there; health says NOT_SERVING until
+the edge is opened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from exemplar.v1 import (
+    classification_service_pb2,
+    classification_service_pb2_grpc,
+    gallery_service_pb2,
+    gallery_service_pb2_grpc,
+    model_service_pb2,
+    model_service_pb2_grpc,
+)
+from exemplar_server.classifier import Classifier
+from exemplar_server.config import Settings
+from exemplar_server.enrolment import Enroller
+from exemplar_server.errors import StartError
+from exemplar_server.metrics import Metrics
+from exemplar_server.rpc.application import Application
+from exemplar_server.rpc.classification import ClassificationServicer
+from exemplar_server.rpc.galleries import GalleryServicer
+from exemplar_server.rpc.gate import Gate
+from exemplar_server.rpc.models import ModelServicer
+
+SERVICES = tuple(
+    module.DESCRIPTOR.services_by_name[name].full_name
+    for module, name in (
+        (classification_service_pb2, "ClassificationService"),
+        (gallery_service_pb2, "GalleryService"),
+        (model_service_pb2, "ModelService"),
+    )
+)
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+
+# A call has ended for the gate when its answer is made; this is for sending it, and for closing health watches.
+_LAST_ANSWERS = 2.0
+
+
+@dataclass
+class Edge:
+    """The open port and what stands behind it; `address` has the real port."""
+
+    address: str
+    _server: grpc.aio.Server
+    _health: health.aio.HealthServicer
+    _gate: Gate
+    _application: Application
+
+    async def begin(self, classifier: Classifier, enroller: Enroller) -> None:
+        """Let calls in."""
+        self._application.classifier, self._application.enroller = classifier, enroller
+        self._gate.open()
+        await self._say(_SERVING)
+
+    async def drain(self, seconds: float) -> bool:
+        """Take no more calls and let those in flight end; False when the time was too short."""
+        await self._say(_NOT_SERVING)
+        drained = await self._gate.drain(seconds)
+        await self._server.stop(_LAST_ANSWERS)
+        return drained
+
+    async def close(self) -> None:
+        """Close the port and cut off what is still in flight."""
+        await self._server.stop(None)
+
+    async def _say(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in ("", *SERVICES):
+            await self._health.set(name, status)
+
+
+async def open_edge(settings: Settings, metrics: Metrics) -> Edge:
+    """Open the port, letting no calls in yet.
+
+    Raises:
+        StartError: the address cannot be had, or a TLS file cannot be read.
+    """
+    token = settings.token.get_secret_value() if settings.token else None
+    gate = Gate(metrics, token)
+    options = [
+        # Without this a second server shares the port in silence, and each gets some of the calls.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+    ]
+    server = grpc.aio.server(interceptors=[gate], options=options)
+    application = Application(settings.max_batch_items)
+    classification_service_pb2_grpc.add_ClassificationServiceServicer_to_server(
+        ClassificationServicer(application), server
+    )
+    gallery_service_pb2_grpc.add_GalleryServiceServicer_to_server(GalleryServicer(application), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(application), server)
+    checker = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checker, server)
+    reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    host = settings.address.rpartition(":")[0]
+    try:
+        credentials = _credentials(settings)
+        if credentials is None:
+            port = server.add_insecure_port(settings.address)
+        else:
+            port = server.add_secure_port(settings.address, credentials)
+    except RuntimeError as error:
+        raise StartError(
+            f"the address {settings.address} cannot be had, perhaps because another process has it; "
+            "free it, or choose another with --address"
+        ) from error
+    edge = Edge(f"{host}:{port}", server, checker, gate, application)
+    await edge._say(_NOT_SERVING)
+    await server.start()
+    return edge
+
+
+def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    try:
+        key, certificate = settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes()
+    except OSError as error:
+        raise StartError(f"the TLS file {error.filename} cannot be read: {error.strerror}") from error
+    return grpc.ssl_server_credentials([(key, certificate)])
