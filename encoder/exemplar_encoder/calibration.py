@@ -66,6 +66,8 @@ class Calibration:
             raise ValueError("thresholds must ascend with the rate and descend with the gallery size")
         if not all(np.isfinite([self.ambiguity_margin, self.log_ratio_intercept, self.log_ratio_slope])):
             raise ValueError("ambiguity_margin and the log ratio must be finite")
+        if self.ambiguity_margin < 0:
+            raise ValueError("ambiguity_margin must be 0 or more")
 
     def threshold(self, false_accept_rate: float, class_count: int) -> float:
         """The distance beyond which a query is UNKNOWN.

@@ -188,11 +188,23 @@ def test_a_manifest_that_is_no_json_object_is_refused(copy: Path, content: bytes
     assert str(copy / layout.MANIFEST) in refusal(copy)
 
 
+class Trap:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.file,)
+
+
 @pytest.mark.parametrize("name", [layout.COHORT, layout.GOLDEN_EMBEDDINGS])
-def test_arrays_that_need_pickle_are_refused(copy: Path, name: str) -> None:
-    np.save(copy / name, np.array([[print, "anything"]], dtype=object), allow_pickle=True)
+def test_arrays_that_need_pickle_are_refused_without_running_them(copy: Path, name: str) -> None:
+    sprung = copy.parent / "sprung"
+    np.save(copy / name, np.array([[Trap(sprung)]], dtype=object), allow_pickle=True)
     reseal(copy)
     assert str(copy / name) in refusal(copy, lambda path: load_encoder(path, threads=1))
+    assert not sprung.exists()
 
 
 @pytest.mark.parametrize(
