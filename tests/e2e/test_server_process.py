@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_status import rpc_status
+from PIL import Image
 from running_server import RunningServer, Stubs, classify, png, refusal
 
 from exemplar.v1 import classification_service_pb2 as classification
@@ -21,6 +23,7 @@ from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import model_service_pb2 as models
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
+SLOW_IMAGES = 40
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
@@ -33,8 +36,10 @@ def enrol(stubs: Stubs, gallery_id: str, seeds: range) -> str:
 
 def slow_batch(stubs: Stubs, server: RunningServer) -> grpc.Future:  # type: ignore[type-arg]
     """A call that is in flight for a while, and is when this returns."""
-    large = png((1500, 1500))
-    future = stubs.classification.BatchEmbed.future(classification.BatchEmbedRequest(images=[large] * 12))
+    buffer = io.BytesIO()
+    Image.new("L", (5000, 5000), 255).save(buffer, "PNG")
+    request = classification.BatchEmbedRequest(images=[buffer.getvalue()] * SLOW_IMAGES)
+    future = stubs.classification.BatchEmbed.future(request)
     while server.metric("exemplar_queue_images") == 0:
         assert not future.done()
     return future
@@ -75,7 +80,7 @@ def test_a_full_queue_is_told_with_a_time_to_come_back(tiny_bundle: Path, tmp_pa
         assert 0 < wait <= 10_000
         trailing = dict(refused.value.trailing_metadata())
         assert trailing["grpc-retry-pushback-ms"] == str(wait)
-        assert len(future.result().results) == 12
+        assert len(future.result().results) == SLOW_IMAGES
         stubs.classification.Embed(classification.EmbedRequest(image=png()))
 
 
