@@ -22,6 +22,10 @@ class ContrastiveHead(keras.layers.Layer):
         self.margin = margin
         self.head = layers.Dense(1, activation="sigmoid", name="distance", dtype="float32")
 
+    def build(self, embeddings_shape: tuple[int, ...]) -> None:
+        """One weight for each of the embedding's values, and a bias."""
+        self.head.build(embeddings_shape)
+
     def call(self, embeddings: Any, labels: Any) -> Any:
         """Embeddings `[2n, dimension]`, labels `[2n]`, scalar out."""
         left, right, different = as_pairs(embeddings, labels)

@@ -13,6 +13,9 @@ from keras import ops
 
 from exemplar_trainer.losses.pairwise import same_class
 
+# Takes a row out of a sum of exponentials; small enough to leave its neighbours' float32 values as they are.
+_FAR = 1e4
+
 
 class NCA(keras.layers.Layer):
     """-log of the probability that a row's random neighbour is of its class; neighbours weigh exp(scale * cosine)."""
@@ -25,10 +28,8 @@ class NCA(keras.layers.Layer):
         """The mean over rows that have a positive; embeddings `[n, dimension]`, labels `[n]`, scalar out."""
         positive, negative = same_class(labels)
         logits = self.scale * ops.matmul(embeddings, ops.transpose(embeddings))
-        logits = logits - ops.stop_gradient(ops.max(logits, axis=1, keepdims=True))
-        weights = ops.exp(logits)
-        right = ops.sum(weights * positive, axis=1)
-        everyone = right + ops.sum(weights * negative, axis=1)
+        # Sums stay logarithms throughout: a positive at the far end of the sphere weighs e^-30 of the nearest row.
+        everyone = ops.logsumexp(logits - _FAR * (1.0 - positive - negative), axis=1)
+        right = ops.logsumexp(logits - _FAR * (1.0 - positive), axis=1)
         has_positive = ops.cast(ops.sum(positive, axis=1) > 0, "float32")
-        losses = ops.log(everyone + 1e-12) - ops.log(right + 1e-12)
-        return ops.sum(losses * has_positive) / ops.maximum(ops.sum(has_positive), 1.0)
+        return ops.sum((everyone - right) * has_positive) / ops.maximum(ops.sum(has_positive), 1.0)
