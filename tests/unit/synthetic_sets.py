@@ -1,0 +1,44 @@
+"""Sets of images and embeddings made of numbers, for what depends on classes, groups and sources alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from exemplar_trainer.dataset import ImageSet
+
+
+def synthetic_set(
+    classes_by_group: Mapping[str, int], images_per_class: int = 6, shared_sources: bool = True
+) -> ImageSet:
+    """A set with so many classes in each group; image i of every class is of source i where sources are shared."""
+    names = sorted(
+        (f"{group}/c{index:03d}" if group else f"c{index:03d}", group)
+        for group, count in classes_by_group.items()
+        for index in range(count)
+    )
+    labels = np.repeat(np.arange(len(names)), images_per_class)
+    sources = np.tile(np.arange(images_per_class), len(names))
+    if not shared_sources:
+        sources = np.arange(len(labels))
+    return ImageSet(
+        pixels=np.zeros((len(labels), 8, 8, 1), dtype=np.uint8),
+        labels=labels.astype(np.int64),
+        class_names=tuple(name for name, _ in names),
+        groups=tuple(group for _, group in names),
+        sources=tuple(f"{source:03d}" for source in sources),
+        paths=tuple(f"{names[label][0]}/x_{source:03d}.png" for label, source in zip(labels, sources, strict=True)),
+    )
+
+
+def gaussian_embeddings(
+    images: ImageSet, spread: float, dimension: int = 16, seed: int = 0
+) -> npt.NDArray[np.float32]:
+    """Unit vectors around a random centre for each class; `spread` is noise against a centre of length 1."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(len(images.class_names), dimension))
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    vectors = centres[images.labels] + rng.normal(size=(len(images.labels), dimension)) * spread / np.sqrt(dimension)
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)

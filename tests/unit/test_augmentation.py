@@ -1,0 +1,126 @@
+"""Transforms that were drawn are the ones that are applied."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from exemplar_encoder import Preprocessing
+from exemplar_trainer.augmentation import Affine, ApplyTransforms, draw_transforms
+from exemplar_trainer.learner import background_of
+from exemplar_trainer.recipe import RECIPES
+
+STILL = Affine()
+
+
+def noise(count: int, size: tuple[int, int], channels: int = 1) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, *size, channels), dtype=np.uint8)
+
+
+def transforms(affine: Affine, turns: list[int], size: tuple[int, int] = (12, 12), seed: int = 0) -> np.ndarray:
+    return draw_transforms(np.random.default_rng(seed), affine, np.array(turns), size)
+
+
+def apply(images: np.ndarray, drawn: np.ndarray, background: tuple[int, ...] = (255,)) -> np.ndarray:
+    return np.asarray(ApplyTransforms(background)(images, drawn))
+
+
+def in_pixels(drawn: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
+    """Each transform as a matrix of its own around the centre, from output to input pixels, and its shift."""
+    centre = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
+    found = []
+    for a0, a1, a2, b0, b1, b2, *_ in drawn.astype(float):
+        matrix = np.array([[a0, a1], [b0, b1]])
+        found.append(np.column_stack([matrix, matrix @ centre + [a2, b2] - centre]))
+    return found
+
+
+@pytest.mark.parametrize("size", [(12, 12), (13, 13), (10, 16)])
+def test_no_augmentation_leaves_every_pixel_as_it_was(size: tuple[int, int]) -> None:
+    images = noise(3, size)
+    assert np.abs(apply(images, transforms(STILL, [0, 0, 0], size)) - images).max() < 1e-2
+
+
+@pytest.mark.parametrize("side", [12, 13, 56])
+def test_quarter_turns_are_exact(side: int) -> None:
+    images = noise(4, (side, side), 3)
+    turned = apply(images, transforms(STILL, [0, 1, 2, 3], (side, side)), (255, 255, 255))
+    for turns in range(4):
+        assert np.abs(turned[turns] - np.rot90(images[turns], turns)).max() < 0.05
+
+
+def test_four_orientations_are_four_different_pictures() -> None:
+    images = np.repeat(noise(1, (12, 12)), 4, axis=0)
+    turned = apply(images, transforms(STILL, [0, 1, 2, 3]))
+    assert len({turned[turns].round().tobytes() for turns in range(4)}) == 4
+
+
+@pytest.mark.parametrize("background", [(255,), (0,), (250, 128, 10)])
+def test_uncovered_pixels_take_the_background_colour(background: tuple[int, ...]) -> None:
+    images = np.zeros((1, 12, 12, len(background)), dtype=np.uint8) + 77
+    shifted = np.array([[1, 0, -6, 0, 1, 0, 0, 0]], dtype=np.float32)  # six pixels to the right
+    moved = apply(images, shifted, background)[0]
+    assert np.allclose(moved[:, :5], background, atol=1e-3)
+    assert np.allclose(moved[:, 7:], 77, atol=1e-3)
+
+
+def test_pixels_between_picture_and_background_mix_the_two_and_no_other_colour() -> None:
+    images = np.zeros((1, 12, 12, 3), dtype=np.uint8) + np.array([200, 100, 50], dtype=np.uint8)
+    background = (20, 200, 250)
+    moved = apply(images, transforms(Affine(rotation=30.0), [0], seed=3), background)[0]
+    share = (moved - np.array(background)) / (np.array([200, 100, 50]) - np.array(background))
+    assert share.min() > -1e-3
+    assert share.max() < 1 + 1e-3
+    assert np.ptp(share, axis=-1).max() < 1e-3
+
+
+def test_a_shift_moves_by_at_most_its_share_of_the_side() -> None:
+    size = (20, 40)
+    shifts = np.array([m[:, 2] for m in in_pixels(transforms(Affine(shift=0.1), [0] * 500, size), size)])
+    assert np.abs(shifts[:, 0]).max() <= 4.001
+    assert np.abs(shifts[:, 1]).max() <= 2.001
+    assert np.abs(shifts[:, 0]).max() > 3.8
+    assert np.abs(shifts[:, 1]).max() > 1.9
+
+
+def test_a_rotation_stays_within_its_degrees_and_uses_them() -> None:
+    matrices = in_pixels(transforms(Affine(rotation=14.0), [0] * 500), (12, 12))
+    degrees = np.degrees([np.arctan2(m[1, 0], m[0, 0]) for m in matrices])
+    assert 13 < np.abs(degrees).max() <= 14.001
+    assert degrees.min() < -13
+    assert all(np.linalg.det(m[:, :2]) == pytest.approx(1, abs=1e-5) for m in matrices)
+
+
+def test_a_scale_makes_the_picture_so_many_times_as_large() -> None:
+    matrices = in_pixels(transforms(Affine(scale=(0.5, 2.0)), [0] * 500), (12, 12))
+    factors = 1 / np.array([[m[0, 0], m[1, 1]] for m in matrices])
+    assert 0.499 < factors.min() < 0.55
+    assert 1.9 < factors.max() < 2.001
+    assert np.abs(factors[:, 0] - factors[:, 1]).max() > 0.5  # the two sides are stretched apart
+
+
+def test_a_shear_stays_within_its_range() -> None:
+    matrices = in_pixels(transforms(Affine(shear=0.25), [0] * 500), (12, 12))
+    shears = np.array([[m[0, 1], m[1, 0]] for m in matrices])
+    assert 0.24 < np.abs(shears).max() <= 0.2501
+
+
+def test_the_centre_stays_where_it_is_but_for_the_shift() -> None:
+    affine = Affine(rotation=14.0, scale=(0.8, 1.2), shear=0.25)
+    shifts = [m[:, 2] for m in in_pixels(transforms(affine, [0, 1, 2, 3], (13, 13)), (13, 13))]
+    assert np.abs(shifts).max() < 1e-4
+
+
+def test_the_same_generator_draws_the_same_transforms() -> None:
+    affine = RECIPES["default"].affine
+    assert np.array_equal(transforms(affine, [0, 1, 2], seed=5), transforms(affine, [0, 1, 2], seed=5))
+    assert not np.array_equal(transforms(affine, [0, 1, 2], seed=5), transforms(affine, [0, 1, 2], seed=6))
+
+
+@pytest.mark.parametrize("background", [(255, 255, 255), (250, 128, 10), (1, 2, 3), (0, 255, 127)])
+def test_the_grey_of_a_background_is_the_grey_that_preprocessing_fills_with(background: tuple[int, int, int]) -> None:
+    recipe = dataclasses.replace(RECIPES["default"], preprocessing=Preprocessing(32, 32, 1, background))
+    assert background_of(recipe) == (Image.new("RGB", (1, 1), background).convert("L").getpixel((0, 0)),)
