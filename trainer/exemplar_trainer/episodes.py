@@ -63,7 +63,9 @@ def draw_episodes(images: ImageSet, protocol: Protocol, count: int, seed: int) -
         EpisodeError: no group (or not the whole set) has so many classes.
     """
     rng = np.random.default_rng([seed, protocol.way, protocol.shot, protocol.within_group])
-    pools = list(images.classes_by_group.values()) if protocol.within_group else [np.arange(len(images.class_names))]
+    pools = [np.arange(len(images.class_names))]
+    if protocol.within_group:
+        pools = [classes for group, classes in images.classes_by_group.items() if group]
     pools = [pool for pool in pools if len(pool) >= protocol.way]
     if not pools:
         raise EpisodeError(

@@ -176,7 +176,7 @@ def _by_group(embeddings: Floats, held_out: ImageSet) -> list[tuple[str, Accurac
         if len(held_out.classes_by_group) < 2 or len(classes) < 2:
             continue
         inside = np.flatnonzero(np.isin(held_out.labels, classes))
-        protocol = Protocol(min(20, len(classes)), 1, within_group=True)
+        protocol = Protocol(min(20, len(classes)), 1, within_group=bool(group))
         rows.append((group, measure(embeddings[inside], held_out.only(classes.tolist()), protocol, 100, seed=0)))
     return rows
 
