@@ -8,6 +8,7 @@ it was made from. Images pass through the encoder's own decode and preprocess, s
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +19,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from exemplar_encoder import ImageError, Preprocessing, decode, preprocess
+from exemplar_encoder import ImageError, ImageLimits, Preprocessing, decode, preprocess
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 _CHUNK = 512
+_LEAST_CLASSES = 4
+
+# What reading one image can raise. zipfile adds RuntimeError (encrypted) and NotImplementedError (unknown method).
+_UNREADABLE = (ImageError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class DatasetError(Exception):
@@ -96,26 +101,36 @@ def load_images(
         progress: called with images read and images in all.
 
     Raises:
-        DatasetError: no images, a class with one image, images outside a class, or too many that are unreadable.
+        DatasetError: no images, a class with one image or none that can be read, images outside a class, or too
+            many that are unreadable.
     """
     if root.is_dir():
         files: _Folder | _Zip = _Folder(root)
     elif zipfile.is_zipfile(root):
         files = _Zip(root)
+    elif not root.exists():
+        raise DatasetError(f"{root}: there is no such folder or zip file")
     else:
         raise DatasetError(f"{root} is neither a folder nor a zip file")
-    names = sorted(name for name in files.names() if _is_image(name))
+    names = sorted({name for name in files.names() if _is_image(name)})
     if not names:
         raise DatasetError(f"{root} holds no images ({', '.join(sorted(SUFFIXES))}); expected .../<class>/<image>")
-    top = _common_folder(names)
+    folders = {PurePosixPath(name).parent for name in names}
+    if len(folders) == 1 and folders != {PurePosixPath()}:
+        raise DatasetError(f"{root} holds 1 class; training and held-out classes need at least {_LEAST_CLASSES}")
+    top = _common_folder(folders)
     loose = [name for name in names if PurePosixPath(name).parent == top]
     if loose:
         raise DatasetError(f"{root}: every image needs a class folder, but these have none: {_some(loose)}")
 
+    limits = ImageLimits()
+
     def read(name: str) -> npt.NDArray[np.uint8] | str:
         try:
-            image = decode(files.read(name), background=spec.background)
-        except (ImageError, OSError, zipfile.BadZipFile) as error:
+            if files.size(name) > limits.max_bytes:  # before it is read, or unpacked from almost nothing
+                return f"{name}: the image has {files.size(name):,} bytes; the limit is {limits.max_bytes:,}"
+            image = decode(files.read(name), limits, spec.background)
+        except _UNREADABLE as error:
             return f"{name}: {error}"
         return preprocess(image.pixels, spec)
 
@@ -134,6 +149,10 @@ def load_images(
             if len(skipped) > max_unreadable:
                 raise DatasetError(f"{root}: more than {max_unreadable} images cannot be read: {_some(skipped)}")
             progress(start + len(chunk), len(names))
+    gone = sorted({PurePosixPath(name).parent for name in names} - {PurePosixPath(name).parent for name in kept})
+    if gone:
+        lost = _some([folder.relative_to(top).as_posix() for folder in gone])
+        raise DatasetError(f"{root}: no image of these classes can be read: {lost}. The first reason: {skipped[0]}")
     return _assemble(root, top, kept, pixels, skipped)
 
 
@@ -154,8 +173,10 @@ def _assemble(
         raise DatasetError(
             f"{root}: a class needs at least two readable images to train on, but these have one: {_some(single)}"
         )
-    if len(classes) < 4:
-        raise DatasetError(f"{root} holds {len(classes)} classes; training and held-out classes need at least 4")
+    if len(classes) < _LEAST_CLASSES:
+        raise DatasetError(
+            f"{root} holds {len(classes)} classes; training and held-out classes need at least {_LEAST_CLASSES}"
+        )
     groups = (PurePosixPath(name).parent.as_posix() for name in classes)
     return ImageSet(
         pixels=np.stack(pixels),
@@ -174,10 +195,9 @@ def _is_image(name: str) -> bool:
     return path.suffix.lower() in SUFFIXES and not hidden
 
 
-def _common_folder(names: list[str]) -> PurePosixPath:
+def _common_folder(folders: set[PurePosixPath]) -> PurePosixPath:
     """The deepest folder above all classes; an archive's wrapping folder is no group."""
-    folders = sorted({PurePosixPath(name).parent for name in names})
-    first, last = folders[0].parts, folders[-1].parts
+    first, last = min(folders).parts, max(folders).parts
     shared = 0
     while shared < min(len(first), len(last)) and first[shared] == last[shared]:
         shared += 1
@@ -196,16 +216,25 @@ class _Folder:
     def names(self) -> Iterator[str]:
         return (file.relative_to(self.root).as_posix() for file in self.root.rglob("*") if file.is_file())
 
+    def size(self, name: str) -> int:
+        return (self.root / name).stat().st_size
+
     def read(self, name: str) -> bytes:
         return (self.root / name).read_bytes()
 
 
 class _Zip:
     def __init__(self, path: Path) -> None:
-        self._archive = zipfile.ZipFile(path)
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, NotImplementedError) as error:
+            raise DatasetError(f"{path} is a damaged zip file: {error}") from error
 
     def names(self) -> Iterator[str]:
         return (info.filename for info in self._archive.infolist() if not info.is_dir())
+
+    def size(self, name: str) -> int:
+        return self._archive.getinfo(name).file_size
 
     def read(self, name: str) -> bytes:
         return self._archive.read(name)  # safe from many threads: zipfile locks the shared file
