@@ -17,7 +17,7 @@ from exemplar_encoder import Preprocessing
 from exemplar_trainer.dataset import DatasetError, ImageSet, load_images
 
 SPEC = Preprocessing(16, 16, 1)
-FLAT = [f"c{label}/{index}_s{index}.png" for label in range(5) for index in range(3)]
+FLAT = [f"c{label}/{index}_s{index}.png" for label in range(6) for index in range(3)]
 GROUPED = [f"{group}/{name}" for group in ("Greek", "Latin") for name in FLAT]
 
 
@@ -57,15 +57,15 @@ def facts(images: ImageSet) -> tuple[object, ...]:
 def test_classes_groups_sources_and_paths_are_read_from_the_tree(tmp_path: Path) -> None:
     images = load_images(plant(tmp_path, GROUPED), SPEC)
     assert images.class_names == tuple(sorted({name.rsplit("/", 1)[0] for name in GROUPED}))
-    assert images.groups == ("Greek",) * 5 + ("Latin",) * 5
+    assert images.groups == ("Greek",) * 6 + ("Latin",) * 6
     assert images.paths == tuple(sorted(GROUPED))
-    assert images.sources == ("s0", "s1", "s2") * 10
-    assert images.labels.tolist() == np.repeat(np.arange(10), 3).tolist()
-    assert images.pixels.shape == (30, 16, 16, 1)
+    assert images.sources == ("s0", "s1", "s2") * 12
+    assert images.labels.tolist() == np.repeat(np.arange(12), 3).tolist()
+    assert images.pixels.shape == (36, 16, 16, 1)
     assert [members.tolist() for members in images.members[:2]] == [[0, 1, 2], [3, 4, 5]]
     assert {group: classes.tolist() for group, classes in images.classes_by_group.items()} == {
-        "Greek": [0, 1, 2, 3, 4],
-        "Latin": [5, 6, 7, 8, 9],
+        "Greek": [0, 1, 2, 3, 4, 5],
+        "Latin": [6, 7, 8, 9, 10, 11],
     }
 
 
@@ -93,11 +93,11 @@ def test_groups_are_of_any_depth_and_mix_with_classes_that_have_none(tmp_path: P
     tree = [*FLAT, *(f"scripts/old/Greek/{name}" for name in FLAT), *(f"logos/{name}" for name in FLAT)]
     images = load_images(plant(tmp_path, tree), SPEC)
     assert sorted(images.classes_by_group) == ["", "logos", "scripts/old/Greek"]
-    assert all(len(classes) == 5 for classes in images.classes_by_group.values())
+    assert all(len(classes) == 6 for classes in images.classes_by_group.values())
 
 
 def test_hidden_files_and_archive_leftovers_and_other_files_are_ignored(tmp_path: Path) -> None:
-    clutter = ["__MACOSX/c0/._0.png", ".git/x/1.png", "c0/.hidden.png", "c1/notes.txt", "README", "c2/Thumbs.db"]
+    clutter = ["__MACOSX/c0/0.png", ".git/x/1.png", "c0/.hidden.png", "c1/notes.txt", "README", "c2/Thumbs.db"]
     images = load_images(plant(tmp_path / "folder", [*FLAT, *clutter]), SPEC)
     packed = load_images(pack(tmp_path / "packed.zip", [*FLAT, *clutter]), SPEC)
     assert images.paths == packed.paths == tuple(sorted(FLAT))
@@ -113,12 +113,12 @@ def test_an_image_listed_twice_in_a_zip_counts_once(tmp_path: Path) -> None:
 def test_progress_counts_up_to_all_images(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     load_images(plant(tmp_path, FLAT), SPEC, progress=lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (15, 15)
+    assert seen[-1] == (18, 18)
 
 
 def test_a_part_of_a_set_keeps_what_belongs_to_its_classes(tmp_path: Path) -> None:
     images = load_images(plant(tmp_path, GROUPED), SPEC)
-    part = images.only([7, 2])
+    part = images.only([8, 2])
     assert part.class_names == ("Greek/c2", "Latin/c2")
     assert part.labels.tolist() == [0, 0, 0, 1, 1, 1]
     for position, path in enumerate(part.paths):
@@ -186,7 +186,7 @@ def spoil(root: Path, names: Iterable[str]) -> None:
 def test_unreadable_images_are_skipped_and_counted_up_to_the_limit(tmp_path: Path) -> None:
     spoil(plant(tmp_path, FLAT), [FLAT[0], FLAT[4]])
     images = load_images(tmp_path, SPEC, max_unreadable=2)
-    assert len(images.labels) == 13
+    assert len(images.labels) == 16
     assert [line.split(":")[0] for line in images.skipped] == [FLAT[0], FLAT[4]]
     assert "not an image" in images.skipped[0]
     message = refusal(tmp_path, max_unreadable=1)

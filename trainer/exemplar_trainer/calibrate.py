@@ -61,7 +61,7 @@ def fit_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> Cali
 
     Args:
         embeddings: float32 `[images, dimension]` of unit length.
-        images: the set they came from: at least two classes of at least two images.
+        images: the set they came from: at least two classes of at least two images (four, to cross-fit).
         seed: which images are left out of a very large set.
     """
     genuine, impostor = pair_distances(embeddings, images, seed)
@@ -127,7 +127,7 @@ def pair_distances(embeddings: Floats, images: ImageSet, seed: int = 0) -> tuple
 
     Where no group has two classes, all pairs of two classes count. Of a very large set, a sample is compared.
     """
-    chosen = _at_most(len(embeddings), _MAX_IMAGES, seed)
+    chosen = _whole_classes(images, seed)
     first, second = np.triu_indices(len(chosen), 1)
     distances = pairwise_distances(embeddings[chosen], embeddings[chosen])[first, second]
     labels = images.labels[chosen]
@@ -186,28 +186,36 @@ def _fit_log_ratio(genuine: Floats, impostor: Floats) -> tuple[float, float]:
 def _margin(calibration: Calibration, embeddings: Floats, images: ImageSet, seed: int) -> float:
     """The least difference of the top two distances that keeps wrong names among accepted queries rare enough."""
     rng = np.random.default_rng([seed, 3])
-    exemplars = np.array([rng.choice(members) for members in images.members])
-    queries = _at_most(len(embeddings), _MAX_IMAGES, seed)
-    queries = queries[~np.isin(queries, exemplars)]
-    distances = pairwise_distances(embeddings[queries], embeddings[exemplars])
-    two = np.sort(np.partition(distances, 1, axis=1)[:, :2], axis=1)
-    wrong = distances.argmin(axis=1) != images.labels[queries]
-    accepted = two[:, 0] <= calibration.threshold(calibration.default_false_accept_rate, len(exemplars))
-    margins, wrong = (two[:, 1] - two[:, 0])[accepted], wrong[accepted]
-    if not len(margins):
-        return 0.0
-    order = np.argsort(-margins)
-    share = np.cumsum(wrong[order]) / np.arange(1, len(order) + 1)
+    chosen = _whole_classes(images, seed)
+    classes = np.unique(images.labels[chosen])
+    threshold = calibration.threshold(calibration.default_false_accept_rate, len(classes))
+    margins: list[Floats] = []
+    wrongs: list[npt.NDArray[np.bool_]] = []
+    for _ in range(_DRAWS):  # which image stands for a class decides much; one draw would be fitted too closely
+        exemplars = np.array([rng.choice(images.members[label]) for label in classes])
+        queries = chosen[~np.isin(chosen, exemplars)]
+        distances = pairwise_distances(embeddings[queries], embeddings[exemplars])
+        two = np.sort(np.partition(distances, 1, axis=1)[:, :2], axis=1)
+        accepted = two[:, 0] <= threshold
+        margins.append((two[:, 1] - two[:, 0])[accepted])
+        wrongs.append((classes[distances.argmin(axis=1)] != images.labels[queries])[accepted])
+    margin, wrong = np.concatenate(margins), np.concatenate(wrongs)
+    order = np.argsort(-margin)
+    margin, share = margin[order], np.cumsum(wrong[order]) / np.arange(1, len(order) + 1)
     good = np.flatnonzero(share <= calibration.ambiguity_error_rate)
-    return float(margins[order][good[-1]]) if len(good) else float(margins.max())
+    if len(good) == 0:
+        return float(margin.max(initial=0.0))
+    return float(margin[good[-1]]) if good[-1] < len(order) - 1 else 0.0
 
 
 def _folds(images: ImageSet) -> list[list[int]]:
-    """Classes in folds: a group stays together where there are enough groups."""
+    """Classes in folds of two or more: a group stays together where there are enough groups."""
     groups = [group.tolist() for group in images.classes_by_group.values()]
     if len(groups) >= 3:
         count = min(_FOLDS, len(groups))
-        return [[label for group in groups[start::count] for label in group] for start in range(count)]
+        folds = [[label for group in groups[start::count] for label in group] for start in range(count)]
+        if min(len(fold) for fold in folds) >= 2:
+            return folds
     classes = list(range(len(images.class_names)))
     count = max(2, min(_FOLDS, len(classes) // 4))
     return [classes[start::count] for start in range(count)]
@@ -221,6 +229,16 @@ def _reliability(p: Floats64, right: npt.NDArray[np.bool_]) -> tuple[float, tupl
         if (places == place).any()
     )
     return sum(abs(mean - share) * weight for mean, share, weight in bins), bins
+
+
+def _whole_classes(images: ImageSet, seed: int) -> npt.NDArray[np.int64]:
+    """Positions of at most `_MAX_IMAGES` images: every class of a set that large gives a few, or some classes do."""
+    if len(images.labels) <= _MAX_IMAGES:
+        return np.arange(len(images.labels))
+    classes = _at_most(len(images.class_names), _MAX_CLASSES, seed)
+    each = max(2, _MAX_IMAGES // len(classes))
+    rng = np.random.default_rng([seed, 7])
+    return np.sort(np.concatenate([rng.permutation(images.members[label])[:each] for label in classes]))
 
 
 def _at_most(count: int, most: int, seed: int) -> npt.NDArray[np.int64]:

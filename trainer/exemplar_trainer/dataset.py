@@ -24,7 +24,11 @@ from exemplar_encoder import ImageError, ImageLimits, Preprocessing, decode, pre
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 _CHUNK = 512
-_LEAST_CLASSES = 4
+
+# Two classes make pairs; on four a calibration can be fitted to two and judged by the other two.
+LEAST_TRAINING_CLASSES = 2
+LEAST_HELD_OUT_CLASSES = 4
+_LEAST_CLASSES = LEAST_TRAINING_CLASSES + LEAST_HELD_OUT_CLASSES
 
 # What reading one image can raise. zipfile adds RuntimeError (encrypted) and NotImplementedError (unknown method).
 _UNREADABLE = (ImageError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -121,7 +125,7 @@ def load_images(
     top = _common_folder(folders)
     loose = [name for name in names if PurePosixPath(name).parent == top]
     if loose:
-        raise DatasetError(f"{root}: every image needs a class folder, but these have none: {_some(loose)}")
+        raise DatasetError(f"{root}: every image needs a class folder, but these have none: {some(loose)}")
 
     limits = ImageLimits()
 
@@ -147,11 +151,11 @@ def load_images(
                     kept.append(name)
                     pixels.append(result)
             if len(skipped) > max_unreadable:
-                raise DatasetError(f"{root}: more than {max_unreadable} images cannot be read: {_some(skipped)}")
+                raise DatasetError(f"{root}: more than {max_unreadable} images cannot be read: {some(skipped)}")
             progress(start + len(chunk), len(names))
     gone = sorted({PurePosixPath(name).parent for name in names} - {PurePosixPath(name).parent for name in kept})
     if gone:
-        lost = _some([folder.relative_to(top).as_posix() for folder in gone])
+        lost = some([folder.relative_to(top).as_posix() for folder in gone])
         raise DatasetError(f"{root}: no image of these classes can be read: {lost}. The first reason: {skipped[0]}")
     return _assemble(root, top, kept, pixels, skipped)
 
@@ -171,7 +175,7 @@ def _assemble(
     single = [classes[index] for index in np.flatnonzero(counts < 2)]
     if single:
         raise DatasetError(
-            f"{root}: a class needs at least two readable images to train on, but these have one: {_some(single)}"
+            f"{root}: a class needs at least two readable images to train on, but these have one: {some(single)}"
         )
     if len(classes) < _LEAST_CLASSES:
         raise DatasetError(
@@ -204,7 +208,8 @@ def _common_folder(folders: set[PurePosixPath]) -> PurePosixPath:
     return PurePosixPath(*first[:shared])
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first names of a list, and how many more there are."""
     shown = ", ".join(names[:5])
     return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
 

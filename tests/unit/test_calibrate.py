@@ -1,0 +1,172 @@
+"""A fitted calibration keeps its word on classes that it was not fitted on."""
+
+from __future__ import annotations
+
+import math
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from exemplar_encoder import Calibration
+from exemplar_trainer import calibrate
+from exemplar_trainer.calibrate import check_calibration, fit_calibration, pair_distances
+from exemplar_trainer.dataset import ImageSet
+from tests.unit.synthetic_sets import gaussian_embeddings, synthetic_set
+
+SET = synthetic_set({f"G{index}": 25 for index in range(6)}, images_per_class=8)
+EMBEDDINGS = gaussian_embeddings(SET, spread=0.9, dimension=32)
+
+
+@pytest.fixture(scope="module")
+def calibration() -> Calibration:
+    return fit_calibration(EMBEDDINGS, SET)
+
+
+def test_pairs_are_those_of_one_class_and_those_of_two_in_one_group() -> None:
+    images = synthetic_set({"A": 2, "B": 2}, images_per_class=3)
+    embeddings = gaussian_embeddings(images, spread=1.0)
+    genuine, impostor = [], []
+    for i in range(12):
+        for j in range(i + 1, 12):
+            d = math.dist(embeddings[i].tolist(), embeddings[j].tolist())
+            if images.labels[i] == images.labels[j]:
+                genuine.append(d)
+            elif images.groups[images.labels[i]] == images.groups[images.labels[j]]:
+                impostor.append(d)
+    found = pair_distances(embeddings, images)
+    assert sorted(found[0]) == pytest.approx(sorted(genuine), abs=1e-3)
+    assert sorted(found[1]) == pytest.approx(sorted(impostor), abs=1e-3)
+
+
+def test_pairs_of_any_two_classes_count_where_no_group_has_two() -> None:
+    images = synthetic_set({"A": 1, "B": 1, "C": 1}, images_per_class=2)
+    genuine, impostor = pair_distances(gaussian_embeddings(images, spread=1.0), images)
+    assert (len(genuine), len(impostor)) == (3, 12)
+
+
+@pytest.mark.parametrize(("classes", "each"), [(300, 40), (30_000, 2)])
+def test_a_very_large_set_is_sampled_and_both_kinds_of_pairs_remain(classes: int, each: int) -> None:
+    images = synthetic_set({"": classes}, images_per_class=each)
+    embeddings = gaussian_embeddings(images, spread=0.5, dimension=8)
+    tracemalloc.start()
+    try:
+        genuine, impostor = pair_distances(embeddings, images)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(genuine) >= 1500
+    assert len(genuine) + len(impostor) <= 4000 * 3999 // 2
+    assert peak < 800 * 1024 * 1024
+
+
+def test_a_very_large_set_is_calibrated_in_bounded_memory() -> None:
+    images = synthetic_set({"": 12_000}, images_per_class=2)
+    embeddings = gaussian_embeddings(images, spread=0.5, dimension=8)
+    tracemalloc.start()
+    try:
+        fitted = fit_calibration(embeddings, images)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert fitted.class_count == 12_000
+    assert peak < 1_500 * 1024 * 1024
+
+
+def stranger_distances(embeddings: np.ndarray, images: ImageSet, way: int, draws: int, seed: int) -> np.ndarray:
+    """Distances of a stranger to the nearest of `way` enrolled classes of one group, by loops."""
+    rng = np.random.default_rng(seed)
+    groups = [classes for classes in images.classes_by_group.values() if len(classes) > way]
+    found = []
+    for _ in range(draws):
+        chosen = rng.permutation(groups[rng.integers(len(groups))])[: way + 1]
+        stranger, *enrolled = (rng.choice(images.members[label]) for label in chosen)
+        found.append(min(math.dist(embeddings[stranger], embeddings[exemplar]) for exemplar in enrolled))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("way", [1, 5, 20])
+@pytest.mark.parametrize("rate", [0.05, 0.1, 0.3])
+def test_other_classes_of_the_same_kind_are_falsely_accepted_as_often_as_was_asked(
+    calibration: Calibration, way: int, rate: float
+) -> None:
+    other = gaussian_embeddings(SET, spread=0.9, dimension=32, seed=1)
+    nearest = stranger_distances(other, SET, way, 3000, seed=2)
+    assert (nearest <= calibration.threshold(rate, way)).mean() == pytest.approx(rate, rel=0.4)
+
+
+def test_the_cross_fitted_check_finds_the_rates_that_were_asked_for() -> None:
+    check = check_calibration(EMBEDDINGS, SET)
+    assert check.way == 12  # half of a group of 25
+    assert check.realised_rates == pytest.approx(check.false_accept_rates, abs=0.025)
+    assert check.known_accepted == tuple(sorted(check.known_accepted))
+    assert check.known_accepted[-1] > 0.5
+
+
+def test_stated_probabilities_come_true() -> None:
+    check = check_calibration(EMBEDDINGS, SET)
+    assert check.expected_calibration_error < 0.1
+    assert sum(share for _, _, share in check.bins) == pytest.approx(1)
+    assert check.expected_calibration_error == pytest.approx(sum(abs(p - q) * w for p, q, w in check.bins))
+
+
+def test_the_log_ratio_is_the_one_that_two_known_normal_distributions_have() -> None:
+    # Distances of one class N(0.6, 0.1), of two N(0.9, 0.1): the log ratio is (0.75 - d) * 30.
+    rng = np.random.default_rng(0)
+    genuine, impostor = rng.normal(0.6, 0.1, 4000), rng.normal(0.9, 0.1, 40_000)
+    intercept, slope = calibrate._fit_log_ratio(genuine.astype(np.float32), impostor.astype(np.float32))
+    assert intercept / slope == pytest.approx(0.75, abs=0.01)
+    assert slope == pytest.approx(30, rel=0.1)
+
+
+def wrong_names(embeddings: np.ndarray, margin: float, threshold: float) -> np.ndarray:
+    """For each query that is accepted and not ambiguous, whether its name is wrong; many draws of exemplars."""
+    rng = np.random.default_rng(5)
+    wrong = []
+    for _ in range(20):
+        exemplars = np.array([rng.choice(members) for members in SET.members])
+        queries = np.setdiff1d(np.arange(len(SET.labels)), exemplars)
+        distances = np.linalg.norm(embeddings[queries][:, None] - embeddings[exemplars][None], axis=2)
+        best, second = np.sort(distances, axis=1)[:, :2].T
+        named = (best <= threshold) & (second - best >= margin)
+        wrong.append((distances.argmin(axis=1) != SET.labels[queries])[named])
+    return np.concatenate(wrong)
+
+
+def test_the_margin_keeps_wrong_names_among_accepted_queries_rare(calibration: Calibration) -> None:
+    threshold = calibration.threshold(0.05, 150)
+    assert wrong_names(EMBEDDINGS, 0.0, threshold).mean() > 0.05
+    left = wrong_names(EMBEDDINGS, calibration.ambiguity_margin, threshold)
+    assert left.mean() == pytest.approx(calibration.ambiguity_error_rate, abs=0.007)
+    assert len(left) > 5000  # and no more is called ambiguous than has to be
+
+
+def test_a_network_that_hardly_errs_needs_no_margin() -> None:
+    sure = gaussian_embeddings(SET, spread=0.5, dimension=32)
+    assert fit_calibration(sure, SET).ambiguity_margin == 0.0
+
+
+def test_the_same_set_and_seed_give_the_same_calibration(calibration: Calibration) -> None:
+    assert fit_calibration(EMBEDDINGS, SET) == calibration
+    assert calibration.class_count == 150
+
+
+@pytest.mark.parametrize("groups", [{"": 4}, {"": 5}, {"A": 2, "B": 2}, {"A": 1, "B": 1, "C": 1, "D": 1}, {"A": 4}])
+@pytest.mark.parametrize("each", [2, 5])
+@pytest.mark.parametrize("spread", [0.001, 1.0, 1000.0])
+def test_the_smallest_sets_are_calibrated_and_checked(groups: dict[str, int], each: int, spread: float) -> None:
+    images = synthetic_set(groups, images_per_class=each)
+    embeddings = gaussian_embeddings(images, spread=spread)
+    fitted = fit_calibration(embeddings, images)
+    assert 0 <= fitted.threshold(0.05, 3) <= 2
+    check = check_calibration(embeddings, images)
+    assert check.way >= 1
+    assert all(0 <= rate <= 1 for rate in check.realised_rates + check.known_accepted)
+
+
+def test_embeddings_that_all_coincide_are_still_calibrated() -> None:
+    images = synthetic_set({"A": 6, "B": 6})
+    same = np.tile(np.eye(4, dtype=np.float32)[0], (len(images.labels), 1))
+    fitted = fit_calibration(same, images)
+    assert np.isfinite(fitted.probabilities([0.0], 12)).all()
+    check_calibration(same, images)
