@@ -34,11 +34,19 @@ def synthetic_set(
 
 
 def gaussian_embeddings(
-    images: ImageSet, spread: float, dimension: int = 16, seed: int = 0
+    images: ImageSet, spread: float, dimension: int = 16, seed: int = 0, likeness: float = 0.0
 ) -> npt.NDArray[np.float32]:
-    """Unit vectors around a random centre for each class; `spread` is noise against a centre of length 1."""
+    """Unit vectors around a random centre for each class.
+
+    `spread` is noise against a centre of length 1; `likeness`, 0 to 1, is how much the centres of a group share.
+    """
     rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(len(images.class_names), dimension))
-    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    vectors = centres[images.labels] + rng.normal(size=(len(images.labels), dimension)) * spread / np.sqrt(dimension)
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    groups = np.unique(images.groups, return_inverse=True)[1]
+    shared = rng.normal(size=(groups.max() + 1, dimension))[groups]
+    centres = _unit(likeness * _unit(shared) + (1 - likeness) * _unit(rng.normal(size=shared.shape)))
+    noise = rng.normal(size=(len(images.labels), dimension)) * spread / np.sqrt(dimension)
+    return _unit(centres[images.labels] + noise).astype(np.float32)
+
+
+def _unit(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
