@@ -7,6 +7,8 @@ nothing had happened.
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,7 @@ def load_checkpoint(run: Path, learner: keras.Model) -> int:
         with np.load(path, allow_pickle=False) as saved:
             arrays = [saved[name] for name in sorted(saved.files) if name != "step"]
             step = int(saved["step"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     if [tuple(array.shape) for array in arrays] != [tuple(variable.shape) for variable in variables]:
         raise CheckpointError(f"{path} belongs to another recipe or another set of classes")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +33,7 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="Another number of steps than the recipe's.")] = None,
     size: Annotated[int | None, typer.Option(min=8, help="Another input side, in pixels.")] = None,
     colour: Annotated[bool, typer.Option("--colour", help="Three channels instead of one.")] = False,
-    seed: Annotated[int | None, typer.Option(help="Another seed of weights, batches and augmentation.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Another seed of weights and batches.")] = None,
     hold_out: Annotated[
         list[str] | None,
         typer.Option(help="A group to hold out from training; repeat it. Absent: every fifth group by name."),
@@ -54,7 +55,7 @@ def train(
     from exemplar_trainer.fit import DivergedError, TrainingStoppedError
     from exemplar_trainer.losses import LOSSES
     from exemplar_trainer.recipe import RECIPES, Recipe
-    from exemplar_trainer.run import Run, RunError, execute
+    from exemplar_trainer.run import FILE, Run, RunError, execute, refuse_taken
     from exemplar_trainer.screen import Screen
 
     def chosen_recipe() -> Recipe:
@@ -78,27 +79,32 @@ def train(
     if list_losses:
         typer.echo("\n".join(LOSSES))
         return
+    to_go_on = f"To go on: exemplar train --resume --run {shlex.quote(str(run))}"
     with Screen(quiet=as_json) as screen:
         try:
             if resume:
+                if data is not None:
+                    raise typer.BadParameter("--resume goes on with the data of the run; leave out the folder or zip")
                 job = Run.load(run)
             elif data is None:
                 raise typer.BadParameter("name a folder or zip of images, or --resume a run")
             else:
+                refuse_taken(run)
                 title = name or f"{data.stem}-{recipe}"
                 job = Run(title, chosen_recipe(), str(data.absolute()), tuple(hold_out or ()), max_unreadable)
-                job.save(run)
             screen.begin(job, run)
-            outcome = execute(job, run, screen.watcher(job))
+            bundle = execute(job, run, screen.watcher(job))
         except TrainingStoppedError as stopped:
-            screen.message(f"Stopped after step {stopped.step:,}. To go on: exemplar train --resume --run {run}")
+            screen.message(f"Stopped after step {stopped.step:,}. {to_go_on}")
+            raise typer.Exit(EXIT_STOPPED) from stopped
+        except KeyboardInterrupt as stopped:  # while images are read, or after training
+            screen.message(f"Stopped. {to_go_on if (run / FILE).exists() else 'Nothing was kept.'}")
             raise typer.Exit(EXIT_STOPPED) from stopped
         except (DatasetError, RunError, CheckpointError, DivergedError, BundleError, ValueError, OSError) as error:
             screen.error(str(error))
             raise typer.Exit(1) from error
-        screen.finish(outcome, run)
+        screen.finish(bundle, run)
     if as_json:
-        bundle = outcome.bundle
         figures = [dataclasses.asdict(figure) for figure in bundle.figures]
         typer.echo(json.dumps({"bundle": str(bundle.path), "id": bundle.id, "figures": figures}, indent=1))
 

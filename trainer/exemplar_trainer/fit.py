@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from exemplar_trainer.losses import PAIR_LOSSES
 from exemplar_trainer.recipe import Recipe
 from exemplar_trainer.samplers import ClassSampler, PairSampler, Sampler
 
+LOG = "training.jsonl"
 CHECKPOINT_SECONDS = 60.0
 LOG_STEPS = 20
 
@@ -65,8 +66,12 @@ def fit(recipe: Recipe, images: ImageSet, run: Path, progress: Progress) -> kera
     sampler = make_sampler(recipe, images)
     learner = build_learner(recipe, sampler.class_count)
     done = load_checkpoint(run, learner)
-    writer = Writer(str(run / "tensorboard"))
-    with _stop_signals() as stop, (run / "training.jsonl").open("a", encoding="utf-8") as log:
+    _forget_records_after(run / LOG, done)
+    with (
+        _stop_signals() as stop,
+        closing(Writer(str(run / "tensorboard"))) as writer,
+        (run / LOG).open("a", encoding="utf-8", buffering=1) as log,
+    ):
         saved_at = time.monotonic()
         for step, (inputs, labels) in zip(
             range(done, recipe.steps), prefetch(recipe, images, sampler, done), strict=False
@@ -91,8 +96,26 @@ def fit(recipe: Recipe, images: ImageSet, run: Path, progress: Progress) -> kera
                 save_checkpoint(run, learner, done)
                 saved_at = time.monotonic()
     save_checkpoint(run, learner, done)
-    writer.close()
     return learner.base_network
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """A run's records, one every `LOG_STEPS` steps; a line that a crash cut short is left out."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records
+
+
+def _forget_records_after(path: Path, step: int) -> None:
+    """Steps after the checkpoint are done again, and recorded again."""
+    kept = [record for record in read_log(path) if record["step"] <= step]
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+    partial.replace(path)
 
 
 def make_sampler(recipe: Recipe, images: ImageSet) -> Sampler:

@@ -17,19 +17,21 @@ from typing import Any, Self
 import keras
 import numpy as np
 
-from exemplar_encoder import Bundle, Figure, Manifest
+from exemplar_encoder import Bundle, BundleError, Figure, Manifest
 from exemplar_encoder.bundle import Floats
 from exemplar_trainer.calibrate import check_calibration, fit_calibration, pair_distances
 from exemplar_trainer.contact_sheet import draw_decisions
 from exemplar_trainer.dataset import ImageSet, load_images
 from exemplar_trainer.episodes import Accuracy, EpisodeError, Protocol, measure
 from exemplar_trainer.export import Ingredients, export_bundle
-from exemplar_trainer.fit import Progress, fit
+from exemplar_trainer.fit import LOG, Progress, fit, read_log
+from exemplar_trainer.networks import NETWORKS
 from exemplar_trainer.recipe import Recipe
 from exemplar_trainer.report import Findings, render_report
 from exemplar_trainer.split import Split, split
 
 FILE = "run.json"
+BUNDLE = "bundle"
 EPISODES = 400
 COHORT_SIZE = 512
 
@@ -58,12 +60,12 @@ class Run:
     max_unreadable: int
 
     def save(self, folder: Path) -> None:
-        """Start a folder for this run; one that holds another run is refused with RunError."""
-        if (folder / FILE).exists():
-            raise RunError(f"{folder} already holds a run; add --resume to go on with it, or name another folder")
+        """Write down what this run is, in a folder that may not exist yet."""
         folder.mkdir(parents=True, exist_ok=True)
         fields = {**dataclasses.asdict(self), "recipe": json.loads(self.recipe.to_json())}
-        (folder / FILE).write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
+        partial = folder / (FILE + ".partial")
+        partial.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
+        partial.replace(folder / FILE)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -72,9 +74,20 @@ class Run:
             fields: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise RunError(f"{folder} holds no run to resume: {FILE} is missing") from error
-        fields["recipe"] = Recipe.from_json(json.dumps(fields["recipe"]))
-        fields["hold_out"] = tuple(fields["hold_out"])
-        return cls(**fields)
+        except (ValueError, OSError) as error:
+            raise RunError(f"{folder / FILE} cannot be read: {error}") from error
+        try:
+            fields["recipe"] = Recipe.from_json(json.dumps(fields["recipe"]))
+            fields["hold_out"] = tuple(fields["hold_out"])
+            return cls(**fields)
+        except (ValueError, TypeError, KeyError) as error:
+            raise RunError(f"{folder / FILE} is not what a run writes: {error!r}") from error
+
+
+def refuse_taken(folder: Path) -> None:
+    """RunError when a folder already holds a run."""
+    if (folder / FILE).exists():
+        raise RunError(f"{folder} already holds a run; add --resume to go on with it, or name another folder")
 
 
 @dataclass(frozen=True)
@@ -87,19 +100,19 @@ class Watcher:
     measuring: Callable[[], None] = lambda: None
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a run ends with."""
+def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
+    """Do what is left of a run; see `load_images`, `split`, `fit` and `export_bundle` for the errors.
 
-    bundle: Bundle
-    accuracies: tuple[Accuracy, ...]
-
-
-def execute(run: Run, folder: Path, watcher: Watcher) -> Outcome:
-    """Do what is left of a run; see `load_images`, `split`, `fit` and `export_bundle` for the errors."""
+    The folder is made when the data and the recipe were found good, so a run that is refused leaves nothing behind.
+    """
+    finished = _finished(folder)
+    if finished is not None:
+        return finished
     recipe = run.recipe
+    NETWORKS[recipe.network](recipe.preprocessing.shape, recipe.dimension)  # refuses a size that it cannot take
     images = load_images(Path(run.data), recipe.preprocessing, run.max_unreadable, watcher.loading)
     parts = split(images, run.hold_out)
+    run.save(folder)
     watcher.loaded(parts)
     network = fit(recipe, parts.training, folder, watcher.training)
     watcher.measuring()
@@ -119,7 +132,7 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Outcome:
         check=check,
         genuine=genuine,
         impostor=impostor,
-        records=_records(folder),
+        records=read_log(folder / LOG),
         held_out=parts.held_out,
         hits=hits,
         misses=misses,
@@ -145,7 +158,17 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Outcome:
     )
     cohort = _cohort(network, parts.training, recipe.seed)
     ingredients = Ingredients(network, manifest, calibration, cohort, render_report(findings))
-    return Outcome(export_bundle(ingredients, folder / "bundle"), accuracies)
+    return export_bundle(ingredients, folder / BUNDLE)
+
+
+def _finished(folder: Path) -> Bundle | None:
+    """The bundle of a run that came to its end; a damaged one is made again."""
+    if not (folder / FILE).exists():
+        return None
+    try:
+        return Bundle.load(folder / BUNDLE)
+    except BundleError:
+        return None
 
 
 def embed(network: keras.Model, images: ImageSet) -> Floats:
@@ -205,10 +228,3 @@ def _facts(run: Run, parts: Split, images: ImageSet, created: str) -> list[tuple
         ("steps", f"{recipe.steps:,} of {recipe.classes_per_batch} x {recipe.images_per_class} images"),
         ("seed", str(recipe.seed)),
     ]
-
-
-def _records(folder: Path) -> list[dict[str, Any]]:
-    """The run's log, a line a record; of a step that was done twice after a crash, the later one."""
-    lines = (folder / "training.jsonl").read_text(encoding="utf-8").splitlines()
-    by_step = {record["step"]: record for record in map(json.loads, lines)}
-    return [by_step[step] for step in sorted(by_step)]

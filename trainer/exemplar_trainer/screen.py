@@ -17,8 +17,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
-from exemplar_trainer.run import Outcome, Run, Watcher
+from exemplar_encoder import Bundle
+from exemplar_encoder.bundle import REPORT
+from exemplar_trainer.run import BUNDLE, Run, Watcher
 from exemplar_trainer.split import Split
 
 
@@ -28,7 +31,8 @@ class Screen:
     def __init__(self, quiet: bool = False) -> None:
         """`quiet` leaves out all but errors and the message of a stopped run."""
         self._quiet = quiet
-        self._console = Console(stderr=True)
+        # Paths and names are printed as they are, whatever brackets or colons they hold.
+        self._console = Console(stderr=True, markup=False, emoji=False, highlight=False)
         self._progress = Progress(
             TextColumn("{task.description:<9}"),
             BarColumn(),
@@ -54,7 +58,7 @@ class Screen:
 
     def begin(self, run: Run, folder: Path) -> None:
         """Say what is about to happen."""
-        self._say(f"Training [bold]{run.name}[/] with recipe [bold]{run.recipe.name}[/] in {folder}")
+        self._say(f"Training {run.name} with recipe {run.recipe.name} in {folder}")
 
     def watcher(self, run: Run) -> Watcher:
         """What `execute` tells this screen."""
@@ -82,27 +86,28 @@ class Screen:
 
         return Watcher(loading, loaded, training, measuring)
 
-    def finish(self, outcome: Outcome, folder: Path) -> None:
+    def finish(self, bundle: Bundle, folder: Path) -> None:
         """Show the figures and where things are."""
         table = Table("episodes", "accuracy", "95 % interval", box=None, pad_edge=False)
         for column in table.columns[1:]:
             column.justify = "right"
-        for accuracy in outcome.accuracies:
-            interval = f"{accuracy.low:.1%} to {accuracy.high:.1%}"
-            table.add_row(accuracy.protocol.name, f"{accuracy.value:.1%}", interval)
+        for figure in bundle.figures:
+            if figure.low is not None and figure.high is not None:
+                name = figure.name.removesuffix(" accuracy")
+                table.add_row(name, f"{figure.value:.1%}", f"{figure.low:.1%} to {figure.high:.1%}")
         if not self._quiet:
             self._console.print(table)
-        self._say(f"Bundle  {folder / 'bundle'}  ({outcome.bundle.id[:12]})")
-        self._say(f"Report  {folder / 'bundle' / 'report.html'}")
+        self._say(f"Bundle  {folder / BUNDLE}  ({bundle.id[:12]})")
+        self._say(f"Report  {folder / BUNDLE / REPORT}")
 
     def message(self, text: str) -> None:
         """Say something even when quiet."""
-        self._console.print(text, highlight=False, soft_wrap=True)
+        self._console.print(text, soft_wrap=True)
 
     def error(self, text: str) -> None:
         """Say what went wrong."""
-        self._console.print(f"[bold red]Error:[/] {text}", highlight=False, soft_wrap=True)
+        self._console.print(Text.assemble(("Error: ", "bold red"), text), soft_wrap=True)
 
     def _say(self, text: str) -> None:
         if not self._quiet:
-            self._console.print(text, highlight=False, soft_wrap=True)
+            self._console.print(text, soft_wrap=True)
