@@ -12,6 +12,7 @@ import pytest
 
 from exemplar_encoder import Preprocessing
 from exemplar_trainer import fit as fitting
+from exemplar_trainer.augmentation import Affine
 from exemplar_trainer.checkpoint import FILE, CheckpointError
 from exemplar_trainer.dataset import ImageSet
 from exemplar_trainer.fit import LOG, DivergedError, TrainingStoppedError, fit
@@ -45,6 +46,7 @@ def recipe(loss: str = "nca", steps: int = STEPS) -> Recipe:
         steps=steps,
         classes_per_batch=4,
         warm_up_steps=2,
+        affine=Affine(rotation=10.0, shift=0.1),
     )
 
 

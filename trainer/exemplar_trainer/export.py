@@ -86,5 +86,8 @@ def _write_saved_model(network: keras.Model, shape: tuple[int, int, int], path: 
 def _write_litert(saved_model: Path, path: Path) -> None:
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=["serve"])
-    path.write_bytes(converter.convert())
+    from exemplar_encoder.engines.tensorflow import plain_path
+
+    with plain_path(saved_model) as source:
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(source), signature_keys=["serve"])
+        path.write_bytes(converter.convert())

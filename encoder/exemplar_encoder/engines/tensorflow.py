@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import tensorflow as tf
 
 from exemplar_encoder.engines import BATCH_SIZES, Floats, Pixels
+
+_PATTERN = re.compile(r"[*?\[\]\\]")
 
 
 class TensorFlowEngine:
@@ -16,7 +22,8 @@ class TensorFlowEngine:
 
     def __init__(self, saved_model: Path, input_shape: tuple[int, int, int]) -> None:
         """Load a SavedModel whose `serve` endpoint takes uint8 `[n, *input_shape]`."""
-        self._model = tf.saved_model.load(str(saved_model))
+        with plain_path(saved_model) as path:
+            self._model = tf.saved_model.load(str(path))
         traced = tf.function(self._model.serve)
         self._functions = {
             size: traced.get_concrete_function(tf.TensorSpec((size, *input_shape), tf.uint8)) for size in BATCH_SIZES
@@ -26,6 +33,18 @@ class TensorFlowEngine:
         """Embed uint8 `[n, height, width, channels]`, n in `BATCH_SIZES`, as float32 `[n, dimension]`."""
         output: Floats = self._functions[len(batch)](tf.constant(batch)).numpy()
         return output
+
+
+@contextmanager
+def plain_path(path: Path) -> Iterator[Path]:
+    """A path for TensorFlow, which takes brackets and the like in the path of a SavedModel for a pattern to match."""
+    if not _PATTERN.search(str(path.absolute())):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / path.name
+        link.symlink_to(path.absolute())
+        yield link
 
 
 def sees_a_gpu() -> bool:
