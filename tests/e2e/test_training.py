@@ -274,6 +274,7 @@ def test_a_run_that_is_refused_can_be_started_again_in_the_same_folder(tmp_path:
 def test_names_with_brackets_and_colons_are_printed_as_they_are(tmp_path: Path, name: str) -> None:
     done = called(tmp_path / name, "--run", tmp_path / "run")
     assert done.exit_code == 1
+    assert f"Training {Path(name).stem}-default with recipe default" in done.stderr
     assert f"{name}: there is no such folder or zip file" in done.stderr
 
 
