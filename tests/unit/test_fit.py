@@ -77,7 +77,14 @@ def records(run: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_every_loss_trains_and_resumes_to_the_very_same_weights(
+def test_every_loss_trains(loss: str, images: ImageSet, tmp_path: Path) -> None:
+    fit(recipe(loss, steps=3), images, tmp_path, go_on)
+    assert [record["step"] for record in records(tmp_path)] == [1, 2, 3]
+
+
+# One without weights of its own, and the two that have some.
+@pytest.mark.parametrize("loss", ["lifted", "nca-cosface", "contrastive-head"])
+def test_a_run_resumes_to_the_very_same_weights(
     loss: str, images: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, halved = tmp_path / "whole", tmp_path / "halved"
@@ -95,15 +102,14 @@ def test_every_loss_trains_and_resumes_to_the_very_same_weights(
     assert all(np.array_equal(expected[name], actual[name]) for name in expected)
 
 
-def test_the_weights_move_and_follow_from_the_seed(images: ImageSet, tmp_path: Path) -> None:
+def test_another_seed_gives_other_weights(images: ImageSet, tmp_path: Path) -> None:
     weights = []
-    for index, seed in enumerate((0, 0, 1)):
+    for index, seed in enumerate((0, 1)):
         run = tmp_path / str(index)
         run.mkdir()
         fit(dataclasses.replace(recipe(), seed=seed), images, run, go_on)
         weights.append(variables(run)["v0000"])
-    assert np.array_equal(weights[0], weights[1])
-    assert not np.array_equal(weights[0], weights[2])
+    assert not np.array_equal(weights[0], weights[1])
 
 
 def test_records_that_a_crash_left_after_the_checkpoint_are_written_anew(images: ImageSet, tmp_path: Path) -> None:

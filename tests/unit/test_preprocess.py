@@ -88,7 +88,7 @@ def test_a_hair_line_keeps_a_pixel() -> None:
 def test_the_trainer_reads_images_as_the_encoder_does(tmp_path: Path) -> None:
     spec = Preprocessing(32, 32, 3, background=(0, 0, 255))
     files = {}
-    for label in range(4):
+    for label in range(6):
         (tmp_path / f"class{label}").mkdir()
         for index in range(2):
             image = noise(40 + 11 * index, 30 + 7 * label, "RGB", seed=label * 2 + index)

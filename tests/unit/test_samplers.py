@@ -66,6 +66,13 @@ def test_all_classes_come_from_one_group_where_that_is_asked_for() -> None:
         assert len({SET.groups[label] for label in labels}) == 1
 
 
+def test_the_classes_drawn_from_one_group_turn_together() -> None:
+    for step in STEPS:
+        batch = classes(p=7, share=1.0).batch(step)
+        assert len(set(batch.quarter_turns.tolist())) == 1
+    assert {int(classes(p=7, share=1.0).batch(step).quarter_turns[0]) for step in STEPS} == {0, 1, 2, 3}
+
+
 def test_a_group_smaller_than_its_share_is_filled_up_from_others() -> None:
     for step in STEPS:
         assert len(np.unique(classes(p=20, share=1.0).batch(step).labels)) == 20
