@@ -34,6 +34,18 @@ def save_checkpoint(run: Path, learner: keras.Model, step: int) -> None:
     partial.replace(run / FILE)
 
 
+def load_weights(run: Path, learner: keras.Model) -> None:
+    """Take over the weights of another run, of network and loss alike, but not its optimizer nor its step.
+
+    Raises:
+        CheckpointError: that run has no checkpoint, or is of another network, loss or number of classes.
+    """
+    if not (run / FILE).exists():
+        raise CheckpointError(f"{run} holds no {FILE} to start from")
+    _, arrays = _read(run / FILE)
+    _assign(run / FILE, learner.variables, arrays[: len(learner.variables)])
+
+
 def load_checkpoint(run: Path, learner: keras.Model) -> int:
     """Restore the state and return how many steps were done; 0 when there is no checkpoint yet.
 
@@ -43,18 +55,24 @@ def load_checkpoint(run: Path, learner: keras.Model) -> int:
     path = run / FILE
     if not path.exists():
         return 0
-    variables = _variables(learner)
+    step, arrays = _read(path)
+    _assign(path, _variables(learner), arrays)
+    return step
+
+
+def _read(path: Path) -> tuple[int, list[np.ndarray]]:
     try:
         with np.load(path, allow_pickle=False) as saved:
-            arrays = [saved[name] for name in sorted(saved.files) if name != "step"]
-            step = int(saved["step"])
+            return int(saved["step"]), [saved[name] for name in sorted(saved.files) if name != "step"]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
+
+
+def _assign(path: Path, variables: list[keras.Variable], arrays: list[np.ndarray]) -> None:
     if [tuple(array.shape) for array in arrays] != [tuple(variable.shape) for variable in variables]:
         raise CheckpointError(f"{path} belongs to another recipe or another set of classes")
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
-    return step
 
 
 def _variables(learner: keras.Model) -> list[keras.Variable]:

@@ -33,6 +33,14 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="Another number of steps than the recipe's.")] = None,
     size: Annotated[int | None, typer.Option(min=8, help="Another input side, in pixels.")] = None,
     colour: Annotated[bool, typer.Option("--colour", help="Three channels instead of one.")] = False,
+    learning_rate: Annotated[float | None, typer.Option(min=0, help="Another peak learning rate.")] = None,
+    precision: Annotated[
+        str, typer.Option(help="float32, or mixed_bfloat16 where the processor has it.")
+    ] = "float32",
+    start_from: Annotated[
+        Path | None,
+        typer.Option(help="Folder of another run of the same network and classes, to begin with its weights."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed of weights and batches.")] = None,
     hold_out: Annotated[
         list[str] | None,
@@ -63,6 +71,8 @@ def train(
             raise typer.BadParameter(f"there is no recipe {recipe!r}; there are {', '.join(RECIPES)}")
         if loss and loss not in LOSSES:
             raise typer.BadParameter(f"there is no loss {loss!r}; there are {', '.join(LOSSES)}")
+        if precision not in ("float32", "mixed_bfloat16"):
+            raise typer.BadParameter(f"there is no precision {precision!r}; there are float32 and mixed_bfloat16")
         base = RECIPES[recipe]
         spec = base.preprocessing
         spec = dataclasses.replace(
@@ -73,6 +83,8 @@ def train(
             preprocessing=spec,
             loss=loss or base.loss,
             steps=steps or base.steps,
+            learning_rate=learning_rate or base.learning_rate,
+            precision="mixed_bfloat16" if precision == "mixed_bfloat16" else "float32",
             seed=base.seed if seed is None else seed,
         )
 
@@ -91,7 +103,14 @@ def train(
             else:
                 refuse_taken(run)
                 title = name or f"{data.stem}-{recipe}"
-                job = Run(title, chosen_recipe(), str(data.absolute()), tuple(hold_out or ()), max_unreadable)
+                job = Run(
+                    title,
+                    chosen_recipe(),
+                    str(data.absolute()),
+                    tuple(hold_out or ()),
+                    max_unreadable,
+                    str(start_from.absolute()) if start_from else "",
+                )
             screen.begin(job, run)
             bundle = execute(job, run, screen.watcher(job))
         except TrainingStoppedError as stopped:

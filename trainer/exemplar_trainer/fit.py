@@ -21,9 +21,9 @@ import numpy as np
 from tensorboard.summary import Writer
 
 from exemplar_trainer.augmentation import draw_transforms
-from exemplar_trainer.checkpoint import load_checkpoint, save_checkpoint
+from exemplar_trainer.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from exemplar_trainer.dataset import ImageSet
-from exemplar_trainer.learner import build_learner
+from exemplar_trainer.learner import build_learner, in_float32
 from exemplar_trainer.losses import PAIR_LOSSES
 from exemplar_trainer.recipe import Recipe
 from exemplar_trainer.samplers import ClassSampler, PairSampler, Sampler
@@ -49,7 +49,9 @@ class DivergedError(Exception):
     """The loss is no longer a number."""
 
 
-def fit(recipe: Recipe, images: ImageSet, run: Path, progress: Progress) -> keras.Model:
+def fit(
+    recipe: Recipe, images: ImageSet, run: Path, progress: Progress, start_from: Path | None = None
+) -> keras.Model:
     """Train, or go on training, and return the base network.
 
     Args:
@@ -57,15 +59,18 @@ def fit(recipe: Recipe, images: ImageSet, run: Path, progress: Progress) -> kera
         images: the training classes.
         run: the run's folder, for checkpoints and logs.
         progress: called after each step with steps done, loss and images a second.
+        start_from: the folder of another run, whose weights this one begins with.
 
     Raises:
         TrainingStoppedError: on SIGINT or SIGTERM, after a checkpoint.
         DivergedError: the loss became NaN or infinite.
-        CheckpointError: the folder's checkpoint is of another recipe.
+        CheckpointError: a checkpoint is of another recipe or cannot be read.
     """
     sampler = make_sampler(recipe, images)
     learner = build_learner(recipe, sampler.class_count)
     done = load_checkpoint(run, learner)
+    if start_from is not None and done == 0:
+        load_weights(start_from, learner)
     _forget_records_after(run / LOG, done)
     with (
         _stop_signals() as stop,
@@ -96,7 +101,7 @@ def fit(recipe: Recipe, images: ImageSet, run: Path, progress: Progress) -> kera
                 save_checkpoint(run, learner, done)
                 saved_at = time.monotonic()
     save_checkpoint(run, learner, done)
-    return learner.base_network
+    return in_float32(learner.base_network, recipe)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -5,6 +5,8 @@ The base network alone is the product; augmentation and the loss's own weights s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -51,7 +53,8 @@ def background_of(recipe: Recipe) -> tuple[int, ...]:
 def build_learner(recipe: Recipe, class_count: int) -> MetricLearner:
     """A compiled learner with freshly drawn weights, all its variables and the optimizer's created."""
     keras.utils.set_random_seed(recipe.seed)
-    learner = MetricLearner(recipe, class_count)
+    with _computing_in(recipe.precision):
+        learner = MetricLearner(recipe, class_count)
     learner.metric_loss.build((None, recipe.dimension))
     rate: Any = recipe.learning_rate
     if recipe.warm_up_steps:
@@ -67,6 +70,26 @@ def build_learner(recipe: Recipe, class_count: int) -> MetricLearner:
     # XLA compiles the graph where that pays, on a GPU; on a CPU its convolutions are the slower ones.
     learner.compile(optimizer=optimizer, jit_compile=on_a_gpu())
     return learner
+
+
+def in_float32(network: keras.Model, recipe: Recipe) -> keras.Model:
+    """A base network as it is served, whatever it computed in while it was trained."""
+    if recipe.precision == "float32":
+        return network
+    served = NETWORKS[recipe.network](recipe.preprocessing.shape, recipe.dimension)
+    served.set_weights(network.get_weights())
+    return served
+
+
+@contextmanager
+def _computing_in(precision: str) -> Iterator[None]:
+    """Layers that are made meanwhile compute in this precision."""
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
 
 
 def on_a_gpu() -> bool:

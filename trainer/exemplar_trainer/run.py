@@ -58,6 +58,7 @@ class Run:
     data: str
     hold_out: tuple[str, ...]
     max_unreadable: int
+    start_from: str = ""
 
     def save(self, folder: Path) -> None:
         """Write down what this run is, in a folder that may not exist yet."""
@@ -114,7 +115,8 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
     parts = split(images, run.hold_out)
     run.save(folder)
     watcher.loaded(parts)
-    network = fit(recipe, parts.training, folder, watcher.training)
+    start_from = Path(run.start_from) if run.start_from else None
+    network = fit(recipe, parts.training, folder, watcher.training, start_from)
     watcher.measuring()
     embeddings = embed(network, parts.held_out)
     accuracies = _accuracies(embeddings, parts.held_out)
@@ -154,6 +156,7 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
             "training_images": len(parts.training.labels),
             "held_out_classes": len(parts.held_out.class_names),
             "recipe": json.loads(recipe.to_json()),
+            "started_from": _first_recipe(run),
         },
     )
     cohort = _cohort(network, parts.training, recipe.seed)
@@ -225,6 +228,15 @@ def _facts(run: Run, parts: Split, images: ImageSet, created: str) -> list[tuple
         ("network and loss", f"{recipe.network}, {recipe.loss}"),
         ("input", f"{recipe.preprocessing.width} x {recipe.preprocessing.height} x {recipe.preprocessing.channels}"),
         ("embedding", f"{recipe.dimension} values of unit length"),
+        ("began with", f"the weights of {Path(run.start_from).name}" if run.start_from else "random weights"),
         ("steps", f"{recipe.steps:,} of {recipe.classes_per_batch} x {recipe.images_per_class} images"),
         ("seed", str(recipe.seed)),
     ]
+
+
+def _first_recipe(run: Run) -> dict[str, Any] | None:
+    """The recipe of the run whose weights this one began with; None when it began from nothing."""
+    if not run.start_from:
+        return None
+    recipe: dict[str, Any] = json.loads(Run.load(Path(run.start_from)).recipe.to_json())
+    return recipe

@@ -40,20 +40,28 @@ class ClassSampler:
     def batch(self, step: int) -> Batch:
         """The batch of a step, from 0."""
         rng = np.random.default_rng([self.seed, step])
-        classes = self._classes(rng)
-        turns = rng.integers(self.rotations, size=len(classes))
+        together, apart = self._classes(rng)
+        classes = np.concatenate([together, apart])
+        # The group turns as one: two letters are told apart by turning only one of them, and nothing would be learnt.
+        turns = np.concatenate(
+            [
+                np.full(len(together), rng.integers(self.rotations)),
+                rng.integers(self.rotations, size=len(apart)),
+            ]
+        )
         chosen = [self._images_of(rng, int(label)) for label in classes]
         k = self.images_per_class
         labels = classes * self.rotations + turns
         return Batch(np.concatenate(chosen), np.repeat(labels, k), np.repeat(turns, k))
 
-    def _classes(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    def _classes(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Classes of one group, and classes from anywhere else."""
         group = self._groups[rng.integers(len(self._groups))]
         wanted = min(round(self.classes_per_batch * self.group_share), len(group))
         together = rng.choice(group, wanted, replace=False)
         others = np.setdiff1d(np.arange(len(self.images.class_names)), together)
         apart = rng.choice(others, self.classes_per_batch - wanted, replace=False)
-        return np.concatenate([together, apart]).astype(np.int64)
+        return together.astype(np.int64), apart.astype(np.int64)
 
     def _images_of(self, rng: np.random.Generator, label: int) -> npt.NDArray[np.int64]:
         members = self.images.members[label]
