@@ -73,14 +73,14 @@ def _write(ingredients: Ingredients, folder: Path) -> None:
 def _write_saved_model(network: keras.Model, shape: tuple[int, int, int], path: Path) -> None:
     import tensorflow as tf
 
-    archive = keras.export.ExportArchive()
-    archive.track(network)
-    archive.add_endpoint(
-        "serve",
+    # A plain module with the variables themselves: Keras's own export keeps a second copy of every weight.
+    module = tf.Module()
+    module.variables_kept = [variable.value for variable in network.variables]
+    module.serve = tf.function(
         lambda images: network(keras.ops.cast(images, "float32"), training=False),
         input_signature=[tf.TensorSpec((None, *shape), tf.uint8)],
     )
-    archive.write_out(str(path), verbose=False)
+    tf.saved_model.save(module, str(path), signatures={"serve": module.serve})
 
 
 def _write_litert(saved_model: Path, path: Path) -> None:
