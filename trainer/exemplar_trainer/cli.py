@@ -21,6 +21,7 @@ EXIT_STOPPED = 130
 
 @app.command()
 def train(
+    context: typer.Context,
     data: Annotated[
         Path | None, typer.Argument(help="Folder or zip of images, .../GROUP/CLASS/IMAGE. Not needed with --resume.")
     ] = None,
@@ -57,6 +58,9 @@ def train(
     Ctrl-C leaves a run that `--resume` goes on with.
     """
     # TensorFlow takes seconds to import; nobody should wait for it to read the help.
+    from exemplar_trainer.quiet import load_backend
+
+    load_backend()
     from exemplar_encoder import BundleError
     from exemplar_trainer.checkpoint import CheckpointError
     from exemplar_trainer.dataset import DatasetError
@@ -95,8 +99,7 @@ def train(
     with Screen(quiet=as_json) as screen:
         try:
             if resume:
-                if data is not None:
-                    raise typer.BadParameter("--resume goes on with the data of the run; leave out the folder or zip")
+                _refuse_choices(context)
                 job = Run.load(run)
             elif data is None:
                 raise typer.BadParameter("name a folder or zip of images, or --resume a run")
@@ -126,6 +129,20 @@ def train(
     if as_json:
         figures = [dataclasses.asdict(figure) for figure in bundle.figures]
         typer.echo(json.dumps({"bundle": str(bundle.path), "id": bundle.id, "figures": figures}, indent=1))
+
+
+def _refuse_choices(context: typer.Context) -> None:
+    """A run that is resumed keeps the choices it began with, so none may be given again."""
+    kept = ("run", "resume", "list_losses", "as_json")
+    given = [
+        str(parameter.opts[-1] if parameter.opts[-1].startswith("-") else "the folder or zip")
+        for parameter in context.command.params
+        if parameter.name
+        and parameter.name not in kept
+        and getattr(context.get_parameter_source(parameter.name), "name", "") == "COMMANDLINE"
+    ]
+    if given:
+        raise typer.BadParameter(f"--resume goes on with the choices of the run; leave out {', '.join(given)}")
 
 
 def main() -> None:

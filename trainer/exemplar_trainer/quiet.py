@@ -1,0 +1,30 @@
+"""Loads TensorFlow without its chatter: a dozen lines about processors and missing GPUs that are nobody's concern.
+
+They are written by native code before its log level is read, so they are caught where they arrive, at the file
+descriptor. When loading fails, they are shown after all.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+
+
+def load_backend() -> None:
+    """Import Keras and its backend and let them look for devices, with standard error set aside meanwhile."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as chatter:
+        os.dup2(chatter.fileno(), 2)
+        try:
+            import keras
+
+            keras.distribution.list_devices()
+        except BaseException:
+            chatter.seek(0)
+            os.write(kept, chatter.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
