@@ -20,7 +20,7 @@ def main(
 ) -> None:
     """Run them all; one that fails does not keep the others from running."""
     bundles = bundle or [Path("models/omniglot")]
-    jobs = [
+    jobs: list[tuple[str, ...]] = [
         ("encoder_throughput", "--bundle", str(bundles[0])),
         ("server_footprint", "--bundle", str(bundles[0])),
         ("server_throughput", "--bundle", str(bundles[0])),

@@ -86,7 +86,8 @@ async def _measure_all(bundle: Path, seconds: float, callers: int) -> None:
     figures: dict[str, dict[str, float]] = {}
     empty = subprocess.Popen([sys.executable, "-c", EMPTY], stderr=subprocess.PIPE, text=True)
     async with grpc.aio.insecure_channel(wait_for_serving(empty)) as channel:
-        method, request = channel.unary_unary("/empty.Empty/Call"), png()
+        method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/empty.Empty/Call")
+        request = png()
         figures["empty handler"] = await _measure(lambda: method(request), seconds, callers, 1)
     empty.kill()
     empty.communicate()
