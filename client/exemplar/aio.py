@@ -40,7 +40,7 @@ class AsyncClient:
             tls = Tls()
         self.address = address
         self.timeout = timeout
-        options = channel.options(attempts, tls or None)
+        options = channel.options(address, attempts, tls or None)
         self._metadata = channel.metadata(token)
         self._channel = (
             grpc.aio.secure_channel(address, tls.credentials(), options)

@@ -50,10 +50,11 @@ class Tls:
         return grpc.ssl_channel_credentials(ca, key, certificate)
 
 
-def options(attempts: int, tls: Tls | None) -> list[tuple[str, Any]]:
+def options(address: str, attempts: int, tls: Tls | None) -> list[tuple[str, Any]]:
     """Returns the channel's options.
 
     Args:
+        address: `host:port`, or another target that gRPC knows.
         attempts: How often a repeatable call is tried in all, 1 to 5 (gRPC's own bound).
         tls: Transport security, for the server's name.
     """
@@ -69,9 +70,17 @@ def options(attempts: int, tls: Tls | None) -> list[tuple[str, Any]]:
         ("grpc.enable_retries", int(attempts > 1)),
         ("grpc.service_config", json.dumps(service_config(attempts))),
     ]
+    if _is_loopback(address):
+        # gRPC sends even these through the proxy that `https_proxy` names, and no proxy can reach this machine's own.
+        chosen.append(("grpc.enable_http_proxy", 0))
     if tls and tls.server_name:
         chosen.append(("grpc.ssl_target_name_override", tls.server_name))
     return chosen
+
+
+def _is_loopback(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def service_config(attempts: int) -> dict[str, object]:

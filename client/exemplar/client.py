@@ -51,7 +51,7 @@ class Client:
             tls = Tls()
         self.address = address
         self.timeout = timeout
-        options = channel.options(attempts, tls or None)
+        options = channel.options(address, attempts, tls or None)
         self._metadata = channel.metadata(token)
         self._channel = (
             grpc.secure_channel(address, tls.credentials(), options)
