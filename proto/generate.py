@@ -5,12 +5,12 @@ This is the one place that knows the command. `make proto` calls it without argu
 """
 
 import argparse
+import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
 
 import google.rpc
-from grpc_tools import protoc
 
 PROTO = Path(__file__).resolve().parent
 STUBS = PROTO.parent / "client"
@@ -27,6 +27,17 @@ def includes() -> list[str]:
     return [str(PROTO), str(files("grpc_tools") / "_proto"), str(google_rpc.parent.parent)]
 
 
+def protoc(arguments: list[str]) -> None:
+    """Runs the compiler on the contract, as a process: its native code bears no other protobuf beside it.
+
+    Raises:
+        RuntimeError: When protoc refuses the contract; it has printed why.
+    """
+    paths = [f"--proto_path={folder}" for folder in includes()]
+    if subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *paths, *arguments]).returncode:
+        raise RuntimeError("protoc refused the contract; its message is above")
+
+
 def generate(out: Path) -> None:
     """Writes the stubs under `out`.
 
@@ -40,8 +51,6 @@ def generate(out: Path) -> None:
     plugin = Path(sys.executable).parent
     out.mkdir(parents=True, exist_ok=True)
     arguments = [
-        "protoc",
-        *(f"--proto_path={folder}" for folder in includes()),
         f"--plugin=protoc-gen-mypy={plugin / 'protoc-gen-mypy'}",
         f"--plugin=protoc-gen-mypy_grpc={plugin / 'protoc-gen-mypy_grpc'}",
         f"--python_out={out}",
@@ -50,8 +59,7 @@ def generate(out: Path) -> None:
         f"--mypy_grpc_out={out}",
         *sources(),
     ]
-    if protoc.main(arguments) != 0:
-        raise RuntimeError("protoc refused the contract; its message is above")
+    protoc(arguments)
     for source in sources():
         # protoc writes service stubs for files without a service too; they would only be noise.
         if "service " not in (PROTO / source).read_text(encoding="utf-8"):

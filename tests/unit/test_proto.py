@@ -34,14 +34,11 @@ def contract() -> list[descriptor_pb2.FileDescriptorProto]:
     sys.path.insert(0, str(ROOT / "proto"))
     try:
         import generate
-        from grpc_tools import protoc
     finally:
         sys.path.pop(0)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "contract.bin"
-        include = [f"--proto_path={path}" for path in generate.includes()]
-        arguments = ["protoc", *include, "--include_source_info", f"--descriptor_set_out={out}"]
-        assert protoc.main([*arguments, *generate.sources()]) == 0
+        generate.protoc(["--include_source_info", f"--descriptor_set_out={out}", *generate.sources()])
         return list(descriptor_pb2.FileDescriptorSet.FromString(out.read_bytes()).file)
 
 
