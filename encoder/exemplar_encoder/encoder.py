@@ -25,7 +25,7 @@ from exemplar_encoder.bundle import (
 )
 from exemplar_encoder.decode import ImageError, ImageLimits, decode
 from exemplar_encoder.engines import Engine, run_padded
-from exemplar_encoder.preprocess import Pixels, preprocess
+from exemplar_encoder.preprocess import Framing, Pixels, preprocess
 
 EngineName = Literal["auto", "litert", "tensorflow"]
 
@@ -41,6 +41,7 @@ class PreparedImage:
     format: str
     width: int
     height: int
+    framing: Framing = "whole"
 
 
 class Encoder:
@@ -69,7 +70,7 @@ class Encoder:
         """
         spec = self.bundle.manifest.preprocessing
         image = decode(content, self.limits, spec.background)
-        return PreparedImage(preprocess(image.pixels, spec), image.format, image.width, image.height)
+        return PreparedImage(preprocess(image.pixels, spec), image.format, image.width, image.height, spec.framing)
 
     def embed(self, batch: Pixels) -> Floats:
         """Embed uint8 `[n, height, width, channels]` as float32 `[n, dimension]`, any n. One thread at a time."""

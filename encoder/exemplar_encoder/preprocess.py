@@ -6,6 +6,7 @@ it can be right or wrong.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,18 +14,25 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from exemplar_encoder.framing import Box, ink_box
+
+Framing = Literal["whole", "ink"]
 Resample = Literal["box", "bilinear"]
 Pixels = npt.NDArray[np.uint8]
 
 _FILTERS = {"box": Image.Resampling.BOX, "bilinear": Image.Resampling.BILINEAR}
+
+# How many of the image's pixels to a pixel of the input are kept when a part of it is looked at.
+_FINE = 4
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """What the network takes: size in pixels, 1 (grey) or 3 (RGB) channels, and how images get there.
 
-    An image is fitted into the input whole, keeping its proportions; what it does not cover is `background` (RGB,
-    0 to 255). `resample` is an area-aware filter: `box` averages, `bilinear` is a little smoother.
+    With `framing` "whole" an image is fitted into the input whole; with "ink" the square around what differs from
+    the background is, see `ink_box`; always in its own proportions. What the image does not cover is `background`
+    (RGB, 0 to 255). `resample` is an area-aware filter: `box` averages, `bilinear` is a little smoother.
     """
 
     width: int
@@ -32,6 +40,7 @@ class Preprocessing:
     channels: Literal[1, 3]
     background: tuple[int, int, int] = (255, 255, 255)
     resample: Resample = "box"
+    framing: Framing = "whole"
 
     def __post_init__(self) -> None:
         """Refuse what no network can take."""
@@ -46,6 +55,8 @@ class Preprocessing:
             raise ValueError(f"channels must be 1 or 3, not {self.channels}")
         if self.resample not in _FILTERS:
             raise ValueError(f"resample must be one of {', '.join(_FILTERS)}, not {self.resample!r}")
+        if self.framing not in ("whole", "ink"):
+            raise ValueError(f"framing must be whole or ink, not {self.framing!r}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -54,7 +65,7 @@ class Preprocessing:
 
 
 def preprocess(image: Image.Image, spec: Preprocessing) -> Pixels:
-    """Fit an opaque image into the network's input.
+    """Fit an opaque image, or the part of it with the ink, into the network's input.
 
     Args:
         image: an image of mode L or RGB, any size.
@@ -66,12 +77,44 @@ def preprocess(image: Image.Image, spec: Preprocessing) -> Pixels:
     mode = "L" if spec.channels == 1 else "RGB"
     if image.mode != mode:
         image = image.convert(mode)
+    box = ink_box(image, spec.background) if spec.framing == "ink" else None
+    fitted = _whole(image, spec) if box is None else _boxed(image, box, spec)
+    return np.asarray(fitted, dtype=np.uint8).reshape(spec.shape)
+
+
+def _whole(image: Image.Image, spec: Preprocessing) -> Image.Image:
     scale = min(spec.width / image.width, spec.height / image.height)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     if image.size != size:
         image = image.resize(size, _FILTERS[spec.resample])
-    if size != (spec.width, spec.height):
-        canvas = Image.new("RGB", (spec.width, spec.height), spec.background).convert(mode)
-        canvas.paste(image, ((spec.width - size[0]) // 2, (spec.height - size[1]) // 2))
-        image = canvas
-    return np.asarray(image, dtype=np.uint8).reshape(spec.shape)
+    if size == (spec.width, spec.height):
+        return image
+    return _on_background(
+        image, spec, (spec.width, spec.height), ((spec.width - size[0]) // 2, (spec.height - size[1]) // 2)
+    )
+
+
+def _boxed(image: Image.Image, box: Box, spec: Preprocessing) -> Image.Image:
+    """A square of the image, widened to the input's shape; it may reach beyond the image."""
+    left, top, right, bottom = box
+    shorter = min(spec.width, spec.height)
+    # Far more pixels than the input has are averaged first, so that no canvas is larger than a few inputs.
+    factor = int((right - left) / (_FINE * shorter))
+    if factor > 1:
+        image = image.reduce(factor)
+        left, top, right, bottom = (edge / factor for edge in (left, top, right, bottom))
+    side = right - left
+    wider, taller = side * (spec.width / shorter - 1) / 2, side * (spec.height / shorter - 1) / 2
+    left, top, right, bottom = left - wider, top - taller, right + wider, bottom + taller
+    x, y = math.floor(left), math.floor(top)
+    canvas = _on_background(image, spec, (math.ceil(right) - x, math.ceil(bottom) - y), (-x, -y))
+    size = (spec.width, spec.height)
+    return canvas.resize(size, _FILTERS[spec.resample], box=(left - x, top - y, right - x, bottom - y))
+
+
+def _on_background(
+    image: Image.Image, spec: Preprocessing, size: tuple[int, int], place: tuple[int, int]
+) -> Image.Image:
+    canvas = Image.new("RGB", (1, 1), spec.background).convert(image.mode).resize(size)
+    canvas.paste(image, place)
+    return canvas

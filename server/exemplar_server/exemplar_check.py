@@ -100,7 +100,9 @@ def compare(
 
 
 def _grey(image: PreparedImage) -> npt.NDArray[np.float32]:
-    """float32 `[h, w]` without the margin that `preprocess` adds around what is not of the input's shape."""
+    """float32 `[h, w]` without the margin that `preprocess` adds around a whole image of another shape."""
+    if image.framing == "ink":
+        return np.asarray(image.pixels.mean(axis=2), dtype=np.float32)
     height, width = image.pixels.shape[:2]
     scale = min(width / image.width, height / image.height)
     inner_width, inner_height = max(1, round(image.width * scale)), max(1, round(image.height * scale))

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from exemplar_encoder import Preprocessing
-from exemplar_trainer.augmentation import Affine, ApplyTransforms, draw_transforms
+from exemplar_trainer.augmentation import Affine, Distort, Elastic, draw_displacements, draw_transforms
 from exemplar_trainer.learner import background_of
 from exemplar_trainer.recipe import RECIPES
 
@@ -24,15 +24,22 @@ def transforms(affine: Affine, turns: list[int], size: tuple[int, int] = (12, 12
     return draw_transforms(np.random.default_rng(seed), affine, np.array(turns), size)
 
 
-def apply(images: np.ndarray, drawn: np.ndarray, background: tuple[int, ...] = (255,)) -> np.ndarray:
-    return np.asarray(ApplyTransforms(background)(images, drawn))
+def displacements(elastic: Elastic, count: int, seed: int = 0) -> np.ndarray:
+    return draw_displacements(np.random.default_rng(seed), elastic, count)
+
+
+def apply(
+    images: np.ndarray, drawn: np.ndarray, background: tuple[int, ...] = (255,), fields: np.ndarray | None = None
+) -> np.ndarray:
+    fields = displacements(Elastic(), len(images)) if fields is None else fields
+    return np.asarray(Distort(background)(images, drawn, fields))
 
 
 def in_pixels(drawn: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
     """Each transform as a matrix of its own around the centre, from output to input pixels, and its shift."""
     centre = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
     found = []
-    for a0, a1, a2, b0, b1, b2, *_ in drawn.astype(float):
+    for a0, a1, a2, b0, b1, b2 in drawn.astype(float):
         matrix = np.array([[a0, a1], [b0, b1]])
         found.append(np.column_stack([matrix, matrix @ centre + [a2, b2] - centre]))
     return found
@@ -131,3 +138,47 @@ def test_the_same_generator_draws_the_same_transforms() -> None:
 def test_the_grey_of_a_background_is_the_grey_that_preprocessing_fills_with(background: tuple[int, int, int]) -> None:
     recipe = dataclasses.replace(RECIPES["default"], preprocessing=Preprocessing(32, 32, 1, background))
     assert background_of(recipe) == (Image.new("RGB", (1, 1), background).convert("L").getpixel((0, 0)),)
+
+
+def test_an_elastic_distortion_bends_by_about_its_amplitude() -> None:
+    size = (40, 40)
+    ramp = np.broadcast_to(np.arange(40, dtype=np.uint8)[None, :, None], (200, *size, 1))
+    drawn = transforms(STILL, [0] * 200, size)
+    moved = apply(ramp, drawn, fields=displacements(Elastic(0.05), 200)) - ramp
+    inner = moved[:, 8:-8, 8:-8]
+    assert 0.5 < inner.std() / (0.05 * 40) < 1.0  # between the grid's points the field is an average of several
+
+
+def test_an_elastic_distortion_is_smooth_and_follows_its_field() -> None:
+    size = (40, 60)
+    fields = np.zeros((1, 5, 5, 2), np.float32)
+    fields[0, :, :, 0] = 0.1  # everything from a tenth of the width further right
+    ramp = np.broadcast_to(np.arange(60, dtype=np.uint8)[None, None, :, None], (1, *size, 1))
+    moved = apply(ramp, transforms(STILL, [0], size), fields=fields)
+    assert np.allclose(moved[0, :, :50, 0], ramp[0, :, :50, 0] + 6, atol=1e-3)
+    fields[0, 2, 2] = 0.2
+    bent = apply(ramp, transforms(STILL, [0], size), fields=fields)[0, :, 5:45, 0]
+    assert np.abs(np.diff(bent, axis=0)).max() < 1.5
+    assert np.abs(bent - moved[0, :, 5:45, 0]).max() > 3.0
+
+
+def test_places_between_pixels_are_bilinear_and_the_edge_fades_to_the_background() -> None:
+    images = noise(1, (12, 12))
+    half = transforms(STILL, [0], (12, 12))
+    half[0, 2] = 0.5
+    moved = apply(images, half, background=(200,))[0, :, :, 0]
+    row = images[0, :, :, 0].astype(float)
+    assert np.allclose(moved[:, :-1], (row[:, :-1] + row[:, 1:]) / 2, atol=1e-3)
+    assert np.allclose(moved[:, -1], (row[:, -1] + 200) / 2, atol=1e-3)
+
+
+def test_far_outside_is_background_alone() -> None:
+    away = transforms(STILL, [0], (12, 12))
+    away[0, 2] = 1e4
+    assert np.allclose(apply(noise(1, (12, 12)), away, background=(7,)), 7)
+
+
+def test_the_same_generator_draws_the_same_fields() -> None:
+    elastic = Elastic(0.02)
+    assert np.array_equal(displacements(elastic, 3, seed=5), displacements(elastic, 3, seed=5))
+    assert not np.array_equal(displacements(elastic, 3, seed=5), displacements(elastic, 3, seed=6))

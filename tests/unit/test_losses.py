@@ -195,7 +195,7 @@ AWKWARD = {
 @pytest.mark.parametrize("case", AWKWARD)
 def test_every_loss_and_gradient_is_finite(name: str, case: str) -> None:
     embeddings, labels = AWKWARD[case]
-    layer = LOSSES[name](400)
+    layer = LOSSES[name](400, 1)
     layer.build((None, embeddings.shape[1]))
     loss, gradient = value_and_gradient(layer, embeddings, labels)
     assert math.isfinite(loss)
@@ -206,7 +206,7 @@ def test_every_loss_and_gradient_is_finite(name: str, case: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(LOSSES) - {"contrastive-head"}))
 def test_following_the_gradient_brings_classes_together(name: str) -> None:
     labels = np.array([0, 0, 0, 1, 1, 1, 2, 0]) if name in PAIR_LOSSES else LABELS
-    layer = LOSSES[name](4)
+    layer = LOSSES[name](4, 1)
     layer.build((None, 5))
     embeddings = units(8, seed=4)
     before, gradient = value_and_gradient(layer, embeddings, labels)

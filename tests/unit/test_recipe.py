@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from exemplar_encoder import Preprocessing
-from exemplar_trainer.augmentation import Affine
+from exemplar_trainer.augmentation import Affine, Elastic
 from exemplar_trainer.losses import LOSSES
 from exemplar_trainer.networks import NETWORKS
 from exemplar_trainer.recipe import RECIPES, Recipe
@@ -16,6 +16,7 @@ UNUSUAL = dataclasses.replace(
     RECIPES["default"],
     preprocessing=Preprocessing(40, 24, 3, (1, 2, 3), "bilinear"),
     affine=Affine(1.5, (0.5, 2.0), 0.1, 0.2),
+    elastic=Elastic(0.03, 7),
     learning_rate=1e-7,
     seed=12345678901234567890,
 )

@@ -15,8 +15,8 @@ SET = synthetic_set({"A": 9, "B": 7, "C": 12}, images_per_class=5)
 STEPS = range(60)
 
 
-def classes(p: int = 8, k: int = 3, share: float = 0.5, rotations: int = 4, seed: int = 0) -> ClassSampler:
-    return ClassSampler(SET, p, k, share, rotations, seed)
+def classes(p: int = 8, k: int = 3, share: float = 0.5, orientations: int = 4, seed: int = 0) -> ClassSampler:
+    return ClassSampler(SET, p, k, share, orientations, seed)
 
 
 def pairs(count: int = 16, hard: float = 0.5, seed: int = 0) -> PairSampler:
@@ -24,7 +24,7 @@ def pairs(count: int = 16, hard: float = 0.5, seed: int = 0) -> PairSampler:
 
 
 def same(a: Batch, b: Batch) -> bool:
-    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("images", "labels", "quarter_turns"))
+    return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in ("images", "labels", "orientations"))
 
 
 @pytest.mark.parametrize("make", [classes, pairs])
@@ -37,20 +37,20 @@ def test_a_batch_is_a_function_of_seed_and_step(make: type[Sampler]) -> None:
     assert not same(one.batch(3), make(seed=1).batch(3))
 
 
-@pytest.mark.parametrize("rotations", [1, 4])
-def test_a_batch_holds_p_classes_of_k_different_images(rotations: int) -> None:
+@pytest.mark.parametrize("orientations", [1, 4, 8])
+def test_a_batch_holds_p_classes_of_k_different_images(orientations: int) -> None:
     for step in STEPS:
-        batch = classes(rotations=rotations).batch(step)
+        batch = classes(orientations=orientations).batch(step)
         assert Counter(Counter(batch.labels.tolist()).values()) == {3: 8}
         assert len(set(batch.images.tolist())) == 24
-        assert np.array_equal(SET.labels[batch.images], batch.labels // rotations)
-        assert np.array_equal(batch.quarter_turns, batch.labels % rotations)
+        assert np.array_equal(SET.labels[batch.images], batch.labels // orientations)
+        assert np.array_equal(batch.orientations, batch.labels % orientations)
 
 
 def test_a_class_appears_in_one_orientation_of_a_batch() -> None:
     for step in STEPS:
         batch = classes().batch(step)
-        turns_of = {(SET.labels[image], turn) for image, turn in zip(batch.images, batch.quarter_turns, strict=True)}
+        turns_of = {(SET.labels[image], turn) for image, turn in zip(batch.images, batch.orientations, strict=True)}
         assert len(turns_of) == 8
 
 
@@ -69,8 +69,8 @@ def test_all_classes_come_from_one_group_where_that_is_asked_for() -> None:
 def test_the_classes_drawn_from_one_group_turn_together() -> None:
     for step in STEPS:
         batch = classes(p=7, share=1.0).batch(step)
-        assert len(set(batch.quarter_turns.tolist())) == 1
-    assert {int(classes(p=7, share=1.0).batch(step).quarter_turns[0]) for step in STEPS} == {0, 1, 2, 3}
+        assert len(set(batch.orientations.tolist())) == 1
+    assert {int(classes(p=7, share=1.0).batch(step).orientations[0]) for step in STEPS} == {0, 1, 2, 3}
 
 
 def test_a_group_smaller_than_its_share_is_filled_up_from_others() -> None:
@@ -108,7 +108,7 @@ def test_half_of_the_pairs_are_of_one_class_and_never_an_image_with_itself() -> 
         assert (left == right).sum() == 8
         assert (batch.images[0::2] != batch.images[1::2]).all()
         assert np.array_equal(batch.labels, SET.labels[batch.images])
-        assert (batch.quarter_turns == 0).all()
+        assert (batch.orientations == 0).all()
 
 
 @pytest.mark.parametrize(("hard", "low", "high"), [(0.0, 0.2, 0.45), (0.5, 0.55, 0.8), (1.0, 1.0, 1.0)])

@@ -11,7 +11,7 @@ import pytest
 
 from exemplar_encoder import Preprocessing
 from exemplar_trainer.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
-from exemplar_trainer.learner import build_learner, in_float32
+from exemplar_trainer.learner import as_served, build_learner
 from exemplar_trainer.recipe import RECIPES, Recipe
 
 TINY = replace(RECIPES["default"], preprocessing=Preprocessing(16, 16, 1), dimension=8, steps=10)
@@ -23,8 +23,9 @@ def images(count: int, size: int = 16) -> np.ndarray:
 
 
 def one_step(learner: keras.Model, size: int = 16) -> float:
-    still = np.tile(np.array([1, 0, 0, 0, 1, 0, 0, 0], np.float32), (4, 1))
-    return float(learner.train_on_batch({"images": images(4, size), "transforms": still}, np.array([0, 0, 1, 1])))
+    still = np.tile(np.array([1, 0, 0, 0, 1, 0], np.float32), (4, 1))
+    inputs = {"images": images(4, size), "transforms": still, "displacements": np.zeros((4, 5, 5, 2), np.float32)}
+    return float(learner.train_on_batch(inputs, np.array([0, 0, 1, 1])))
 
 
 def stopped_run(folder: Path, recipe: Recipe) -> keras.Model:
@@ -44,12 +45,15 @@ def test_a_run_that_starts_from_another_has_its_weights_and_a_fresh_optimizer(tm
     assert int(first.optimizer.iterations) == 1
 
 
-def test_weights_fit_any_input_size_of_a_pooling_network(tmp_path: Path) -> None:
+def test_weights_fit_an_input_size_with_as_many_places_and_no_other(tmp_path: Path) -> None:
     first = stopped_run(tmp_path, TINY)
-    second = build_learner(replace(TINY, preprocessing=Preprocessing(32, 32, 1)), CLASSES)
+    second = build_learner(replace(TINY, preprocessing=Preprocessing(12, 12, 1)), CLASSES)
     load_weights(tmp_path, second)
     np.testing.assert_array_equal(second.get_weights()[0], first.get_weights()[0])
-    assert np.isfinite(one_step(second, size=32))
+    assert np.isfinite(one_step(second, size=12))
+    larger = build_learner(replace(TINY, preprocessing=Preprocessing(32, 32, 1)), CLASSES)
+    with pytest.raises(CheckpointError, match="another recipe"):
+        load_weights(tmp_path, larger)
 
 
 def test_another_number_of_classes_is_refused(tmp_path: Path) -> None:
@@ -68,7 +72,7 @@ def test_half_precision_is_for_training_and_what_is_served_is_float32(tmp_path: 
     learner = stopped_run(tmp_path, recipe)
     assert any(layer.compute_dtype == "bfloat16" for layer in learner.base_network.layers)
     assert keras.mixed_precision.dtype_policy().name == "float32"
-    served = in_float32(learner.base_network, recipe)
+    served = as_served(learner.base_network, recipe)
     assert all(layer.compute_dtype == "float32" for layer in served.layers)
     given = images(8)
     exact = np.asarray(served(given, training=False))

@@ -1,8 +1,10 @@
-"""Affine augmentation: drawn on the host, applied in the graph.
+"""Affine and elastic augmentation: drawn on the host, applied in the graph, in one resampling.
 
-Drawing is a pure function of a random generator, so a resumed run sees the very transforms it would have seen;
+Drawing is a pure function of a random generator, so a resumed run sees the very distortions it would have seen;
 applying uses `keras.ops` alone, so it runs wherever the network does. Quarter turns, which make new classes of
-symbols, are folded into the same transform.
+symbols, are folded into the affine transform. Elastic distortion: Simard, Steinkraus & Platt, "Best Practices for
+Convolutional Neural Networks Applied to Visual Document Analysis", ICDAR 2003; here a smooth field through a coarse
+grid of random displacements.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 from keras import ops
+from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,24 @@ class Affine:
     shift: float = 0.0
 
 
+@dataclass(frozen=True)
+class Elastic:
+    """Normally distributed displacements, `amplitude` as a share of the side, on a `grid` x `grid` of points."""
+
+    amplitude: float = 0.0
+    grid: int = 5
+
+
+def draw_displacements(rng: np.random.Generator, elastic: Elastic, count: int) -> npt.NDArray[np.float32]:
+    """Draw one field an image: float32 `[count, grid, grid, 2]`, displacements (x, y) as a share of the side."""
+    shape = (count, elastic.grid, elastic.grid, 2)
+    return rng.normal(0.0, elastic.amplitude, shape).astype(np.float32)
+
+
 def draw_transforms(
     rng: np.random.Generator,
     affine: Affine,
-    quarter_turns: npt.NDArray[np.int64],
+    orientations: npt.NDArray[np.int64],
     size: tuple[int, int],
 ) -> npt.NDArray[np.float32]:
     """Draw one transform an image.
@@ -37,48 +54,79 @@ def draw_transforms(
     Args:
         rng: the only source of chance.
         affine: the ranges.
-        quarter_turns: `[n]` turns by 90 degrees to add.
+        orientations: `[n]` quarter turns to add, plus 4 to mirror left and right first.
         size: `(height, width)` in pixels.
 
     Returns:
-        float32 `[n, 8]`: a0 a1 a2 b0 b1 b2 0 0, mapping output pixel (x, y) to input pixel
+        float32 `[n, 6]`: a0 a1 a2 b0 b1 b2, mapping output pixel (x, y) to input pixel
         (a0 x + a1 y + a2, b0 x + b1 y + b2).
     """
-    n = len(quarter_turns)
+    n = len(orientations)
     height, width = size
-    angle = np.deg2rad(rng.uniform(-affine.rotation, affine.rotation, n)) + quarter_turns * (np.pi / 2)
+    angle = np.deg2rad(rng.uniform(-affine.rotation, affine.rotation, n)) + orientations % 4 * (np.pi / 2)
     scale_x, scale_y = 1.0 / rng.uniform(*affine.scale, n), 1.0 / rng.uniform(*affine.scale, n)
+    mirror = np.where(orientations >= 4, -1.0, 1.0)
     shear_x, shear_y = rng.uniform(-affine.shear, affine.shear, n), rng.uniform(-affine.shear, affine.shear, n)
     shift_x = rng.uniform(-affine.shift, affine.shift, n) * width
     shift_y = rng.uniform(-affine.shift, affine.shift, n) * height
     cos, sin = np.cos(angle), np.sin(angle)
-    # Rotation times (shear and scale), around the centre.
-    a0, a1 = cos * scale_x - sin * shear_y, cos * shear_x - sin * scale_y
+    # Mirror times rotation times (shear and scale), around the centre.
+    a0, a1 = mirror * (cos * scale_x - sin * shear_y), mirror * (cos * shear_x - sin * scale_y)
     b0, b1 = sin * scale_x + cos * shear_y, sin * shear_x + cos * scale_y
     centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
     a2 = centre_x + shift_x - a0 * centre_x - a1 * centre_y
     b2 = centre_y + shift_y - b0 * centre_x - b1 * centre_y
-    zero = np.zeros(n)
-    return np.stack([a0, a1, a2, b0, b1, b2, zero, zero], axis=1).astype(np.float32)
+    return np.stack([a0, a1, a2, b0, b1, b2], axis=1).astype(np.float32)
 
 
-class ApplyTransforms(keras.layers.Layer):
-    """Moves images by the transforms that were drawn for them; uncovered pixels take the background colour."""
+class Distort(keras.layers.Layer):
+    """Moves images by what was drawn for them; uncovered pixels take the background colour."""
 
     def __init__(self, background: tuple[int, ...]) -> None:
         super().__init__(name="augmentation", dtype="float32")
         self.background = np.asarray(background, dtype=np.float32)
 
-    def call(self, images: Any, transforms: Any) -> Any:
-        """Move images `[n, h, w, channels]` from 0 to 255 by transforms `[n, 8]`; float32 of the images' shape."""
-        background = ops.convert_to_tensor(self.background)
-        # The library fills uncovered pixels with one number, so the background is moved to 0 and back.
-        moved = ops.image.affine_transform(
-            ops.cast(images, "float32") - background,
-            transforms,
-            interpolation="bilinear",
-            fill_mode="constant",
-            fill_value=0,
-            data_format="channels_last",
-        )
-        return moved + background
+    def call(self, images: Any, transforms: Any, displacements: Any) -> Any:
+        """Distort images `[n, h, w, channels]` from 0 to 255; float32 of the images' shape.
+
+        An output pixel shows the input at its transform's place plus its displacement.
+        """
+        height, width = images.shape[1:3]
+        xs, ys = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+        a0, a1, a2, b0, b1, b2 = (transforms[:, index, None, None] for index in range(6))
+        field = _spread(displacements, height, width)
+        x = a0 * xs + a1 * ys + a2 + field[..., 0] * width
+        y = b0 * xs + b1 * ys + b2 + field[..., 1] * height
+        return _sample(ops.cast(images, "float32") - self.background, x, y) + self.background
+
+
+def _spread(displacements: Any, height: int, width: int) -> Any:
+    """Fields `[n, g, g, 2]` to `[n, height, width, 2]`, bicubic: a product with two fixed matrices."""
+    grid = displacements.shape[1]
+    corner = Image.fromarray(np.eye(grid, dtype=np.float32))
+    down = np.asarray(corner.resize((grid, height), Image.Resampling.BICUBIC))
+    across = np.asarray(corner.resize((grid, width), Image.Resampling.BICUBIC))
+    return ops.einsum("yi,nijc,xj->nyxc", down, displacements, across)
+
+
+def _sample(images: Any, x: Any, y: Any) -> Any:
+    """Images `[n, h, w, c]` at places `[n, h, w]`, bilinear between pixels and 0 outside."""
+    height, width, channels = images.shape[1:]
+    # One pixel of background around each image stands for everything outside.
+    padded = ops.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)])
+    x = ops.clip(x + 1.0, 0.0, width + 1.0)
+    y = ops.clip(y + 1.0, 0.0, height + 1.0)
+    left, top = ops.minimum(ops.floor(x), float(width)), ops.minimum(ops.floor(y), float(height))
+    right_share, lower_share = (x - left)[..., None], (y - top)[..., None]
+    row = width + 2
+    first = ops.arange(ops.shape(images)[0], dtype="int32")[:, None, None] * ((height + 2) * row)
+    corner = first + ops.cast(top, "int32") * row + ops.cast(left, "int32")
+    pixels = ops.reshape(padded, (-1, channels))
+    upper = (
+        ops.take(pixels, corner, axis=0) * (1.0 - right_share) + ops.take(pixels, corner + 1, axis=0) * right_share
+    )
+    corner = corner + row
+    lower = (
+        ops.take(pixels, corner, axis=0) * (1.0 - right_share) + ops.take(pixels, corner + 1, axis=0) * right_share
+    )
+    return upper * (1.0 - lower_share) + lower * lower_share

@@ -20,10 +20,10 @@ import keras
 import numpy as np
 from tensorboard.summary import Writer
 
-from exemplar_trainer.augmentation import draw_transforms
+from exemplar_trainer.augmentation import draw_displacements, draw_transforms
 from exemplar_trainer.checkpoint import load_checkpoint, load_weights, save_checkpoint
 from exemplar_trainer.dataset import ImageSet
-from exemplar_trainer.learner import build_learner, in_float32
+from exemplar_trainer.learner import as_served, build_learner
 from exemplar_trainer.losses import PAIR_LOSSES
 from exemplar_trainer.recipe import Recipe
 from exemplar_trainer.samplers import ClassSampler, PairSampler, Sampler
@@ -101,7 +101,7 @@ def fit(
                 save_checkpoint(run, learner, done)
                 saved_at = time.monotonic()
     save_checkpoint(run, learner, done)
-    return in_float32(learner.base_network, recipe)
+    return as_served(learner.base_network, recipe)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -133,18 +133,25 @@ def make_sampler(recipe: Recipe, images: ImageSet) -> Sampler:
         recipe.classes_per_batch,
         recipe.images_per_class,
         recipe.group_share,
-        recipe.rotations,
+        recipe.orientations,
         recipe.seed,
     )
 
 
 def make_batch(recipe: Recipe, images: ImageSet, sampler: Sampler, step: int) -> tuple[dict[str, Any], Any]:
-    """Inputs and labels of a step: a pure function of its arguments."""
+    """Inputs and labels of a step: a pure function of its arguments.
+
+    Returns:
+        `{"images": uint8 [n, h, w, c], "transforms": float32 [n, 6], "displacements": float32 [n, g, g, 2]}` and
+        labels int64 `[n]`.
+    """
     batch = sampler.batch(step)
     rng = np.random.default_rng([recipe.seed, step, _AUGMENTATION_STREAM])
     size = (recipe.preprocessing.height, recipe.preprocessing.width)
-    transforms = draw_transforms(rng, recipe.affine, batch.quarter_turns, size)
-    return {"images": images.pixels[batch.images], "transforms": transforms}, batch.labels
+    transforms = draw_transforms(rng, recipe.affine, batch.orientations, size)
+    displacements = draw_displacements(rng, recipe.elastic, len(batch.images))
+    inputs = {"images": images.pixels[batch.images], "transforms": transforms, "displacements": displacements}
+    return inputs, batch.labels
 
 
 def prefetch(recipe: Recipe, images: ImageSet, sampler: Sampler, start: int) -> Iterator[tuple[dict[str, Any], Any]]:

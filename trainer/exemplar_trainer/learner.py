@@ -11,27 +11,29 @@ from typing import Any
 
 import keras
 
-from exemplar_trainer.augmentation import ApplyTransforms
+from exemplar_trainer.augmentation import Distort
+from exemplar_trainer.fused import with_fused_normalisation
 from exemplar_trainer.losses import LOSSES
 from exemplar_trainer.networks import NETWORKS
 from exemplar_trainer.recipe import Recipe
 
 
 class MetricLearner(keras.Model):
-    """Maps `{"images": uint8 [n, h, w, c], "transforms": float32 [n, 8]}` to embeddings, and labels to a loss."""
+    """Maps a batch, see `fit.make_batch`, to embeddings, and labels to a loss."""
 
     def __init__(self, recipe: Recipe, class_count: int) -> None:
         """`class_count`: how many labels the sampler can give."""
-        super().__init__(name="metric_learner")
+        # Transforms must not be rounded to half precision on their way in; the layers within have their own policy.
+        super().__init__(name="metric_learner", dtype="float32")
         spec = recipe.preprocessing
-        self.base_network = NETWORKS[recipe.network](spec.shape, recipe.dimension)
-        self.augmentation = ApplyTransforms(background_of(recipe))
-        self.metric_loss = LOSSES[recipe.loss](class_count)
+        self.base_network = with_fused_normalisation(NETWORKS[recipe.network](spec.shape, recipe.dimension))
+        self.augmentation = Distort(background_of(recipe))
+        self.metric_loss = LOSSES[recipe.loss](class_count, recipe.orientations)
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
         """Embeddings float32 `[n, dimension]`."""
-        moved = self.augmentation(inputs["images"], inputs["transforms"])
-        return self.base_network(moved, training=training)
+        distorted = self.augmentation(inputs["images"], inputs["transforms"], inputs["displacements"])
+        return self.base_network(distorted, training=training)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -72,10 +74,8 @@ def build_learner(recipe: Recipe, class_count: int) -> MetricLearner:
     return learner
 
 
-def in_float32(network: keras.Model, recipe: Recipe) -> keras.Model:
-    """A base network as it is served, whatever it computed in while it was trained."""
-    if recipe.precision == "float32":
-        return network
+def as_served(network: keras.Model, recipe: Recipe) -> keras.Model:
+    """A base network as it is served: stock layers in float32, whatever it was trained with."""
     served = NETWORKS[recipe.network](recipe.preprocessing.shape, recipe.dimension)
     served.set_weights(network.get_weights())
     return served

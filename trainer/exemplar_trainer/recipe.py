@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from exemplar_encoder import Preprocessing
-from exemplar_trainer.augmentation import Affine
+from exemplar_trainer.augmentation import Affine, Elastic
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,9 @@ class Recipe:
         classes_per_batch: P of P x K batches; a siamese loss draws P x K / 2 pairs.
         images_per_class: K.
         group_share: share of a batch's classes, or of its pairs of two classes, drawn from one group.
-        rotations: 4 to make quarter turns of a class classes of their own, else 1.
-        affine: the augmentation.
+        orientations: 4 to make quarter turns of a class classes of their own, 8 to add mirror images, else 1.
+        affine: rotation, scale, shear and shift of training images.
+        elastic: their bending.
         learning_rate: its peak.
         warm_up_steps: steps of linear rise before the cosine fall to 0; 0 for a constant rate.
         weight_decay: of AdamW, on weight matrices only.
@@ -48,8 +49,9 @@ class Recipe:
     classes_per_batch: int
     images_per_class: int
     group_share: float
-    rotations: Literal[1, 4]
+    orientations: Literal[1, 4, 8]
     affine: Affine = field(default_factory=Affine)
+    elastic: Elastic = field(default_factory=Elastic)
     learning_rate: float = 1.5e-3
     warm_up_steps: int = 200
     weight_decay: float = 1e-4
@@ -69,6 +71,7 @@ class Recipe:
         affine["scale"] = tuple(affine["scale"])
         fields["preprocessing"] = Preprocessing(**spec)
         fields["affine"] = Affine(**affine)
+        fields["elastic"] = Elastic(**fields["elastic"])
         return cls(**fields)
 
 
@@ -77,14 +80,16 @@ RECIPES: dict[str, Recipe] = {
         name="default",
         network="residual",
         loss="nca-cosface",
-        preprocessing=Preprocessing(64, 64, 1),
+        preprocessing=Preprocessing(48, 48, 1, resample="bilinear", framing="ink"),
         dimension=128,
-        steps=6000,
+        steps=28_000,
         classes_per_batch=96,
         images_per_class=2,
         group_share=0.5,
-        rotations=4,
-        affine=Affine(rotation=14.0, scale=(0.8, 1.2), shear=0.25, shift=0.07),
+        orientations=8,
+        affine=Affine(rotation=12.0, scale=(0.83, 1.17), shear=0.22, shift=0.05),
+        elastic=Elastic(amplitude=0.015),
+        learning_rate=2.5e-3,
     ),
     "seed": Recipe(
         name="seed",
@@ -96,7 +101,7 @@ RECIPES: dict[str, Recipe] = {
         classes_per_batch=32,
         images_per_class=2,
         group_share=0.0,
-        rotations=1,
+        orientations=1,
         learning_rate=1e-3,
         warm_up_steps=0,
         weight_decay=0.0,

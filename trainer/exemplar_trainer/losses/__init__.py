@@ -18,14 +18,14 @@ from exemplar_trainer.losses.nca import NCA
 from exemplar_trainer.losses.nca_cosface import NCACosFace
 from exemplar_trainer.losses.triplet import BatchHardTriplet
 
-# Each takes the number of classes that the sampler can draw.
-LOSSES: dict[str, Callable[[int], keras.layers.Layer]] = {
-    "nca": lambda classes: NCA(),
+# Each takes the number of labels that the sampler can draw, and how many in a row are one class's orientations.
+LOSSES: dict[str, Callable[[int, int], keras.layers.Layer]] = {
+    "nca": lambda labels, orientations: NCA(),
     "nca-cosface": NCACosFace,
-    "contrastive": lambda classes: Contrastive(),
-    "contrastive-head": lambda classes: ContrastiveHead(),
-    "triplet": lambda classes: BatchHardTriplet(),
-    "lifted": lambda classes: LiftedStructured(),
+    "contrastive": lambda labels, orientations: Contrastive(),
+    "contrastive-head": lambda labels, orientations: ContrastiveHead(),
+    "triplet": lambda labels, orientations: BatchHardTriplet(),
+    "lifted": lambda labels, orientations: LiftedStructured(),
 }
 
 # These read rows 2i and 2i + 1 of a batch as a pair, and so need the pair sampler.

@@ -14,7 +14,7 @@ from keras import ops
 from exemplar_trainer.losses.pairwise import same_class
 
 # Takes a row out of a sum of exponentials; small enough to leave its neighbours' float32 values as they are.
-_FAR = 1e4
+FAR = 1e4
 
 
 class NCA(keras.layers.Layer):
@@ -29,7 +29,7 @@ class NCA(keras.layers.Layer):
         positive, negative = same_class(labels)
         logits = self.scale * ops.matmul(embeddings, ops.transpose(embeddings))
         # Sums stay logarithms throughout: a positive at the far end of the sphere weighs e^-30 of the nearest row.
-        everyone = ops.logsumexp(logits - _FAR * (1.0 - positive - negative), axis=1)
-        right = ops.logsumexp(logits - _FAR * (1.0 - positive), axis=1)
+        everyone = ops.logsumexp(logits - FAR * (1.0 - positive - negative), axis=1)
+        right = ops.logsumexp(logits - FAR * (1.0 - positive), axis=1)
         has_positive = ops.cast(ops.sum(positive, axis=1) > 0, "float32")
         return ops.sum((everyone - right) * has_positive) / ops.maximum(ops.sum(has_positive), 1.0)

@@ -1,7 +1,8 @@
 """NCA on the batch plus a large-margin cosine classifier over all training classes.
 
 The classifier: Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", CVPR 2018. The batch term
-shapes the neighbourhoods that one-shot prediction uses; the classifier sees every class at every step.
+shapes the neighbourhoods that one-shot prediction uses; the classifier sees every class at every step. A class's own
+other orientations are left out of its denominator: a round or symmetric letter looks the same in several.
 """
 
 from __future__ import annotations
@@ -9,16 +10,21 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from exemplar_trainer.losses.nca import NCA
+from exemplar_trainer.losses.nca import FAR, NCA
 
 
 class NCACosFace(keras.layers.Layer):
     """`NCA + weight * CosFace`; the class directions are weights of this layer and stay out of the bundle."""
 
-    def __init__(self, classes: int, weight: float = 0.5, margin: float = 0.2, scale: float = 25.0) -> None:
+    def __init__(
+        self, classes: int, orientations: int = 1, weight: float = 0.5, margin: float = 0.2, scale: float = 25.0
+    ) -> None:
+        """`classes` labels, of which each run of `orientations` is one class turned and mirrored."""
         super().__init__(name="nca_cosface", dtype="float32")
+        self.orientations = orientations
         self.classes, self.weight, self.margin, self.scale = classes, weight, margin, scale
         self.nca = NCA()
 
@@ -33,6 +39,8 @@ class NCACosFace(keras.layers.Layer):
         directions = ops.normalize(self.directions, axis=-1)
         cosine = ops.matmul(embeddings, ops.transpose(directions))
         own = ops.one_hot(labels, self.classes, dtype="float32")
-        logits = self.scale * (cosine - self.margin * own)
+        symbols = np.arange(self.classes) // self.orientations
+        alike = ops.cast(ops.expand_dims(labels, 1) // self.orientations == symbols, "float32") - own
+        logits = self.scale * (cosine - self.margin * own) - FAR * alike
         cosface = ops.mean(ops.logsumexp(logits, axis=1) - ops.sum(logits * own, axis=1))
         return self.nca(embeddings, labels) + self.weight * cosface

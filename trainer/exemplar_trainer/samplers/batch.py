@@ -10,11 +10,14 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Batch:
-    """Positions of images in the set, labels for the loss, and turns by 90 degrees to give them; each int64 `[n]`."""
+    """Positions of images in the set, labels for the loss, and orientations to give them; each int64 `[n]`.
+
+    An orientation is the number of quarter turns, plus 4 where the image is mirrored before it is turned.
+    """
 
     images: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
-    quarter_turns: npt.NDArray[np.int64]
+    orientations: npt.NDArray[np.int64]
 
 
 def draw(rng: np.random.Generator, count: int, size: int) -> npt.NDArray[np.int64]:

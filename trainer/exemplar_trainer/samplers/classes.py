@@ -1,9 +1,9 @@
 """P classes x K images a batch, part of the classes from one group.
 
 P x K batches: Hermans, Beyer & Leibe, 2017. Classes of one group (letters of one alphabet) are the ones hard to tell
-apart, so a share of each batch comes from a single group. With `rotations` = 4, a class turned by a quarter is a
-class of its own (Santoro et al., "Meta-Learning with Memory-Augmented Neural Networks", ICML 2016), and one batch
-holds each class in one orientation only: two orientations of a round letter must not be pushed apart.
+apart, so a share of each batch comes from a single group. With `orientations` = 4, a class turned by a quarter is a
+class of its own (Santoro et al., "Meta-Learning with Memory-Augmented Neural Networks", ICML 2016), with 8 its mirror
+images are too. One batch holds each class in one orientation only: two of a round letter must not be pushed apart.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ class ClassSampler:
         classes_per_batch: int,
         images_per_class: int,
         group_share: float,
-        rotations: int,
+        orientations: int,
         seed: int,
     ) -> None:
-        """`group_share` of the classes, 0 to 1, come from one group; `rotations` is 1 or 4."""
+        """`group_share` of the classes, 0 to 1, come from one group; `orientations` is 1, 4 or 8."""
         self.images = images
         self.classes_per_batch = min(classes_per_batch, len(images.class_names))
         self.images_per_class = images_per_class
         self.group_share = group_share
-        self.rotations = rotations
+        self.orientations = orientations
         self.seed = seed
-        self.class_count = len(images.class_names) * rotations
+        self.class_count = len(images.class_names) * orientations
         self._groups = list(images.classes_by_group.values())
 
     def batch(self, step: int) -> Batch:
@@ -43,16 +43,16 @@ class ClassSampler:
         together, apart = self._classes(rng)
         classes = np.concatenate([together, apart])
         # The group turns as one: two letters are told apart by turning only one of them, and nothing would be learnt.
-        turns = np.concatenate(
+        chosen = np.concatenate(
             [
-                np.full(len(together), rng.integers(self.rotations)),
-                rng.integers(self.rotations, size=len(apart)),
+                np.full(len(together), rng.integers(self.orientations)),
+                rng.integers(self.orientations, size=len(apart)),
             ]
         )
-        chosen = [self._images_of(rng, int(label)) for label in classes]
+        images = [self._images_of(rng, int(label)) for label in classes]
         k = self.images_per_class
-        labels = classes * self.rotations + turns
-        return Batch(np.concatenate(chosen), np.repeat(labels, k), np.repeat(turns, k))
+        labels = classes * self.orientations + chosen
+        return Batch(np.concatenate(images), np.repeat(labels, k), np.repeat(chosen, k))
 
     def _classes(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Classes of one group, and classes from anywhere else."""
