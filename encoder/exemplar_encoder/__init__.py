@@ -8,7 +8,7 @@ from exemplar_encoder.bundle import Bundle, BundleError, Figure, Manifest
 from exemplar_encoder.calibration import Calibration
 from exemplar_encoder.decode import DecodedImage, ImageError, ImageLimits, ImageProblem, decode
 from exemplar_encoder.encoder import Encoder, PreparedImage, load_encoder
-from exemplar_encoder.preprocess import Preprocessing, preprocess
+from exemplar_encoder.preprocess import Preprocessing, preprocess, preprocess_with_margin
 
 __all__ = [
     "Bundle",
@@ -26,4 +26,5 @@ __all__ = [
     "decode",
     "load_encoder",
     "preprocess",
+    "preprocess_with_margin",
 ]

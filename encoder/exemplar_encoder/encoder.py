@@ -25,7 +25,7 @@ from exemplar_encoder.bundle import (
 )
 from exemplar_encoder.decode import ImageError, ImageLimits, decode
 from exemplar_encoder.engines import Engine, run_padded
-from exemplar_encoder.preprocess import Framing, Pixels, preprocess
+from exemplar_encoder.preprocess import Pixels, Region, preprocess, preprocess_with_margin
 
 EngineName = Literal["auto", "litert", "tensorflow"]
 
@@ -35,13 +35,16 @@ GOLDEN_TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """The network's input, uint8 `[height, width, channels]`, and what the image was before (sizes in pixels)."""
+    """The network's input, uint8 `[height, width, channels]`, and what the image was before (sizes in pixels).
+
+    `region` is the part of the input that shows the image; the rest is background.
+    """
 
     pixels: Pixels
     format: str
     width: int
     height: int
-    framing: Framing = "whole"
+    region: Region
 
 
 class Encoder:
@@ -70,7 +73,8 @@ class Encoder:
         """
         spec = self.bundle.manifest.preprocessing
         image = decode(content, self.limits, spec.background)
-        return PreparedImage(preprocess(image.pixels, spec), image.format, image.width, image.height, spec.framing)
+        pixels, region = preprocess_with_margin(image.pixels, spec)
+        return PreparedImage(pixels, image.format, image.width, image.height, region)
 
     def embed(self, batch: Pixels) -> Floats:
         """Embed uint8 `[n, height, width, channels]` as float32 `[n, dimension]`, any n. One thread at a time."""

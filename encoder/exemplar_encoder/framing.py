@@ -27,6 +27,8 @@ _MEASURED = 128
 _PAPER = 0.25
 # An image whose greatest difference from the background is below this (of 255) has no ink.
 _FAINT = 16.0
+# Where more than this share of the pixels is no paper, the image is no drawing: a photograph, or a dark scan.
+_MOST = 0.5
 
 
 def ink_box(image: Image.Image, background: tuple[int, int, int]) -> Box | None:
@@ -38,7 +40,7 @@ def ink_box(image: Image.Image, background: tuple[int, int, int]) -> Box | None:
 
     Returns:
         `(left, top, right, bottom)` in pixels of the image, beyond its edges where the ink lies there; None when the
-        image has no ink.
+        image is blank or no drawing, and so has to be taken whole.
     """
     shrink = max(1.0, max(image.size) / _MEASURED)
     small = image
@@ -53,6 +55,8 @@ def ink_box(image: Image.Image, background: tuple[int, int, int]) -> Box | None:
     if darkest < _FAINT:
         return None
     ink[ink < _PAPER * darkest] = 0.0
+    if np.count_nonzero(ink) > _MOST * ink.size:
+        return None
     across, down = ink.sum(axis=0, dtype=np.float64), ink.sum(axis=1, dtype=np.float64)
     across, down = across / across.sum(), down / down.sum()
     xs = (np.arange(small.width) + 0.5) * (image.width / small.width)

@@ -19,6 +19,8 @@ from exemplar_encoder.framing import Box, ink_box
 Framing = Literal["whole", "ink"]
 Resample = Literal["box", "bilinear"]
 Pixels = npt.NDArray[np.uint8]
+Region = tuple[int, int, int, int]
+"""`(left, top, right, bottom)` in pixels of the input."""
 
 _FILTERS = {"box": Image.Resampling.BOX, "bilinear": Image.Resampling.BILINEAR}
 
@@ -74,27 +76,31 @@ def preprocess(image: Image.Image, spec: Preprocessing) -> Pixels:
     Returns:
         uint8 `[height, width, channels]`.
     """
+    return preprocess_with_margin(image, spec)[0]
+
+
+def preprocess_with_margin(image: Image.Image, spec: Preprocessing) -> tuple[Pixels, Region]:
+    """As `preprocess`, and the part of the input that shows the image; the rest of it is background."""
     mode = "L" if spec.channels == 1 else "RGB"
     if image.mode != mode:
         image = image.convert(mode)
     box = ink_box(image, spec.background) if spec.framing == "ink" else None
-    fitted = _whole(image, spec) if box is None else _boxed(image, box, spec)
-    return np.asarray(fitted, dtype=np.uint8).reshape(spec.shape)
+    fitted, region = _whole(image, spec) if box is None else _boxed(image, box, spec)
+    return np.asarray(fitted, dtype=np.uint8).reshape(spec.shape), region
 
 
-def _whole(image: Image.Image, spec: Preprocessing) -> Image.Image:
+def _whole(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Region]:
     scale = min(spec.width / image.width, spec.height / image.height)
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    if image.size != size:
-        image = image.resize(size, _FILTERS[spec.resample])
-    if size == (spec.width, spec.height):
-        return image
-    return _on_background(
-        image, spec, (spec.width, spec.height), ((spec.width - size[0]) // 2, (spec.height - size[1]) // 2)
-    )
+    width, height = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    if image.size != (width, height):
+        image = image.resize((width, height), _FILTERS[spec.resample])
+    left, top = (spec.width - width) // 2, (spec.height - height) // 2
+    if image.size != (spec.width, spec.height):
+        image = _on_background(image, spec, (spec.width, spec.height), (left, top))
+    return image, (left, top, left + width, top + height)
 
 
-def _boxed(image: Image.Image, box: Box, spec: Preprocessing) -> Image.Image:
+def _boxed(image: Image.Image, box: Box, spec: Preprocessing) -> tuple[Image.Image, Region]:
     """A square of the image, widened to the input's shape; it may reach beyond the image."""
     left, top, right, bottom = box
     shorter = min(spec.width, spec.height)
@@ -108,8 +114,17 @@ def _boxed(image: Image.Image, box: Box, spec: Preprocessing) -> Image.Image:
     left, top, right, bottom = left - wider, top - taller, right + wider, bottom + taller
     x, y = math.floor(left), math.floor(top)
     canvas = _on_background(image, spec, (math.ceil(right) - x, math.ceil(bottom) - y), (-x, -y))
-    size = (spec.width, spec.height)
-    return canvas.resize(size, _FILTERS[spec.resample], box=(left - x, top - y, right - x, bottom - y))
+    fitted = canvas.resize(
+        (spec.width, spec.height), _FILTERS[spec.resample], box=(left - x, top - y, right - x, bottom - y)
+    )
+    scale = shorter / side
+    region = (
+        max(0, math.ceil(-left * scale)),
+        max(0, math.ceil(-top * scale)),
+        min(spec.width, math.floor((image.width - left) * scale)),
+        min(spec.height, math.floor((image.height - top) * scale)),
+    )
+    return fitted, region
 
 
 def _on_background(

@@ -100,14 +100,9 @@ def compare(
 
 
 def _grey(image: PreparedImage) -> npt.NDArray[np.float32]:
-    """float32 `[h, w]` without the margin that `preprocess` adds around a whole image of another shape."""
-    if image.framing == "ink":
-        return np.asarray(image.pixels.mean(axis=2), dtype=np.float32)
-    height, width = image.pixels.shape[:2]
-    scale = min(width / image.width, height / image.height)
-    inner_width, inner_height = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    left, top = (width - inner_width) // 2, (height - inner_height) // 2
-    inner = image.pixels[top : top + inner_height, left : left + inner_width]
+    """float32 `[h, w]` of what the input shows of the image, without the background around it."""
+    left, top, right, bottom = image.region
+    inner = image.pixels[top:bottom, left:right]
     return np.asarray(inner.mean(axis=2), dtype=np.float32)
 
 

@@ -59,10 +59,18 @@ def test_quarter_turns_are_exact(side: int) -> None:
         assert np.abs(turned[turns] - np.rot90(images[turns], turns)).max() < 0.05
 
 
-def test_four_orientations_are_four_different_pictures() -> None:
-    images = np.repeat(noise(1, (12, 12)), 4, axis=0)
-    turned = apply(images, transforms(STILL, [0, 1, 2, 3]))
-    assert len({turned[turns].round().tobytes() for turns in range(4)}) == 4
+@pytest.mark.parametrize("side", [12, 13])
+def test_an_orientation_from_4_on_is_mirrored_before_it_is_turned(side: int) -> None:
+    images = noise(4, (side, side))
+    turned = apply(images, transforms(STILL, [4, 5, 6, 7], (side, side)))
+    for turns in range(4):
+        assert np.abs(turned[turns] - np.rot90(images[turns][:, ::-1], turns)).max() < 0.05
+
+
+def test_eight_orientations_are_eight_different_pictures() -> None:
+    images = np.repeat(noise(1, (12, 12)), 8, axis=0)
+    turned = apply(images, transforms(STILL, list(range(8))))
+    assert len({picture.round().tobytes() for picture in turned}) == 8
 
 
 @pytest.mark.parametrize("background", [(255,), (0,), (250, 128, 10)])

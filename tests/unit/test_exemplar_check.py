@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from exemplar_encoder import PreparedImage, Preprocessing, preprocess
+from exemplar_encoder import PreparedImage, Preprocessing, preprocess_with_margin
 from exemplar_server.exemplar_check import WarningKind, compare, look
 
 INPUT = Preprocessing(64, 64, 1)
+FRAMED = Preprocessing(64, 64, 1, resample="bilinear", framing="ink")
 
 
 def prepared(image: Image.Image, spec: Preprocessing = INPUT) -> PreparedImage:
-    return PreparedImage(preprocess(image, spec), "PNG", image.width, image.height)
+    pixels, region = preprocess_with_margin(image, spec)
+    return PreparedImage(pixels, "PNG", image.width, image.height, region)
 
 
 def kinds(image: Image.Image, spec: Preprocessing = INPUT) -> list[WarningKind]:
@@ -42,17 +44,20 @@ def photo(contrast: int = 100) -> Image.Image:
     return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).convert("RGB")
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("spec", [INPUT, Preprocessing(64, 64, 3), FRAMED])
 @pytest.mark.parametrize("image", [drawing(), photo(), photo(20), drawing((400, 90)), drawing((64, 64))])
-def test_good_pictures_are_left_alone(image: Image.Image, channels: int) -> None:
-    assert kinds(image, Preprocessing(64, 64, 3 if channels == 3 else 1)) == []
+def test_good_pictures_are_left_alone(image: Image.Image, spec: Preprocessing) -> None:
+    assert kinds(image, spec) == []
 
 
 @pytest.mark.parametrize("shade", [0, 128, 255])
 @pytest.mark.parametrize("size", [(100, 100), (400, 90), (70, 300)])
-def test_a_blank_picture_is_found_whatever_its_shade_and_shape(shade: int, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("spec", [INPUT, FRAMED])
+def test_a_blank_picture_is_found_whatever_its_shade_and_shape(
+    shade: int, size: tuple[int, int], spec: Preprocessing
+) -> None:
     noise = np.random.default_rng(0).normal(shade, 1, (size[1], size[0]))
-    assert kinds(Image.fromarray(np.clip(noise, 0, 255).astype(np.uint8))) == [WarningKind.BLANK]
+    assert kinds(Image.fromarray(np.clip(noise, 0, 255).astype(np.uint8)), spec) == [WarningKind.BLANK]
 
 
 @pytest.mark.parametrize("size", [(63, 63), (10, 20)])
@@ -64,10 +69,11 @@ def test_a_picture_that_must_be_enlarged_is_tiny(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("image", [drawing(), photo(), photo(60), drawing((300, 300))])
-def test_a_blurred_picture_is_found(image: Image.Image) -> None:
+@pytest.mark.parametrize("spec", [INPUT, FRAMED])
+def test_a_blurred_picture_is_found(image: Image.Image, spec: Preprocessing) -> None:
     blurred = image.filter(ImageFilter.GaussianBlur(image.width / 14))
     stretched = Image.fromarray(_stretch(np.asarray(blurred.convert("L"))))
-    assert kinds(stretched) == [WarningKind.BLURRED]
+    assert kinds(stretched, spec) == [WarningKind.BLURRED]
 
 
 def _stretch(grey: np.ndarray) -> np.ndarray:

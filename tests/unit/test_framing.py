@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from exemplar_encoder import Preprocessing, preprocess
+from exemplar_encoder import Preprocessing, preprocess, preprocess_with_margin
 from exemplar_encoder.framing import ink_box
+from exemplar_encoder.preprocess import Framing
 
 WHITE = (255, 255, 255)
 INK = Preprocessing(48, 48, 1, resample="bilinear", framing="ink")
@@ -96,6 +97,13 @@ def test_a_blank_image_is_taken_whole(paper: int) -> None:
     assert np.array_equal(preprocess(image, framed), preprocess(image, spec))
 
 
+@pytest.mark.parametrize("shade", [0, 128, 230])
+def test_an_image_without_paper_is_taken_whole(shade: int) -> None:
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, max(1, shade), (80, 120), dtype=np.uint8))
+    assert ink_box(photo, WHITE) is None
+    assert ink_box(Image.new("L", (80, 120), shade), WHITE) is None
+
+
 def test_grain_and_shadow_of_the_paper_are_no_ink() -> None:
     clean = symbol()
     grain = np.random.default_rng(0).integers(0, 30, (200, 200))
@@ -139,12 +147,30 @@ def test_any_image_becomes_the_input(width: int, height: int, across: int, down:
     x, y = int(rng.integers(width)), int(rng.integers(height))
     image.paste(0, (x, y, min(width, x + 1 + int(rng.integers(40))), min(height, y + 1 + int(rng.integers(40)))))
     spec = Preprocessing(across, down, 1, framing="ink")
-    pixels = preprocess(image, spec)
-    assert pixels.shape == spec.shape
-    assert pixels.min() < 255
+    assert preprocess(image, spec).shape == spec.shape
 
 
 def test_a_very_long_image_needs_no_canvas_of_its_length_squared() -> None:
     banner = Image.new("L", (60_000, 400), 255)
     banner.paste(0, (10, 10, 59_000, 60))
     assert preprocess(banner, INK).shape == INK.shape
+
+
+@pytest.mark.parametrize("framing", ["whole", "ink"])
+@pytest.mark.parametrize(("width", "height"), [(200, 50), (50, 200), (90, 90)])
+def test_the_region_is_what_the_input_shows_of_the_image(width: int, height: int, framing: Framing) -> None:
+    spec = Preprocessing(48, 40, 3, background=(0, 0, 255), framing=framing)
+    image = Image.new("RGB", (width, height), WHITE)  # the paper is not of the background's colour
+    pixels, (left, top, right, bottom) = preprocess_with_margin(image, spec)
+    assert (pixels[top:bottom, left:right] == 255).all()
+    outside = np.ones((40, 48), dtype=bool)
+    outside[max(0, top - 1) : bottom + 1, max(0, left - 1) : right + 1] = False
+    assert (pixels[outside] == (0, 0, 255)).all()
+
+
+def test_the_region_of_a_symbol_near_the_edge_ends_where_the_image_ends() -> None:
+    image = Image.new("L", (100, 100), 200)
+    image.paste(0, (0, 30, 10, 70))
+    _, (left, top, right, bottom) = preprocess_with_margin(image, INK)
+    assert (top, right, bottom) == (0, 48, 48)
+    assert 18 <= left <= 24

@@ -136,6 +136,22 @@ def test_nca_cosface_is_the_sum_of_its_two_formulas() -> None:
     assert value_and_gradient(layer, embeddings, LABELS)[0] == pytest.approx(expected, rel=1e-4)
 
 
+def test_cosface_does_not_push_a_class_from_its_own_other_orientations() -> None:
+    embeddings = units(8)
+    directions = np.random.default_rng(1).normal(size=(6, 5)).astype(np.float32)
+    layer = NCACosFace(6, orientations=3, weight=1.0, margin=0.2, scale=25.0)
+    layer.build((None, 5))
+    layer.directions.assign(directions)
+    labels = np.array([0, 1, 1, 2, 3, 3, 4, 5])
+    total, _ = value_and_gradient(layer, embeddings, labels)
+    each = []
+    for row, label in enumerate(labels):
+        rivals = [3, 4, 5] if label < 3 else [0, 1, 2]
+        kept = directions[[label, *rivals]]
+        each.append(cosface(embeddings[row : row + 1], np.array([0]), kept, 0.2, 25.0))
+    assert total == pytest.approx(nca(embeddings, labels) + float(np.mean(each)), rel=1e-4)
+
+
 def test_the_cosface_margin_asks_for_more_than_being_nearest() -> None:
     embeddings = np.eye(4, dtype=np.float32)
     labels = np.arange(4)
