@@ -27,6 +27,7 @@ class Extension(NamedTuple):
 EXTENSIONS = {
     "serve": Extension("server", "Run the server."),
     "train": Extension("train", "Train a model on a tree of images and write its bundle."),
+    "evaluate": Extension("train", "Measure how good bundles are on images they never saw."),
     "index": Extension("index", "Enrol many classes from a folder or a manifest."),
 }
 

@@ -16,6 +16,7 @@ from exemplar_encoder import Calibration
 from exemplar_encoder.bundle import Floats
 from exemplar_trainer.dataset import ImageSet
 from exemplar_trainer.episodes import pairwise_distances
+from exemplar_trainer.evaluation.openset import reliability
 
 DEFAULT_FALSE_ACCEPT_RATE = 0.05
 AMBIGUITY_ERROR_RATE = 0.02
@@ -111,7 +112,7 @@ def check_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> Ca
                 ordered = np.sort(distances[row])
                 probabilities.append(float(calibration.probabilities(ordered, way)[0]))
                 rights.append(bool(known[row] and nearest[row] == row))
-    error, bins = _reliability(np.array(probabilities), np.array(rights))
+    error, bins = reliability(np.array(probabilities), np.array(rights))
     return CalibrationCheck(
         way=largest,
         false_accept_rates=asked,
@@ -219,16 +220,6 @@ def _folds(images: ImageSet) -> list[list[int]]:
     classes = list(range(len(images.class_names)))
     count = max(2, min(_FOLDS, len(classes) // 4))
     return [classes[start::count] for start in range(count)]
-
-
-def _reliability(p: Floats64, right: npt.NDArray[np.bool_]) -> tuple[float, tuple[tuple[float, float, float], ...]]:
-    places = np.minimum((p * 10).astype(int), 9)
-    bins = tuple(
-        (float(p[places == place].mean()), float(right[places == place].mean()), float((places == place).mean()))
-        for place in range(10)
-        if (places == place).any()
-    )
-    return sum(abs(mean - share) * weight for mean, share, weight in bins), bins
 
 
 def _whole_classes(images: ImageSet, seed: int) -> npt.NDArray[np.int64]:

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import dataclass
-
-import numpy as np
-from PIL import Image
 
 from exemplar_encoder.bundle import Floats
 from exemplar_trainer.dataset import ImageSet
 from exemplar_trainer.episodes import Protocol, decide, draw_episodes
-
-_THUMBNAIL = 64
 
 
 @dataclass(frozen=True)
@@ -64,13 +57,3 @@ def draw_decisions(
             )
     worst = sorted(misses.values(), key=lambda miss: miss.chosen_distance - miss.right_distance)
     return hits[:count], worst[:count]
-
-
-def thumbnail(images: ImageSet, position: int) -> str:
-    """An image of the set as the network sees it, as a data URI."""
-    pixels = np.asarray(images.pixels[position])
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    stream = io.BytesIO()
-    image.save(stream, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 
 from exemplar_encoder import Calibration
 from exemplar_encoder.bundle import Floats
-from exemplar_trainer.calibrate import CalibrationCheck
 
 _BLUE, _ORANGE, _GREY = "#2563eb", "#ea580c", "#9ca3af"
 
@@ -42,15 +41,32 @@ def distance_histogram(genuine: Floats, impostor: Floats, calibration: Calibrati
     return _data_uri(figure)
 
 
-def reliability_diagram(check: CalibrationCheck) -> str:
-    """Stated probability against the share that was right, as a data URI."""
+def reliability_diagram(bins: Sequence[tuple[float, float, float]], error: float) -> str:
+    """Stated probability against the share that was right, as a data URI.
+
+    Args:
+        bins: for each: mean probability, share right, share of all queries.
+        error: the expected calibration error.
+    """
     figure, axes = _figure()
     axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", label="perfect")
-    stated, right, share = zip(*check.bins, strict=True)
+    stated, right, share = zip(*bins, strict=True)
     axes.plot(stated, right, color=_BLUE, marker="o", label="measured")
     axes.bar(stated, share, width=0.05, color=_BLUE, alpha=0.2, label="share of queries")
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability stated", ylabel="share right")
-    axes.set_title(f"Reliability (calibration error {check.expected_calibration_error:.3f})")
+    axes.set_title(f"Reliability (calibration error {error:.3f})")
+    axes.legend(frameon=False)
+    return _data_uri(figure)
+
+
+def roc_curve(points: Sequence[tuple[float, float]], area: float) -> str:
+    """True against false accepts, as a data URI; `points` are (false, true) shares."""
+    figure, axes = _figure()
+    axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", label="chance")
+    false, true = zip(*points, strict=True)
+    axes.plot(false, true, color=_BLUE, label="measured")
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="unknown queries accepted", ylabel="known queries accepted")
+    axes.set_title(f"Known or unknown? (area {area:.3f})")
     axes.legend(frameon=False)
     return _data_uri(figure)
 

@@ -7,33 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from exemplar_encoder import Calibration
 from exemplar_encoder.bundle import Floats
-from exemplar_trainer import plots
+from exemplar_trainer import page, plots
 from exemplar_trainer.calibrate import CalibrationCheck
-from exemplar_trainer.contact_sheet import Decision, thumbnail
+from exemplar_trainer.contact_sheet import Decision
 from exemplar_trainer.dataset import ImageSet
 from exemplar_trainer.episodes import Accuracy
-
-_STYLE = """
-:root { color-scheme: light; --ink: #111827; --soft: #6b7280; --line: #e5e7eb; --good: #15803d; --bad: #b91c1c; }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1080px;
-  margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-p.lead, figcaption, .soft { color: var(--soft); }
-table { border-collapse: collapse; }
-th, td { padding: .3rem .9rem; border-bottom: 1px solid var(--line); text-align: right; }
-th:first-child, td:first-child { text-align: left; padding-left: 0; } td { font-variant-numeric: tabular-nums; }
-.plots { display: flex; flex-wrap: wrap; gap: 1rem; } .plots img { max-width: 520px; width: 100%; }
-.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); gap: .6rem; }
-.card { border: 1px solid var(--line); border-radius: 6px; padding: .5rem; font-size: .75rem; }
-.card div { display: flex; gap: .5rem; } .card figure { margin: 0; text-align: center; }
-.card img { width: 64px; height: 64px; object-fit: contain; background: #fff; border: 1px solid var(--line); }
-.miss { border-left: 3px solid var(--bad); } .hit { border-left: 3px solid var(--good); }
-"""
 
 
 @dataclass(frozen=True)
@@ -74,22 +56,17 @@ def render_report(found: Findings) -> str:
     check = found.check
     columns = (check.false_accept_rates, check.realised_rates, check.known_accepted)
     rates = [tuple(f"{value:.1%}" for value in row) for row in zip(*columns, strict=True)]
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{escape(found.title)}</title><style>{_STYLE}</style></head><body>
-<h1>{escape(found.title)}</h1>
-<p class="lead">Measured on classes that training never saw; every query decided on its own.</p>
-<h2>Accuracy from one example (and from a few)</h2>
+    body = f"""<h2>Accuracy from one example (and from a few)</h2>
 {_accuracy_table("episodes", [(a.protocol.name, a) for a in found.accuracies])}
 <p class="soft">Where sources recur (drawers, designs), exemplar and query come from different ones. Unstructured
 episodes mix groups; within-group episodes, the hard ones, do not. The interval is over episodes.</p>
 {_by_group(found.by_group)}
 <h2>Does it know when it does not know?</h2>
-{_table(("false accepts asked for", "realised", "known queries accepted"), rates)}
+{page.table(("false accepts asked for", "realised", "known queries accepted"), rates)}
 <p class="soft">Open set within a group: {check.way} classes enrolled (or half the group), as many unknown classes
 asked about. Cross-fitted: each group is judged by a calibration fitted on the other groups.</p>
 <div class="plots">
-<img alt="Reliability diagram" src="{plots.reliability_diagram(check)}">
+<img alt="Reliability diagram" src="{plots.reliability_diagram(check.bins, check.expected_calibration_error)}">
 <img alt="Histogram of distances" src="{plots.distance_histogram(found.genuine, found.impostor, found.calibration)}">
 <img alt="Training loss by step" src="{plots.training_curve(found.records)}">
 </div>
@@ -98,9 +75,11 @@ asked about. Cross-fitted: each group is judged by a calibration fitted on the o
 <h2>Hits</h2>
 {_sheet(found.held_out, found.hits)}
 <h2>How it was made</h2>
-{_table(("", ""), list(found.facts))}
-</body></html>
+{page.table(("", ""), list(found.facts))}
 """
+    return page.document(
+        found.title, "Measured on classes that training never saw; every query decided on its own.", body
+    )
 
 
 def _by_group(rows: Sequence[tuple[str, Accuracy]]) -> str:
@@ -112,28 +91,18 @@ def _by_group(rows: Sequence[tuple[str, Accuracy]]) -> str:
 
 def _accuracy_table(what: str, rows: Sequence[tuple[str, Accuracy]]) -> str:
     cells = [(name, f"{a.value:.1%}", f"{a.low:.1%} to {a.high:.1%}", f"{a.episodes:,}") for name, a in rows]
-    return _table((what, "accuracy", "95 % interval", "episodes drawn"), cells)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return page.table((what, "accuracy", "95 % interval", "episodes drawn"), cells)
 
 
 def _sheet(images: ImageSet, decisions: Sequence[Decision]) -> str:
     if not decisions:
         return "<p>None in the episodes that were looked at.</p>"
-    return '<div class="sheet">' + "".join(_card(images, decision) for decision in decisions) + "</div>"
+    return page.sheet([_card(images, decision) for decision in decisions])
 
 
 def _card(images: ImageSet, decision: Decision) -> str:
-    shown = [(decision.query, "query"), (decision.chosen, f"taken for<br>{decision.chosen_distance:.3f}")]
+    shown = [(decision.query, "query"), (decision.chosen, f"taken for\n{decision.chosen_distance:.3f}")]
     if not decision.hit:
-        shown.append((decision.right, f"is<br>{decision.right_distance:.3f}"))
-    pictures = "".join(
-        f'<figure><img alt="{escape(images.paths[position])}" title="{escape(images.paths[position])}" '
-        f'src="{thumbnail(images, position)}"><figcaption>{caption}</figcaption></figure>'
-        for position, caption in shown
-    )
-    return f'<div class="card {"hit" if decision.hit else "miss"}"><div>{pictures}</div></div>'
+        shown.append((decision.right, f"is\n{decision.right_distance:.3f}"))
+    pictures = [(images.paths[position], page.thumbnail(images.pixels[position]), words) for position, words in shown]
+    return page.card("hit" if decision.hit else "miss", pictures)

@@ -1,0 +1,229 @@
+"""`exemplar evaluate`: accuracy of one bundle or several, on the same questions, as a table, JSON and a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Measure how good bundles are on images they never saw."
+)
+
+Bundles = Annotated[
+    list[Path],
+    typer.Option("--bundle", "-b", help="A bundle's folder; repeat it to compare several.", show_default=False),
+]
+Tree = Annotated[Path, typer.Argument(help="Folder or zip of images, .../GROUP/CLASS/IMAGE.", show_default=False)]
+Within = Annotated[bool, typer.Option("--within-group", help="All classes of a task from one group: the hard way.")]
+Groups = Annotated[list[str] | None, typer.Option("--group", help="Only this group; repeat it.")]
+HeldOut = Annotated[
+    bool, typer.Option("--held-out", help="Only the groups that the first bundle's training held out.")
+]
+Number = Annotated[int, typer.Option(min=2, help="Tasks to draw.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the draw; the same seed asks the same questions.")]
+Html = Annotated[Path | None, typer.Option("--html", help="Write a page with pictures here.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
+
+
+@app.command()
+def episodes(
+    data: Tree,
+    bundle: Bundles,
+    way: Annotated[int, typer.Option(min=2, help="Classes a task.")] = 20,
+    shot: Annotated[list[int] | None, typer.Option(min=1, help="Exemplars a class; repeat it. [default: 1]")] = None,
+    within_group: Within = False,
+    group: Groups = None,
+    held_out: HeldOut = False,
+    number: Number = 400,
+    seed: Seed = 0,
+    html: Html = None,
+    as_json: AsJson = False,
+) -> None:
+    """N-way K-shot episodes; exemplar and query from different sources where file names tell the source."""
+    from exemplar_trainer.episodes import Protocol
+    from exemplar_trainer.evaluation import protocols
+
+    def ask(encoder: Any, only: Sequence[str], progress: protocols.Progress) -> Iterator[Any]:
+        images = protocols.read_tree(data, encoder.bundle.manifest.preprocessing, only, progress)
+        for shots in shot or [1]:
+            yield protocols.episodes(images, Protocol(way, shots, within_group), number, seed)
+
+    _evaluate(ask, bundle, group or (), held_out, html, as_json)
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Folder of runNN/class_labels.txt and images.", show_default=False)],
+    bundle: Bundles,
+    html: Html = None,
+    as_json: AsJson = False,
+) -> None:
+    """The published layout of within-alphabet runs: "test-path training-path" a line in each class_labels.txt."""
+    from exemplar_trainer.evaluation import protocols
+
+    def ask(encoder: Any, only: Sequence[str], progress: protocols.Progress) -> Iterator[Any]:
+        yield protocols.runs(folder, encoder, progress)
+
+    _evaluate(ask, bundle, (), False, html, as_json)
+
+
+@app.command()
+def pairs(
+    exemplars: Annotated[Path, typer.Argument(help="Folder to enrol from: CLASS.png or CLASS/IMAGE.")],
+    queries: Annotated[Path, typer.Argument(help="Folder to ask about, classes named alike.")],
+    bundle: Bundles,
+    way: Annotated[int, typer.Option(min=0, help="Classes a task; 0 for one task with all of them.")] = 0,
+    number: Number = 400,
+    seed: Seed = 0,
+    html: Html = None,
+    as_json: AsJson = False,
+) -> None:
+    """Two folders: show a class in one (a catalogue picture), ask about it in the other (a photo)."""
+    from exemplar_trainer.evaluation import protocols
+
+    def ask(encoder: Any, only: Sequence[str], progress: protocols.Progress) -> Iterator[Any]:
+        yield protocols.pairs(exemplars, queries, encoder, way, number, seed, progress)
+
+    _evaluate(ask, bundle, (), False, html, as_json)
+
+
+@app.command()
+def openset(
+    data: Tree,
+    bundle: Bundles,
+    way: Annotated[int, typer.Option(min=2, help="Classes enrolled in a task; as many others are asked about.")] = 20,
+    within_group: Within = False,
+    group: Groups = None,
+    held_out: HeldOut = False,
+    number: Number = 400,
+    seed: Seed = 0,
+    html: Html = None,
+    as_json: AsJson = False,
+) -> None:
+    """Half of the queries are of classes that are not enrolled: are they told apart, at the rates promised?"""
+    from exemplar_trainer.evaluation import protocols
+
+    def ask(encoder: Any, only: Sequence[str], progress: protocols.Progress) -> Iterator[Any]:
+        images = protocols.read_tree(data, encoder.bundle.manifest.preprocessing, only, progress)
+        yield protocols.open_set(images, way, within_group, number, seed)
+
+    _evaluate(ask, bundle, group or (), held_out, html, as_json)
+
+
+def _evaluate(
+    ask: Callable[[Any, Sequence[str], Callable[[int, int], None]], Iterator[Any]],
+    bundles: Sequence[Path],
+    groups: Sequence[str],
+    held_out: bool,
+    html: Path | None,
+    as_json: bool,
+) -> None:
+    """Ask every bundle, print, and write the page."""
+    from exemplar_encoder import BundleError, load_encoder
+    from exemplar_trainer.dataset import DatasetError
+    from exemplar_trainer.episodes import EpisodeError
+    from exemplar_trainer.evaluation.judge import judge
+    from exemplar_trainer.evaluation.openset import judge_open_set
+    from exemplar_trainer.evaluation.page import Result, render_evaluation
+    from exemplar_trainer.evaluation.questions import NOBODY, EvaluationError
+
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False, quiet=as_json)
+    results: list[Result] = []
+    try:
+        encoders = [load_encoder(path) for path in bundles]
+        only = encoders[0].bundle.manifest.training["held_out"] if held_out else groups
+        for encoder in encoders:
+            with _counting(console, "Reading") as progress:
+                asked = list(ask(encoder, only, progress))
+            for questions in asked:
+                console.print(f"{encoder.bundle.path}: {questions.title}, {len(questions.tasks):,} tasks")
+                embeddings = encoder.embed(questions.pixels)
+                unknown = any((task.truth == NOBODY).any() for task in questions.tasks)
+                calibration = encoder.bundle.calibration
+                results.append(
+                    Result(
+                        str(encoder.bundle.path),
+                        encoder.bundle.id,
+                        questions,
+                        judge(embeddings, questions),
+                        judge_open_set(embeddings, questions, calibration) if unknown else None,
+                    )
+                )
+        if html:
+            html.write_text(render_evaluation("Evaluation", results), encoding="utf-8")
+    except (BundleError, DatasetError, EpisodeError, EvaluationError, OSError) as error:
+        Console(stderr=True, markup=False, emoji=False, highlight=False, style="red").print(str(error))
+        raise typer.Exit(1) from error
+    if as_json:
+        typer.echo(json.dumps([_as_json(result) for result in results], indent=1))
+    else:
+        _print(results)
+        if html:
+            console.print(f"Pictures and groups: {html}")
+
+
+@contextmanager
+def _counting(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar that is told how many are done, and of how many."""
+    with Progress(
+        TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True
+    ) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print(results: Sequence[Any]) -> None:
+    from exemplar_trainer.evaluation.page import open_set_rows, share_cells
+
+    console = Console(markup=False, emoji=False, highlight=False)
+    overall = Table("bundle", "protocol", box=box.SIMPLE_HEAD)
+    for title in ("accuracy", "95 % interval", "queries"):
+        overall.add_column(title, justify="right")
+    for result in results:
+        share = result.verdict.accuracy
+        overall.add_row(result.bundle, result.questions.title, *share_cells(share), f"{share.queries:,}")
+    console.print(overall)
+    for result in results:
+        if result.verdict.by_group:
+            table = Table("group", title=f"{result.bundle}: {result.questions.title}", box=box.SIMPLE_HEAD)
+            for title in ("accuracy", "95 % interval"):
+                table.add_column(title, justify="right")
+            for name, share in result.verdict.by_group:
+                table.add_row(name, *share_cells(share))
+            console.print(table)
+        if result.open_set is not None:
+            table = Table("open set", title=f"{result.bundle}: {result.questions.title}", box=box.SIMPLE_HEAD)
+            table.add_column("", justify="right")
+            for row in open_set_rows(result.open_set):
+                table.add_row(*row)
+            console.print(table)
+
+
+def _as_json(result: Any) -> dict[str, Any]:
+    verdict, names = result.verdict, result.questions.names
+    return {
+        "bundle": result.bundle,
+        "model": result.model,
+        "protocol": result.questions.title,
+        "accuracy": asdict(verdict.accuracy),
+        "by_group": {name: asdict(share) for name, share in verdict.by_group},
+        "hardest": [
+            {"right": c.right, "chosen": c.chosen, "count": c.count, "query": names[c.query]} for c in verdict.hardest
+        ],
+        "open_set": None if result.open_set is None else asdict(result.open_set),
+    }
+
+
+def main() -> None:
+    """Run the command on its own."""
+    app()

@@ -1,0 +1,83 @@
+"""An evaluation as one HTML page: the table of bundles, groups, the hardest pairs with pictures, open-set curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from exemplar_trainer import page, plots
+from exemplar_trainer.evaluation.judge import Confusion, Share, Verdict
+from exemplar_trainer.evaluation.openset import OpenSet
+from exemplar_trainer.evaluation.questions import Questions
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one bundle did with one protocol; `open_set` where some queries were of classes not enrolled."""
+
+    bundle: str
+    model: str
+    questions: Questions
+    verdict: Verdict
+    open_set: OpenSet | None = None
+
+
+def render_evaluation(title: str, results: Sequence[Result]) -> str:
+    """The page."""
+    rows = [
+        (r.bundle, r.questions.title, *share_cells(r.verdict.accuracy), f"{r.verdict.accuracy.queries:,}")
+        for r in results
+    ]
+    body = [page.table(("bundle", "protocol", "accuracy", "95 % interval", "queries"), rows)]
+    for result in results:
+        body.append(f"<h2>{page.plain(result.bundle)}: {page.plain(result.questions.title)}</h2>")
+        if result.open_set is not None:
+            body.append(_open_set(result.open_set))
+        if result.verdict.by_group:
+            groups = [(name, *share_cells(share), f"{share.queries:,}") for name, share in result.verdict.by_group]
+            body.append(page.table(("group", "accuracy", "95 % interval", "queries"), groups))
+        body.append("<h3>Confused most often</h3>")
+        cards = [_card(result.questions, confusion) for confusion in result.verdict.hardest]
+        body.append(page.sheet(cards) if cards else "<p>No query was named wrongly.</p>")
+    lead = "Every query was decided on its own, by its nearest class; the interval is over tasks."
+    return page.document(title, lead, "\n".join(body))
+
+
+def share_cells(share: Share) -> tuple[str, str]:
+    """A share and its interval, for a table."""
+    interval = f"{share.low:.1%} to {share.high:.1%}" if share.tasks > 1 else "one task"
+    return f"{share.value:.1%}", interval
+
+
+def open_set_rows(found: OpenSet) -> list[tuple[str, str]]:
+    """Open-set figures with their names, for a table."""
+    return [
+        ("AUROC, known against unknown", f"{found.auroc:.3f}"),
+        ("unknown accepted where 95 % of known are", f"{found.false_positives:.1%}"),
+        ("OSCR", f"{found.oscr:.3f}"),
+        *(
+            (f"unknown accepted, {asked:.0%} asked for", f"{realised:.1%} (and {accepted:.1%} of known)")
+            for asked, realised, accepted in zip(found.asked, found.realised, found.accepted, strict=True)
+        ),
+        ("expected calibration error", f"{found.calibration_error:.3f}"),
+        ("queries, known and unknown", f"{found.known:,} and {found.unknown:,}"),
+    ]
+
+
+def _open_set(found: OpenSet) -> str:
+    curve = plots.roc_curve(found.roc, found.auroc)
+    diagram = plots.reliability_diagram(found.bins, found.calibration_error)
+    return (
+        page.table(("", ""), open_set_rows(found))
+        + f'<div class="plots"><img alt="ROC curve" src="{curve}"><img alt="Reliability" src="{diagram}"></div>'
+    )
+
+
+def _card(questions: Questions, confusion: Confusion) -> str:
+    shown = [
+        (confusion.query, "query"),
+        (confusion.chosen_exemplar, "taken for"),
+        (confusion.right_exemplar, "is"),
+    ]
+    pictures = [(questions.names[at], page.thumbnail(questions.pixels[at]), words) for at, words in shown]
+    return page.card("miss", pictures, f"{confusion.count} x {confusion.right} as {confusion.chosen}")

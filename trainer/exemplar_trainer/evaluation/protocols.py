@@ -1,0 +1,194 @@
+"""The protocols: episodes from a tree, the published runs, pairs of two folders, and open sets from a tree.
+
+Each reads its images as an encoder reads them and poses the same tasks to every bundle, by seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from exemplar_encoder import Encoder, ImageError, Preprocessing
+from exemplar_encoder.preprocess import Pixels
+from exemplar_trainer.dataset import SUFFIXES, ImageSet, load_images, some
+from exemplar_trainer.episodes import Protocol, draw_episodes
+from exemplar_trainer.evaluation.questions import NOBODY, EvaluationError, Questions, Task
+
+LABELS = "class_labels.txt"
+
+Progress = Callable[[int, int], None]
+
+
+def read_tree(root: Path, spec: Preprocessing, groups: Sequence[str], progress: Progress) -> ImageSet:
+    """The images of a tree, of these groups alone where any are named.
+
+    Raises:
+        DatasetError: as `load_images`.
+        EvaluationError: a named group is not there.
+    """
+    images = load_images(root, spec, progress=progress)
+    if not groups:
+        return images
+    missing = sorted(set(groups) - set(images.groups))
+    if missing:
+        raise EvaluationError(f"{root} has no group {', '.join(missing)}; it has {some(sorted(set(images.groups)))}")
+    return images.only([label for label, group in enumerate(images.groups) if group in set(groups)])
+
+
+def episodes(images: ImageSet, protocol: Protocol, count: int, seed: int) -> Questions:
+    """N-way K-shot episodes; see `draw_episodes`.
+
+    Raises:
+        EpisodeError: the images cannot supply such episodes.
+    """
+    tasks = []
+    for episode in draw_episodes(images, protocol, count, seed):
+        label = int(images.labels[episode.queries[0]])
+        group = images.groups[label] if protocol.within_group else ""
+        tasks.append(Task(episode.exemplars, episode.queries, np.arange(protocol.way), group))
+    return _of_tree(images, protocol.name, tasks)
+
+
+def open_set(images: ImageSet, way: int, within_group: bool, count: int, seed: int) -> Questions:
+    """Tasks in which half of the queries are of classes that are not enrolled.
+
+    An episode of 2 x `way` classes is drawn, or of all of a group where it has fewer; the first half is enrolled.
+
+    Raises:
+        EpisodeError: no group, or not the whole set, has four classes.
+    """
+    largest = (
+        max(len(classes) for classes in images.classes_by_group.values()) if within_group else len(images.class_names)
+    )
+    way = min(way, largest // 2)
+    protocol = Protocol(2 * max(2, way), 1, within_group)
+    tasks = []
+    for episode in draw_episodes(images, protocol, count, seed):
+        group = images.groups[int(images.labels[episode.queries[0]])] if within_group else ""
+        half = protocol.way // 2
+        truth = np.where(np.arange(protocol.way) < half, np.arange(protocol.way), NOBODY)
+        tasks.append(Task(episode.exemplars[:half], episode.queries, truth, group))
+    name = f"open set, {'within-group' if within_group else 'unstructured'} {protocol.way // 2}-way"
+    return _of_tree(images, name, tasks)
+
+
+def runs(root: Path, encoder: Encoder, progress: Progress) -> Questions:
+    """The published layout: `runNN/class_labels.txt` with "test-path training-path" a line, relative to `root`.
+
+    Lake, Salakhutdinov & Tenenbaum, Science 2015: in each run a query for each training image, all by one drawer, the
+    training images by another.
+
+    Raises:
+        EvaluationError: no runs, a malformed line, or an image that is missing or unreadable.
+    """
+    folders = sorted(path.parent for path in root.glob(f"*/{LABELS}"))
+    if not folders:
+        raise EvaluationError(f"{root} holds no runs; expected {root / 'run01' / LABELS}")
+    reader = _Reader(root, encoder)
+    tasks = []
+    for done, folder in enumerate(folders):
+        pairs = _labels(folder / LABELS)
+        training = sorted({name for _, name in pairs})
+        exemplars = np.array([[reader.position(name, name)] for name in training], dtype=np.int64)
+        queries = np.array([reader.position(name, own) for name, own in pairs], dtype=np.int64)
+        truth = np.array([training.index(name) for _, name in pairs], dtype=np.int64)
+        tasks.append(Task(exemplars, queries, truth, folder.name))
+        progress(done + 1, len(folders))
+    return reader.questions(f"{len(folders)} runs", tasks)
+
+
+def pairs(
+    exemplars: Path, queries: Path, encoder: Encoder, way: int, count: int, seed: int, progress: Progress
+) -> Questions:
+    """Classes shown in one folder and asked about in another: `<class>.png` or `<class>/<image>` in each.
+
+    Args:
+        exemplars: the folder to enrol from; of each class as many images as every class has.
+        queries: the folder to ask about; its classes must be among the exemplars'.
+        encoder: reads the images.
+        way: classes a task; 0 for one task with all of them.
+        count: tasks to draw, where `way` is not 0.
+        seed: of that draw.
+        progress: called with classes read and classes in all.
+
+    Raises:
+        EvaluationError: an empty folder, a query's class without an exemplar, too few classes, an unreadable image.
+    """
+    shown, asked = _by_class(exemplars), _by_class(queries)
+    strangers = sorted(set(asked) - set(shown))
+    if strangers:
+        raise EvaluationError(f"{queries}: no exemplar in {exemplars} for {some(strangers)}")
+    if way > len(asked):
+        raise EvaluationError(f"{queries} has {len(asked)} classes; {way}-way tasks need {way}")
+    names = sorted(asked if way else shown)
+    shots = min(len(shown[name]) for name in names)
+    reader = _Reader(Path(), encoder)
+    table: dict[str, list[int]] = {}
+    located: dict[str, list[int]] = {}
+    for done, name in enumerate(names):
+        table[name] = [reader.position(str(path), name) for path in shown[name][:shots]]
+        located[name] = [reader.position(str(path), name) for path in asked.get(name, [])]
+        progress(done + 1, len(names))
+    tasks = []
+    rng = np.random.default_rng([seed, way])
+    for _ in range(count if way else 1):
+        chosen = [names[index] for index in rng.choice(len(names), way, replace=False)] if way else names
+        own = [[rng.choice(located[name])] if way else located[name] for name in chosen]
+        truth = np.repeat(np.arange(len(chosen)), [len(each) for each in own])
+        tasks.append(Task(np.array([table[name] for name in chosen]), np.concatenate(own).astype(np.int64), truth))
+    return reader.questions(f"pairs, {way or len(names)}-way {shots}-shot", tasks)
+
+
+def _of_tree(images: ImageSet, title: str, tasks: Sequence[Task]) -> Questions:
+    classes = tuple(images.class_names[label] for label in images.labels)
+    return Questions(title, images.pixels, images.paths, classes, tuple(tasks))
+
+
+class _Reader:
+    """Reads each image once and gives it a position."""
+
+    def __init__(self, root: Path, encoder: Encoder) -> None:
+        self._root, self._encoder = root, encoder
+        self._positions: dict[str, int] = {}
+        self._pixels: list[Pixels] = []
+        self._classes: list[str] = []
+
+    def position(self, name: str, class_name: str) -> int:
+        if name not in self._positions:
+            try:
+                prepared = self._encoder.prepare((self._root / name).read_bytes())
+            except (OSError, ImageError) as error:
+                raise EvaluationError(f"{self._root / name} cannot be read: {error}") from error
+            self._positions[name] = len(self._pixels)
+            self._pixels.append(prepared.pixels)
+            self._classes.append(class_name)
+        return self._positions[name]
+
+    def questions(self, title: str, tasks: Sequence[Task]) -> Questions:
+        return Questions(title, np.stack(self._pixels), tuple(self._positions), tuple(self._classes), tuple(tasks))
+
+
+def _labels(path: Path) -> list[tuple[str, str]]:
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        words = line.split()
+        if len(words) not in (0, 2):
+            raise EvaluationError(f"{path}:{number}: expected 'test-path training-path', found {line!r}")
+        if words:
+            found.append((words[0], words[1]))
+    if not found:
+        raise EvaluationError(f"{path} is empty")
+    return found
+
+
+def _by_class(folder: Path) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        if path.suffix.lower() in SUFFIXES and path.is_file():
+            own = path.with_suffix("") if path.parent == folder else path.parent
+            found.setdefault(own.relative_to(folder).as_posix(), []).append(path)
+    if not found:
+        raise EvaluationError(f"{folder} holds no images; expected <class>.png or <class>/<image>")
+    return found

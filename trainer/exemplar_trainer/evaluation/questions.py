@@ -1,0 +1,55 @@
+"""What an evaluation asks: images, and tasks that point at them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from exemplar_encoder.preprocess import Pixels
+
+Ints = npt.NDArray[np.int64]
+
+NOBODY = -1
+"""The truth of a query whose class is not among the task's."""
+
+
+class EvaluationError(Exception):
+    """Images that cannot be evaluated on; the message names the paths."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Name these queries, each on its own, given exemplars of some classes.
+
+    Attributes:
+        exemplars: positions of images, int64 `[way, shot]`.
+        queries: positions of images, int64 `[queries]`.
+        truth: for each query the row of its class in `exemplars`, or `NOBODY`; int64 `[queries]`.
+        group: what the classes have in common, such as an alphabet; may be empty.
+    """
+
+    exemplars: Ints
+    queries: Ints
+    truth: Ints
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Questions:
+    """A protocol's tasks on the images of one input format.
+
+    Attributes:
+        title: the protocol in words.
+        pixels: uint8 `[images, height, width, channels]`, preprocessed.
+        names: for each image, where it was read.
+        classes: for each image, its class.
+        tasks: in the order in which they were drawn.
+    """
+
+    title: str
+    pixels: Pixels
+    names: tuple[str, ...]
+    classes: tuple[str, ...]
+    tasks: tuple[Task, ...]
