@@ -21,7 +21,7 @@ import numpy.typing as npt
 from exemplar_encoder.calibration import Calibration
 from exemplar_encoder.preprocess import Preprocessing
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 GOLDEN_SAMPLES = 16
 
 MANIFEST = "manifest.json"

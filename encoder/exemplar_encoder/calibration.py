@@ -1,14 +1,20 @@
 """What a distance means: thresholds at a stated false-accept rate, and probabilities.
 
-Both are fitted by the trainer on classes the network never saw. The thresholds were measured on galleries of several
-sizes asked about classes that were not in them. The probability is Bayes' rule over a gallery: each class's distance
-gives a likelihood ratio (same class against different class), every class is as likely beforehand as any other, and
-half of all queries are taken to be of no enrolled class.
+How near a stranger comes to its nearest class depends on how many classes a gallery holds and how alike they are.
+Both show in the gallery itself: its classes are strangers to each other. So distances are judged against the
+gallery's *spacing*, the mean distance from a class to its nearest other class, and one calibration fits a gallery of
+20 unlike classes as well as one of 900 letters.
+
+The trainer fits both on classes the network never saw. A threshold is the spacing plus an offset: a quantile of how
+much nearer than that strangers came, in galleries of that size. A probability is that of a softmax over the nearest
+classes and "none of them", whose weight depends on the spacing; half of the queries it was fitted on were of no
+enrolled class.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +26,8 @@ import numpy.typing as npt
 # change with the number of matches shown.
 NEAREST_CONSIDERED = 16
 
-_PRIOR_ENROLLED = 0.5
+# A gallery of few classes shows little of its spacing: what is typical counts as much as this many classes.
+_PRIOR_CLASSES = 4
 
 
 @dataclass(frozen=True)
@@ -32,12 +39,14 @@ class Calibration:
         ambiguity_margin: the top two matches must differ by this distance, or the verdict is AMBIGUOUS.
         ambiguity_error_rate: the share of wrong names, among accepted ones, that the margin was set for.
         class_count: how many unseen classes it was fitted on.
-        gallery_sizes: ascending numbers of classes, at which thresholds were measured.
-        false_accept_rates: ascending rates in (0, 1], at which thresholds were measured.
-        thresholds: for each gallery size, for each rate: the distance below which that share of queries of no
-            enrolled class finds some class; ascending with the rate, descending with the size.
-        log_ratio_intercept: log likelihood ratio of same class against different class at distance 0.
-        log_ratio_slope: by how much that falls with each unit of distance.
+        gallery_sizes: ascending numbers of classes, at which the typical spacing was measured.
+        typical_spacings: that spacing at each size, in galleries of one group.
+        false_accept_rates: ascending rates in (0, 1], at which offsets were measured.
+        offsets: for each gallery size, for each rate: that share of queries of no enrolled class came nearer to some
+            class than the spacing plus this; ascending with the rate.
+        distance_weight: how fast a class's weight falls with its distance; natural logarithm, a unit of distance.
+        unknown_intercept: how small the weight of "none of them" is, natural logarithm, at spacing 0.
+        unknown_spacing: by how much that grows with each unit of spacing.
     """
 
     default_false_accept_rate: float
@@ -45,10 +54,12 @@ class Calibration:
     ambiguity_error_rate: float
     class_count: int
     gallery_sizes: tuple[int, ...]
+    typical_spacings: tuple[float, ...]
     false_accept_rates: tuple[float, ...]
-    thresholds: tuple[tuple[float, ...], ...]
-    log_ratio_intercept: float
-    log_ratio_slope: float
+    offsets: tuple[tuple[float, ...], ...]
+    distance_weight: float
+    unknown_intercept: float
+    unknown_spacing: float
 
     def __post_init__(self) -> None:
         """Refuse numbers that no fit produces."""
@@ -59,60 +70,68 @@ class Calibration:
             raise ValueError("gallery_sizes must ascend from 1 or more")
         if not (rates.size >= 2 and (np.diff(rates) > 0).all() and rates[0] > 0 and rates[-1] <= 1):
             raise ValueError("false_accept_rates must ascend within (0, 1]")
-        table = np.array(self.thresholds, dtype=np.float64)
-        if table.shape != (sizes.size, rates.size) or not np.isfinite(table).all():
-            raise ValueError("thresholds must hold a finite distance for each gallery size and rate")
-        if (np.diff(table, axis=1) < 0).any() or (np.diff(table, axis=0) > 0).any():
-            raise ValueError("thresholds must ascend with the rate and descend with the gallery size")
-        if not all(np.isfinite([self.ambiguity_margin, self.log_ratio_intercept, self.log_ratio_slope])):
-            raise ValueError("ambiguity_margin and the log ratio must be finite")
-        if self.ambiguity_margin < 0:
-            raise ValueError("ambiguity_margin must be 0 or more")
+        spacings, offsets = np.array(self.typical_spacings), np.array(self.offsets)
+        if spacings.shape != sizes.shape or not (np.isfinite(spacings) & (spacings >= 0)).all():
+            raise ValueError("typical_spacings must hold a distance for each gallery size")
+        if offsets.shape != (sizes.size, rates.size) or not np.isfinite(offsets).all():
+            raise ValueError("offsets must hold a finite distance for each gallery size and rate")
+        if (np.diff(offsets, axis=1) < 0).any():
+            raise ValueError("offsets must ascend with the rate")
+        weights = [self.ambiguity_margin, self.distance_weight, self.unknown_intercept, self.unknown_spacing]
+        if not np.isfinite(weights).all():
+            raise ValueError("ambiguity_margin and the weights must be finite")
+        if self.ambiguity_margin < 0 or self.distance_weight < 0:
+            raise ValueError("ambiguity_margin and distance_weight must be 0 or more")
 
-    def threshold(self, false_accept_rate: float, class_count: int) -> float:
+    def spacing(self, class_count: int, measured: float | None) -> float:
+        """The spacing to judge a gallery by: what was measured in it, and in a small one what is typical, too.
+
+        Args:
+            class_count: how many classes the gallery holds.
+            measured: see `spacing_of`; None where there is nothing to measure.
+        """
+        typical = self._at_size(class_count, self.typical_spacings)
+        if measured is None:
+            return typical
+        return (class_count * measured + _PRIOR_CLASSES * typical) / (class_count + _PRIOR_CLASSES)
+
+    def threshold(self, false_accept_rate: float, class_count: int, spacing: float) -> float:
         """The distance beyond which a query is UNKNOWN.
 
-        Between the measured sizes and rates it is interpolated on logarithmic scales. In a gallery larger than the
-        largest that was measured, classes beyond it are taken to add chances of a false accept at the same pace.
+        Between measured rates and sizes it is interpolated on logarithmic scales.
 
         Args:
             false_accept_rate: the share of queries of no enrolled class that may be given a name; in (0, 1).
-            class_count: how many classes the gallery holds; at least 1.
+            class_count: how many classes the gallery holds.
+            spacing: of the gallery, see the method of that name.
 
         Returns:
-            A Euclidean distance. A rate below the least that was measured gets that one's distance: nothing
-            smaller was observed, so nothing smaller can be promised.
+            A Euclidean distance, 0 or more. A rate below the least that was measured gets that one's distance:
+            nothing smaller was observed, so nothing smaller can be promised.
         """
         if not 0 < false_accept_rate < 1:
             raise ValueError(f"the false-accept rate must lie between 0 and 1, not {false_accept_rate}")
-        largest = self.gallery_sizes[-1]
-        rate = false_accept_rate
-        if class_count > largest:
-            rate = -np.expm1(np.log1p(-rate) * largest / class_count)
-        at_rate = [np.interp(np.log(rate), np.log(self.false_accept_rates), row) for row in self.thresholds]
-        return float(np.interp(np.log(max(1, class_count)), np.log(self.gallery_sizes), at_rate))
+        at_rate = [np.interp(np.log(false_accept_rate), np.log(self.false_accept_rates), row) for row in self.offsets]
+        return max(0.0, spacing + self._at_size(class_count, at_rate))
 
-    def probabilities(self, distances: npt.ArrayLike, class_count: int) -> npt.NDArray[np.float64]:
+    def _at_size(self, class_count: int, values: Sequence[float]) -> float:
+        return float(np.interp(np.log(max(1, class_count)), np.log(self.gallery_sizes), values))
+
+    def probabilities(self, distances: npt.ArrayLike, spacing: float) -> npt.NDArray[np.float64]:
         """The probability of each of the nearest classes.
 
         Args:
             distances: float `[k]`, ascending: the nearest classes of the gallery, at least `NEAREST_CONSIDERED` or
-                all of them. Classes beyond that number are taken to be at the last of it, so the answer errs low.
-            class_count: how many classes the gallery holds.
+                all of them. Classes beyond that number do not count.
+            spacing: of the gallery, see the method of that name.
 
         Returns:
-            float64 `[k]` in [0, 1], descending; what is missing to 1 is the probability of the other classes and
-            of no enrolled class.
+            float64 `[k]` in [0, 1], descending; what is missing to 1 is the probability of no enrolled class.
         """
-        d = np.asarray(distances, dtype=np.float64)
-        log_ratio = self.log_ratio_intercept - self.log_ratio_slope * d
-        log_weight = log_ratio + np.log(_PRIOR_ENROLLED / max(1, class_count))
-        considered = log_weight[:NEAREST_CONSIDERED]
-        terms = np.append(considered, np.log1p(-_PRIOR_ENROLLED))
-        rest = class_count - considered.size
-        if rest > 0 and considered.size:
-            terms = np.append(terms, considered[-1] + np.log(rest))
-        probabilities: npt.NDArray[np.float64] = np.exp(log_weight - np.logaddexp.reduce(terms))
+        weights = -self.distance_weight * np.asarray(distances, dtype=np.float64)
+        unknown = -(self.unknown_intercept + self.unknown_spacing * spacing)
+        total = np.logaddexp.reduce(np.append(weights[:NEAREST_CONSIDERED], unknown))
+        probabilities: npt.NDArray[np.float64] = np.exp(weights - total)
         return probabilities
 
     def to_json(self) -> str:
@@ -124,11 +143,22 @@ class Calibration:
         """Read what `to_json` wrote; ValueError, TypeError or KeyError when it is something else."""
         fields: dict[str, Any] = json.loads(text)
         fields["gallery_sizes"] = tuple(int(size) for size in fields["gallery_sizes"])
-        fields["false_accept_rates"] = tuple(float(rate) for rate in fields["false_accept_rates"])
-        fields["thresholds"] = tuple(tuple(float(value) for value in row) for row in fields["thresholds"])
+        for name in ("typical_spacings", "false_accept_rates"):
+            fields[name] = tuple(float(value) for value in fields[name])
+        fields["offsets"] = tuple(tuple(float(value) for value in row) for row in fields["offsets"])
         return cls(**fields)
 
     @classmethod
     def read(cls, path: Path) -> Calibration:
         """Read a bundle's calibration file."""
         return cls.from_json(path.read_text(encoding="utf-8"))
+
+
+def spacing_of(vectors: npt.NDArray[np.float32]) -> float | None:
+    """Mean distance from each of `vectors` float32 `[n, dimension]` to its nearest other; None below two."""
+    if len(vectors) < 2:
+        return None
+    squares = np.square(vectors).sum(axis=1)
+    squared = np.maximum(squares[:, None] + squares[None, :] - 2.0 * (vectors @ vectors.T), 0.0)
+    np.fill_diagonal(squared, np.inf)
+    return float(np.sqrt(squared.min(axis=1)).mean())

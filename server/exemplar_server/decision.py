@@ -2,7 +2,7 @@
 
 UNKNOWN when even the nearest class is farther than the threshold; AMBIGUOUS when the second is too close behind the
 first to call; else MATCH. The threshold and the probabilities are the bundle's calibration, at the false-accept rate
-asked for and for as many classes as the gallery holds.
+asked for and for a gallery of as many classes, as far apart.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from exemplar_encoder import Calibration
-
-# Thresholds are kept by (rate, class count); callers choose rates freely, so the memory for them is bounded.
-_REMEMBERED = 1024
 
 
 class Verdict(StrEnum):
@@ -39,28 +36,26 @@ class Decisions:
 
     def __init__(self, calibration: Calibration) -> None:
         self.calibration = calibration
-        self._thresholds: dict[tuple[float, int], float] = {}
 
-    def threshold(self, false_accept_rate: float, class_count: int) -> float:
-        """The Euclidean distance beyond which a query is UNKNOWN."""
-        key = (false_accept_rate, class_count)
-        found = self._thresholds.get(key)
-        if found is None:
-            if len(self._thresholds) >= _REMEMBERED:
-                self._thresholds.clear()
-            found = self._thresholds[key] = self.calibration.threshold(false_accept_rate, class_count)
-        return found
+    def threshold(self, false_accept_rate: float, class_count: int, spacing: float | None) -> float:
+        """The Euclidean distance beyond which a query is UNKNOWN; `spacing` as `Search` has it."""
+        apart = self.calibration.spacing(class_count, spacing)
+        return self.calibration.threshold(false_accept_rate, class_count, apart)
 
-    def decide(self, distances: Sequence[float], false_accept_rate: float, class_count: int) -> Decision:
+    def decide(
+        self, distances: Sequence[float], false_accept_rate: float, class_count: int, spacing: float | None
+    ) -> Decision:
         """Judge a query.
 
         Args:
             distances: to the nearest classes, ascending: at least one, and at least two where the gallery has two.
             false_accept_rate: between 0 and 1.
             class_count: how many classes the gallery holds.
+            spacing: as `Search` has it.
         """
-        threshold = self.threshold(false_accept_rate, class_count)
-        probabilities = self.calibration.probabilities(distances, class_count).tolist()
+        apart = self.calibration.spacing(class_count, spacing)
+        threshold = self.calibration.threshold(false_accept_rate, class_count, apart)
+        probabilities = self.calibration.probabilities(distances, apart).tolist()
         if distances[0] > threshold:
             verdict = Verdict.UNKNOWN
         elif len(distances) > 1 and distances[1] - distances[0] < self.calibration.ambiguity_margin:

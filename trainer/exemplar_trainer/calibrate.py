@@ -7,6 +7,7 @@ dealt into folds, and each fold is judged by a calibration fitted on the others.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from exemplar_encoder import Calibration
 from exemplar_encoder.bundle import Floats
+from exemplar_encoder.calibration import NEAREST_CONSIDERED, spacing_of
 from exemplar_trainer.dataset import ImageSet
 from exemplar_trainer.episodes import pairwise_distances
 from exemplar_trainer.evaluation.openset import reliability
@@ -23,9 +25,10 @@ AMBIGUITY_ERROR_RATE = 0.02
 
 _MAX_IMAGES = 4000
 _MAX_CLASSES = 2000
-_MAX_STRANGERS = 2000
 _DRAWS = 10
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+_GALLERIES = 60
+_QUERIES = 20
 _RATES = np.geomspace(0.001, 1.0, 31)
 _FOLDS = 6
 _CHECKED_WAY = 20
@@ -65,19 +68,29 @@ def fit_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> Cali
         images: the set they came from: at least two classes of at least two images (four, to cross-fit).
         seed: which images are left out of a very large set.
     """
-    genuine, impostor = pair_distances(embeddings, images, seed)
-    intercept, slope = _fit_log_ratio(genuine, impostor)
-    sizes, thresholds = _measure_thresholds(embeddings, images, seed)
-    without_margin = Calibration(
+    galleries = _galleries(embeddings, images, seed)
+    sizes = tuple(sorted({gallery.way for gallery in galleries}))
+    blank = Calibration(
         default_false_accept_rate=DEFAULT_FALSE_ACCEPT_RATE,
         ambiguity_margin=0.0,
         ambiguity_error_rate=AMBIGUITY_ERROR_RATE,
         class_count=len(images.class_names),
         gallery_sizes=sizes,
+        typical_spacings=tuple(_typical_spacing(galleries, size) for size in sizes),
         false_accept_rates=tuple(_RATES.tolist()),
-        thresholds=thresholds,
-        log_ratio_intercept=intercept,
-        log_ratio_slope=slope,
+        offsets=((0.0,) * len(_RATES),) * len(sizes),
+        distance_weight=0.0,
+        unknown_intercept=0.0,
+        unknown_spacing=0.0,
+    )
+    apart = np.array([blank.spacing(gallery.way, gallery.spacing) for gallery in galleries])
+    weight, intercept, slope = _fit_softmax(galleries, apart)
+    without_margin = dataclasses.replace(
+        blank,
+        offsets=tuple(_offsets(galleries, apart, size) for size in sizes),
+        distance_weight=weight,
+        unknown_intercept=intercept,
+        unknown_spacing=slope,
     )
     return dataclasses.replace(without_margin, ambiguity_margin=_margin(without_margin, embeddings, images, seed))
 
@@ -100,17 +113,19 @@ def check_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> Ca
         for _ in range(max(1, _CHECKED_EPISODES // len(folds))):
             classes = rng.permutation(fold)[: 2 * way]
             pairs = np.array([rng.choice(images.members[label], 2, replace=False) for label in classes])
-            distances = pairwise_distances(embeddings[pairs[:, 1]], embeddings[pairs[:way, 0]])
+            exemplars = embeddings[pairs[:way, 0]]
+            distances = pairwise_distances(embeddings[pairs[:, 1]], exemplars)
+            spacing = calibration.spacing(way, spacing_of(exemplars))
             nearest = distances.argmin(axis=1)
             best = distances.min(axis=1)
             known = np.arange(len(classes)) < way
             for position, rate in enumerate(asked):
-                accepted = best <= calibration.threshold(rate, way)
+                accepted = best <= calibration.threshold(rate, way, spacing)
                 accepted_unknown[position].extend(accepted[~known])
                 accepted_known[position].extend(accepted[known])
             for row in range(len(classes)):
                 ordered = np.sort(distances[row])
-                probabilities.append(float(calibration.probabilities(ordered, way)[0]))
+                probabilities.append(float(calibration.probabilities(ordered, spacing)[0]))
                 rights.append(bool(known[row] and nearest[row] == row))
     error, bins = reliability(np.array(probabilities), np.array(rights))
     return CalibrationCheck(
@@ -138,50 +153,120 @@ def pair_distances(embeddings: Floats, images: ImageSet, seed: int = 0) -> tuple
     return distances[same], distances[near if near.any() else ~same]
 
 
-def _measure_thresholds(
-    embeddings: Floats, images: ImageSet, seed: int
-) -> tuple[tuple[int, ...], tuple[tuple[float, ...], ...]]:
-    """Gallery sizes, and for each the quantiles of a stranger's distance to its nearest class.
+@dataclass(frozen=True)
+class _Gallery:
+    """A gallery put together from a set, and what queries met in it.
 
-    A gallery of N classes that a stranger meets holds classes of the stranger's own group first: services are asked
-    about things of the kind that they know.
+    Attributes:
+        way: how many classes it has.
+        one_group: whether they are of one group.
+        spacing: as `spacing_of` measures it.
+        strangers: distances of queries of other classes to their nearest classes, float32 `[queries, nearest]`,
+            ascending; in a gallery of one group the other classes are of that group, too.
+        known: the same of queries of its classes.
+        ranks: for each of `known`, which of its nearest classes is the right one; int64 `[queries]`.
     """
+
+    way: int
+    one_group: bool
+    spacing: float | None
+    strangers: Floats
+    known: Floats
+    ranks: npt.NDArray[np.int64]
+
+
+def _galleries(embeddings: Floats, images: ImageSet, seed: int) -> list[_Gallery]:
+    """Galleries of many sizes, of one group and of all: services know things of one kind, or of many."""
     rng = np.random.default_rng([seed, 6])
-    classes = _at_most(len(images.class_names), _MAX_CLASSES, seed)
-    sizes = (*(size for size in _SIZES if size < len(classes) - 1), len(classes) - 1)
-    group = np.unique(images.groups, return_inverse=True)[1]
-    nearest: list[Floats] = []
-    for _ in range(_DRAWS):
-        exemplars = np.array([rng.choice(images.members[label]) for label in classes])
-        strangers = rng.permutation(np.flatnonzero(np.isin(images.labels, classes)))[:_MAX_STRANGERS]
-        labels = images.labels[strangers]
-        distances = pairwise_distances(embeddings[strangers], embeddings[exemplars])
-        # Own group first, then the others, each in random order; the stranger's own class last, and so never.
-        order = rng.random(distances.shape) + (group[labels][:, None] != group[classes][None, :])
-        order[labels[:, None] == classes[None, :]] = np.inf
-        ordered = np.take_along_axis(distances, order.argsort(axis=1), axis=1)
-        nearest.append(np.minimum.accumulate(ordered, axis=1)[:, np.array(sizes) - 1])
-    table = np.quantile(np.concatenate(nearest), _RATES, axis=0).T
-    return sizes, tuple(tuple(float(value) for value in row) for row in table)
+    everything = _at_most(len(images.class_names), _MAX_CLASSES, seed)
+    groups = [group for group in images.classes_by_group.values() if len(group) >= 2]
+    found = []
+    for pools, one_group in ((groups, True), ([everything], False)):
+        largest = max((len(pool) for pool in pools), default=0)
+        for way in (size for size in _SIZES if size < largest):
+            able = [pool for pool in pools if len(pool) > way]
+            for _ in range(max(4, min(_GALLERIES, 2 * _MAX_CLASSES // way))):
+                classes = rng.permutation(able[rng.integers(len(able))])
+                found.append(_gallery(embeddings, images, rng, classes[:way], classes[way:], one_group))
+    return found
 
 
-def _fit_log_ratio(genuine: Floats, impostor: Floats) -> tuple[float, float]:
-    """Logistic regression of same class against different class on distance, both sides weighing the same."""
-    d = np.concatenate([genuine, impostor]).astype(np.float64)
-    y = np.concatenate([np.ones(len(genuine)), np.zeros(len(impostor))])
-    weight = np.concatenate([np.full(len(genuine), 0.5 / len(genuine)), np.full(len(impostor), 0.5 / len(impostor))])
-    x = np.stack([np.ones_like(d), -d], axis=1)
-    theta = np.zeros(2)
-    ridge = 1e-6 * np.eye(2)  # keeps the fit finite where the two sides do not overlap
+def _gallery(
+    embeddings: Floats,
+    images: ImageSet,
+    rng: np.random.Generator,
+    enrolled: npt.NDArray[np.int64],
+    others: npt.NDArray[np.int64],
+    one_group: bool,
+) -> _Gallery:
+    pairs = np.array([rng.choice(images.members[label], 2, replace=False) for label in enrolled])
+    exemplars = embeddings[pairs[:, 0]]
+    asked = rng.permutation(len(enrolled))[:_QUERIES]
+    strangers = np.array([rng.choice(images.members[label]) for label in rng.choice(others, _QUERIES)])
+    known = pairwise_distances(embeddings[pairs[asked, 1]], exemplars)
+    nearest = known.argsort(axis=1, kind="stable")[:, :NEAREST_CONSIDERED]
+    row, rank = np.nonzero(nearest == asked[:, None])  # a class that is not even among these is left out
+    return _Gallery(
+        way=len(enrolled),
+        one_group=one_group,
+        spacing=spacing_of(exemplars),
+        strangers=np.sort(pairwise_distances(embeddings[strangers], exemplars), axis=1)[:, :NEAREST_CONSIDERED],
+        known=np.take_along_axis(known, nearest, axis=1)[row],
+        ranks=rank,
+    )
+
+
+def _typical_spacing(galleries: Sequence[_Gallery], way: int) -> float:
+    """The mean spacing at a size, of one group where there are any such; of a lone class, a stranger's distance."""
+    same = [gallery for gallery in galleries if gallery.way == way]
+    same = [gallery for gallery in same if gallery.one_group] or same
+    return float(np.mean([g.strangers[:, 0].mean() if g.spacing is None else g.spacing for g in same]))
+
+
+def _offsets(galleries: Sequence[_Gallery], apart: Floats64, way: int) -> tuple[float, ...]:
+    """Quantiles of what strangers' nearest distances exceed the spacing by, at a size."""
+    excess = [g.strangers[:, 0] - spacing for g, spacing in zip(galleries, apart, strict=True) if g.way == way]
+    return tuple(np.quantile(np.concatenate(excess), _RATES).tolist())
+
+
+def _fit_softmax(galleries: Sequence[_Gallery], apart: Floats64) -> tuple[float, float, float]:
+    """Multinomial logistic regression of the right class, or none, on distances and the spacing.
+
+    Each gallery counts its known and its unknown queries alike. Newton's method on a convex loss.
+
+    Returns:
+        The weight of distance, and intercept and slope of "none of them", as `Calibration` has them.
+    """
+    features, truths, weights = [], [], []
+    for gallery, spacing in zip(galleries, apart, strict=True):
+        for distances, ranks in ((gallery.known, gallery.ranks), (gallery.strangers, None)):
+            if not len(distances):
+                continue
+            x = np.zeros((len(distances), NEAREST_CONSIDERED + 1, 3))
+            x[:, :-1, 0] = -np.inf
+            x[:, : distances.shape[1], 0] = -distances
+            x[:, -1, 1:] = -1.0, -spacing
+            features.append(x)
+            truths.append(np.full(len(distances), NEAREST_CONSIDERED) if ranks is None else ranks)
+            weights.append(np.full(len(distances), 0.5 / len(distances) / len(galleries)))
+    x, truth, weight = np.concatenate(features), np.concatenate(truths), np.concatenate(weights)
+    there = np.isfinite(x[:, :, 0])
+    x[~there] = 0.0
+    right = x[np.arange(len(x)), truth]
+    theta = np.array([1.0, 0.0, 0.0])
+    ridge = 1e-6 * np.eye(3)  # keeps the fit finite where everything can be told apart
     for _ in range(100):
-        p = 1.0 / (1.0 + np.exp(-np.clip(x @ theta, -500, 500)))
-        gradient = x.T @ (weight * (y - p)) - ridge @ theta
-        curvature = (x * (weight * p * (1 - p))[:, None]).T @ x + ridge
+        z = np.where(there, x @ theta, -np.inf)
+        p = np.exp(z - np.logaddexp.reduce(z, axis=1, keepdims=True))
+        mean = np.einsum("qk,qkf->qf", p, x)
+        gradient = weight @ (right - mean) - ridge @ theta
+        second = np.einsum("q,qk,qkf,qkg->fg", weight, p, x, x, optimize=True)
+        curvature = second - np.einsum("q,qf,qg->fg", weight, mean, mean) + ridge
         step = np.linalg.solve(curvature, gradient)
         theta += step * min(1.0, 5.0 / max(np.abs(step).max(), 1e-12))
         if np.abs(step).max() < 1e-8:
             break
-    return float(theta[0]), float(theta[1])
+    return max(0.0, float(theta[0])), float(theta[1]), float(theta[2])
 
 
 def _margin(calibration: Calibration, embeddings: Floats, images: ImageSet, seed: int) -> float:
@@ -189,13 +274,15 @@ def _margin(calibration: Calibration, embeddings: Floats, images: ImageSet, seed
     rng = np.random.default_rng([seed, 3])
     chosen = _whole_classes(images, seed)
     classes = np.unique(images.labels[chosen])
-    threshold = calibration.threshold(calibration.default_false_accept_rate, len(classes))
+    rate = calibration.default_false_accept_rate
     margins: list[Floats] = []
     wrongs: list[npt.NDArray[np.bool_]] = []
     for _ in range(_DRAWS):  # which image stands for a class decides much; one draw would be fitted too closely
         exemplars = np.array([rng.choice(images.members[label]) for label in classes])
         queries = chosen[~np.isin(chosen, exemplars)]
         distances = pairwise_distances(embeddings[queries], embeddings[exemplars])
+        spacing = calibration.spacing(len(classes), spacing_of(embeddings[exemplars]))
+        threshold = calibration.threshold(rate, len(classes), spacing)
         two = np.sort(np.partition(distances, 1, axis=1)[:, :2], axis=1)
         accepted = two[:, 0] <= threshold
         margins.append((two[:, 1] - two[:, 0])[accepted])

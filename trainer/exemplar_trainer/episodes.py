@@ -89,10 +89,15 @@ def decide(embeddings: Floats, episode: Episode) -> tuple[Ints, Floats]:
         The class chosen for each query, int64 `[way]` (right where it equals its own position), and the
         distances, float32 `[way, way]`, query by class. A class of several exemplars is their mean, renormalised.
     """
-    classes = embeddings[episode.exemplars].mean(axis=1)
-    classes /= np.linalg.norm(classes, axis=1, keepdims=True)
-    distances = pairwise_distances(embeddings[episode.queries], classes)
+    distances = pairwise_distances(embeddings[episode.queries], class_embeddings(embeddings, episode.exemplars))
     return distances.argmin(axis=1), distances
+
+
+def class_embeddings(embeddings: Floats, exemplars: Ints) -> Floats:
+    """One embedding a class, float32 `[way, dimension]`: the mean of its exemplars `[way, shot]`, renormalised."""
+    classes: Floats = embeddings[exemplars].mean(axis=1)
+    classes /= np.linalg.norm(classes, axis=1, keepdims=True)
+    return classes
 
 
 def pairwise_distances(a: Floats, b: Floats) -> Floats:

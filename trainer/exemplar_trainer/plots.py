@@ -34,8 +34,8 @@ def distance_histogram(genuine: Floats, impostor: Floats, calibration: Calibrati
     axes.hist(genuine, bins=bins, density=True, color=_BLUE, alpha=0.7, label="same class")
     axes.hist(impostor, bins=bins, density=True, color=_ORANGE, alpha=0.6, label="different classes")
     rate = calibration.default_false_accept_rate
-    threshold = calibration.threshold(rate, 20)
-    axes.axvline(threshold, color="black", linestyle="--", label=f"threshold, {rate:.0%} of 20 classes")
+    threshold = calibration.threshold(rate, 20, calibration.spacing(20, None))
+    axes.axvline(threshold, color="black", linestyle="--", label=f"threshold, {rate:.0%} in 20 classes")
     axes.set(xlabel="distance", ylabel="density", title="Distances between images of classes never seen")
     axes.legend(frameon=False)
     return _data_uri(figure)

@@ -136,7 +136,9 @@ def model(encoder: Encoder) -> pb.Model:
         engine=encoder.engine_name,
         calibration=pb.Calibration(
             default_false_accept_rate=rate,
-            threshold_at_20_classes=calibration.threshold(rate, _SUMMARY_CLASSES),
+            threshold_at_20_classes=calibration.threshold(
+                rate, _SUMMARY_CLASSES, calibration.spacing(_SUMMARY_CLASSES, None)
+            ),
             ambiguity_margin=calibration.ambiguity_margin,
             class_count=calibration.class_count,
         ),

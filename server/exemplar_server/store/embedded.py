@@ -236,6 +236,10 @@ class EmbeddedStore:
         _check(held.gallery, queries)
         return held.search(queries, count)
 
+    def spacing(self, gallery: str) -> float | None:
+        """See `GalleryStore`."""
+        return self._get(gallery).spacing()
+
     def nearest_pairs(self, gallery: str, count: int, threshold: float) -> tuple[list[Pair], int, int]:
         """See `GalleryStore`."""
         return self._get(gallery).nearest_pairs(count, threshold)

@@ -119,11 +119,16 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """The answer to some queries: for each its nearest classes, and the state of the gallery that was searched."""
+    """The answer to some queries: for each its nearest classes, and the state of the gallery that was searched.
+
+    `spacing` is the mean distance from a class to its nearest other class, None below two classes; of a large gallery
+    it may be that of a sample, which depends on what the gallery holds and on nothing else.
+    """
 
     results: list[list[Candidate]]
     revision: int
     class_count: int
+    spacing: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +224,10 @@ class GalleryStore(Protocol):
             FailedPreconditionError: the queries' dimension is not the gallery's.
             InvalidArgumentError: a query holds NaN or infinity.
         """
+        ...
+
+    def spacing(self, gallery: str) -> float | None:
+        """A gallery's spacing, see `Search`."""
         ...
 
     def nearest_pairs(self, gallery: str, count: int, threshold: float) -> tuple[list[Pair], int, int]:

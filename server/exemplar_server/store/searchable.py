@@ -15,6 +15,7 @@ from exemplar_server.errors import DataLossError
 from exemplar_server.store.faiss_index import FlatIndex
 from exemplar_server.store.gallery_store import Candidate, ClassRecord, Floats, Gallery, NewClass, Pair, Search
 from exemplar_server.store.pairs import nearest_pairs
+from exemplar_server.store.spacing import Spacing
 from exemplar_server.store.sqlite import ClassRow, damaged
 
 
@@ -33,6 +34,7 @@ class Searchable:
         self.damaged: dict[str, int] = {}
         self.incomplete: DataLossError | None = None
         self._index = FlatIndex(gallery.dimension)
+        self._spacing = Spacing(self._index)
         self._classes: dict[int, _Description] = {}
         self._rows: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -51,8 +53,11 @@ class Searchable:
         rows = np.array([row for row, _ in classes], np.int64)
         vectors = np.array([new.embedding() for _, new in classes], np.float32).reshape(len(rows), -1)
         with self._lock:
-            self._index.remove(rows[[int(row) in self._classes for row in rows]])
+            replaced = rows[[int(row) in self._classes for row in rows]]
+            self._index.remove(replaced)
+            self._spacing.removed(replaced)
             self._index.add(rows, vectors)
+            self._spacing.added(rows, vectors)
             for row, new in classes:
                 self._classes[row] = _Description(new.id, new.display_name, dict(new.attributes))
                 self._rows[new.id] = row
@@ -71,6 +76,7 @@ class Searchable:
             row = self._rows.pop(class_id, None)
             if row is not None:
                 self._index.remove(np.array([row], np.int64))
+                self._spacing.removed(np.array([row], np.int64))
                 del self._classes[row]
             self.damaged.pop(class_id, None)
             self.gallery = gallery
@@ -86,7 +92,13 @@ class Searchable:
             self._refuse_damage()
             rows, distances = self._index.nearest(queries, count)
             results = [self._candidates(*pair, count) for pair in zip(rows.tolist(), distances.tolist(), strict=True)]
-            return Search(results, self.gallery.revision, self.gallery.class_count)
+            return Search(results, self.gallery.revision, self.gallery.class_count, self._spacing.value())
+
+    def spacing(self) -> float | None:
+        """See `GalleryStore`."""
+        with self._lock:
+            self._refuse_damage()
+            return self._spacing.value()
 
     def nearest_pairs(self, count: int, threshold: float) -> tuple[list[Pair], int, int]:
         """See `GalleryStore`; works on a copy of the vectors, so that searches go on."""
@@ -130,9 +142,10 @@ def load(gallery: Gallery, rows: Iterable[ClassRow]) -> Searchable:
             vectors.append(row.embedding)
         else:
             held.damaged[row.id] = row.row
-    held._index.add(
-        np.array(list(held._classes), np.int64), np.array(vectors, np.float32).reshape(-1, gallery.dimension)
-    )
+    numbers, stacked = np.array(list(held._classes), np.int64), np.array(vectors, np.float32)
+    stacked = stacked.reshape(-1, gallery.dimension)
+    held._index.add(numbers, stacked)
+    held._spacing.added(numbers, stacked)
     found = len(held._classes) + len(held.damaged)
     if found != gallery.class_count:
         held.incomplete = DataLossError(

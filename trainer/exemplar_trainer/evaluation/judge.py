@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exemplar_encoder.bundle import Floats
-from exemplar_trainer.episodes import pairwise_distances
+from exemplar_trainer.episodes import class_embeddings, pairwise_distances
 from exemplar_trainer.evaluation.questions import NOBODY, Ints, Questions, Task
 
 _HARDEST = 24
@@ -65,9 +65,7 @@ def answer(embeddings: Floats, task: Task) -> Answers:
         embeddings: float32 `[images, dimension]` of unit length.
         task: positions in it. A class of several exemplars is their mean, renormalised.
     """
-    classes = embeddings[task.exemplars].mean(axis=1)
-    classes /= np.linalg.norm(classes, axis=1, keepdims=True)
-    distances = pairwise_distances(embeddings[task.queries], classes)
+    distances = pairwise_distances(embeddings[task.queries], class_embeddings(embeddings, task.exemplars))
     return Answers(distances.argmin(axis=1), distances)
 
 

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from exemplar_encoder import Calibration
 from exemplar_encoder.bundle import Floats
+from exemplar_encoder.calibration import spacing_of
+from exemplar_trainer.episodes import class_embeddings
 from exemplar_trainer.evaluation.judge import answer
 from exemplar_trainer.evaluation.questions import NOBODY, Questions
 
@@ -73,13 +75,14 @@ def judge_open_set(embeddings: Floats, questions: Questions, calibration: Calibr
     for task in questions.tasks:
         answers = answer(embeddings, task)
         way = len(task.exemplars)
+        spacing = calibration.spacing(way, spacing_of(class_embeddings(embeddings, task.exemplars)))
         best = answers.distances.min(axis=1).astype(np.float64)
         nearest.append(best)
         knowns.append(task.truth != NOBODY)
         rights.append(answers.chosen == task.truth)
-        stated += [float(calibration.probabilities(np.sort(row), way)[0]) for row in answers.distances]
+        stated += [float(calibration.probabilities(np.sort(row), spacing)[0]) for row in answers.distances]
         for position, rate in enumerate(ASKED):
-            accepted[position].append(best <= calibration.threshold(rate, way))
+            accepted[position].append(best <= calibration.threshold(rate, way, spacing))
     distance, known, right = np.concatenate(nearest), np.concatenate(knowns), np.concatenate(rights)
     error, bins = reliability(np.array(stated), right)
     curve = roc(distance, known)
