@@ -5,10 +5,10 @@ Both show in the gallery itself: its classes are strangers to each other. So dis
 gallery's *spacing*, the mean distance from a class to its nearest other class, and one calibration fits a gallery of
 20 unlike classes as well as one of 900 letters.
 
-The trainer fits both on classes the network never saw. A threshold is the spacing plus an offset: a quantile of how
-much nearer than that strangers came, in galleries of that size. A probability is that of a softmax over the nearest
-classes and "none of them", whose weight depends on the spacing; half of the queries it was fitted on were of no
-enrolled class.
+The trainer fits both on classes the network never saw. A threshold is the spacing times a factor: a quantile of
+strangers' distances to their nearest class, in units of the spacing, in galleries of that size. A probability is that
+of a softmax over the nearest classes and "none of them", whose weight depends on the spacing; half of the queries it
+was fitted on were of no enrolled class.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy.typing as npt
 NEAREST_CONSIDERED = 16
 
 # A gallery of few classes shows little of its spacing: what is typical counts as much as this many classes.
-_PRIOR_CLASSES = 4
+_PRIOR_CLASSES = 1
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Calibration:
         class_count: how many unseen classes it was fitted on.
         gallery_sizes: ascending numbers of classes, at which the typical spacing was measured.
         typical_spacings: that spacing at each size, in galleries of one group.
-        false_accept_rates: ascending rates in (0, 1], at which offsets were measured.
-        offsets: for each gallery size, for each rate: that share of queries of no enrolled class came nearer to some
-            class than the spacing plus this; ascending with the rate.
+        false_accept_rates: ascending rates in (0, 1], at which factors were measured.
+        factors: for each gallery size, for each rate: that share of queries of no enrolled class came nearer to some
+            class than the spacing times this; ascending with the rate.
         distance_weight: how fast a class's weight falls with its distance; natural logarithm, a unit of distance.
         unknown_intercept: how small the weight of "none of them" is, natural logarithm, at spacing 0.
         unknown_spacing: by how much that grows with each unit of spacing.
@@ -56,7 +56,7 @@ class Calibration:
     gallery_sizes: tuple[int, ...]
     typical_spacings: tuple[float, ...]
     false_accept_rates: tuple[float, ...]
-    offsets: tuple[tuple[float, ...], ...]
+    factors: tuple[tuple[float, ...], ...]
     distance_weight: float
     unknown_intercept: float
     unknown_spacing: float
@@ -70,13 +70,13 @@ class Calibration:
             raise ValueError("gallery_sizes must ascend from 1 or more")
         if not (rates.size >= 2 and (np.diff(rates) > 0).all() and rates[0] > 0 and rates[-1] <= 1):
             raise ValueError("false_accept_rates must ascend within (0, 1]")
-        spacings, offsets = np.array(self.typical_spacings), np.array(self.offsets)
+        spacings, factors = np.array(self.typical_spacings), np.array(self.factors)
         if spacings.shape != sizes.shape or not (np.isfinite(spacings) & (spacings >= 0)).all():
             raise ValueError("typical_spacings must hold a distance for each gallery size")
-        if offsets.shape != (sizes.size, rates.size) or not np.isfinite(offsets).all():
-            raise ValueError("offsets must hold a finite distance for each gallery size and rate")
-        if (np.diff(offsets, axis=1) < 0).any():
-            raise ValueError("offsets must ascend with the rate")
+        if factors.shape != (sizes.size, rates.size) or not (np.isfinite(factors) & (factors >= 0)).all():
+            raise ValueError("factors must hold a number, 0 or more, for each gallery size and rate")
+        if (np.diff(factors, axis=1) < 0).any():
+            raise ValueError("factors must ascend with the rate")
         weights = [self.ambiguity_margin, self.distance_weight, self.unknown_intercept, self.unknown_spacing]
         if not np.isfinite(weights).all():
             raise ValueError("ambiguity_margin and the weights must be finite")
@@ -111,8 +111,8 @@ class Calibration:
         """
         if not 0 < false_accept_rate < 1:
             raise ValueError(f"the false-accept rate must lie between 0 and 1, not {false_accept_rate}")
-        at_rate = [np.interp(np.log(false_accept_rate), np.log(self.false_accept_rates), row) for row in self.offsets]
-        return max(0.0, spacing + self._at_size(class_count, at_rate))
+        at_rate = [np.interp(np.log(false_accept_rate), np.log(self.false_accept_rates), row) for row in self.factors]
+        return spacing * self._at_size(class_count, at_rate)
 
     def _at_size(self, class_count: int, values: Sequence[float]) -> float:
         return float(np.interp(np.log(max(1, class_count)), np.log(self.gallery_sizes), values))
@@ -145,7 +145,7 @@ class Calibration:
         fields["gallery_sizes"] = tuple(int(size) for size in fields["gallery_sizes"])
         for name in ("typical_spacings", "false_accept_rates"):
             fields[name] = tuple(float(value) for value in fields[name])
-        fields["offsets"] = tuple(tuple(float(value) for value in row) for row in fields["offsets"])
+        fields["factors"] = tuple(tuple(float(value) for value in row) for row in fields["factors"])
         return cls(**fields)
 
     @classmethod

@@ -187,12 +187,23 @@ def test_open_sets_are_what_loops_over_the_files_find(
     steps = [sum(right and k < u for right, k in known) / len(known) for u in unknown]
     assert found["open_set"]["oscr"] == pytest.approx(sum(steps) / len(steps), abs=0.02)
     calibration = oracle.encoder.bundle.calibration
-    for asked, realised, accepted in zip(
-        *(found["open_set"][k] for k in ("asked", "realised", "accepted")), strict=True
+    questions = protocols.open_set(images, 6, False, 10, 0)
+    accepted = [[False] * 120 for _ in found["open_set"]["asked"]]
+    for index, (task, answered) in enumerate(
+        zip(questions.tasks, answers(oracle, drawn_alphabets, questions), strict=True)
     ):
-        threshold = calibration.threshold(asked, 6)
-        assert realised == pytest.approx(sum(u <= threshold for u in unknown) / 60)
-        assert accepted == pytest.approx(sum(k <= threshold for _, k in known) / 60)
+        shown = [oracle.embedding(drawn_alphabets / questions.names[row[0]]) for row in task.exemplars]
+        gaps = [min(math.dist(a, b) for b in shown if b is not a) for a in shown]
+        spacing = calibration.spacing(6, sum(gaps) / 6)
+        for position, asked in enumerate(found["open_set"]["asked"]):
+            for row, (_, _, distance) in enumerate(answered):
+                accepted[position][12 * index + row] = distance <= calibration.threshold(asked, 6, spacing)
+    for position, all_of_them in enumerate(accepted):
+        kinds = list(zip((there for there, _, _ in rows), all_of_them, strict=True))
+        assert found["open_set"]["realised"][position] == pytest.approx(
+            sum(a for there, a in kinds if not there) / 60
+        )
+        assert found["open_set"]["accepted"][position] == pytest.approx(sum(a for there, a in kinds if there) / 60)
 
 
 def test_an_open_set_within_groups_enrols_half_of_a_small_group(tiny_bundle: Path, drawn_alphabets: Path) -> None:

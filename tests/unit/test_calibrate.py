@@ -10,8 +10,16 @@ import numpy as np
 import pytest
 
 from exemplar_encoder import Calibration
+from exemplar_encoder.calibration import spacing_of
 from exemplar_trainer import calibrate
-from exemplar_trainer.calibrate import CalibrationCheck, check_calibration, fit_calibration, pair_distances
+from exemplar_trainer.calibrate import (
+    CalibrationCheck,
+    _fit_softmax,
+    _Gallery,
+    check_calibration,
+    fit_calibration,
+    pair_distances,
+)
 from exemplar_trainer.dataset import ImageSet
 from tests.unit.synthetic_sets import gaussian_embeddings, synthetic_set
 
@@ -75,21 +83,33 @@ def test_a_very_large_set_is_calibrated_in_bounded_memory(monkeypatch: pytest.Mo
     assert peak < 1_500 * 1024 * 1024
 
 
-def stranger_distances(embeddings: np.ndarray, images: ImageSet, way: int, draws: int, seed: int) -> np.ndarray:
-    """Distances of a stranger to the nearest of `way` enrolled classes of one group, by loops."""
+def strangers_met(
+    embeddings: np.ndarray, images: ImageSet, way: int, draws: int, seed: int
+) -> list[tuple[float | None, float]]:
+    """A gallery's spacing and the distance of a stranger of its group to its nearest class, again and again."""
     rng = np.random.default_rng(seed)
     groups = [classes for classes in images.classes_by_group.values() if len(classes) > way]
     found = []
     for _ in range(draws):
         chosen = rng.permutation(groups[rng.integers(len(groups))])[: way + 1]
         stranger, *enrolled = (rng.choice(images.members[label]) for label in chosen)
-        found.append(min(math.dist(embeddings[stranger], embeddings[exemplar]) for exemplar in enrolled))
-    return np.array(found)
+        nearest = min(math.dist(embeddings[stranger], embeddings[exemplar]) for exemplar in enrolled)
+        found.append((spacing_of(embeddings[enrolled]), nearest))
+    return found
 
 
 @cache
 def fitted_on_others(likeness: float) -> Calibration:
     return fit_calibration(gaussian_embeddings(SET, 0.9, 32, seed=0, likeness=likeness), SET)
+
+
+def share_accepted(calibration: Calibration, likeness: float, way: int, rate: float, measured: bool = True) -> float:
+    unseen = gaussian_embeddings(SET, 0.9, 32, seed=1, likeness=likeness)
+    accepted = [
+        nearest <= calibration.threshold(rate, way, calibration.spacing(way, spacing if measured else None))
+        for spacing, nearest in strangers_met(unseen, SET, way, 3000, seed=2)
+    ]
+    return float(np.mean(accepted))
 
 
 @pytest.mark.parametrize("likeness", [0.0, 0.6])
@@ -98,10 +118,17 @@ def fitted_on_others(likeness: float) -> Calibration:
 def test_strangers_of_the_same_kind_are_given_a_name_as_often_as_was_asked(
     likeness: float, way: int, rate: float
 ) -> None:
-    unseen = gaussian_embeddings(SET, 0.9, 32, seed=1, likeness=likeness)
-    nearest = stranger_distances(unseen, SET, way, 3000, seed=2)
-    realised = (nearest <= fitted_on_others(likeness).threshold(rate, way)).mean()
-    assert realised == pytest.approx(rate, rel=0.4)
+    assert share_accepted(fitted_on_others(likeness), likeness, way, rate) == pytest.approx(rate, rel=0.5)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.1])
+@pytest.mark.parametrize(("fitted", "likeness"), [(0.0, 0.6), (0.6, 0.0)])
+def test_a_gallery_unlike_those_of_the_fit_shows_it_by_its_spacing(
+    fitted: float, likeness: float, rate: float
+) -> None:
+    calibration = fitted_on_others(fitted)
+    with_spacing, without = (share_accepted(calibration, likeness, 20, rate, each) for each in (True, False))
+    assert abs(math.log((with_spacing + 1e-3) / rate)) < abs(math.log((without + 1e-3) / rate)) / 1.5
 
 
 @pytest.fixture(scope="module")
@@ -122,13 +149,28 @@ def test_stated_probabilities_come_true(check: CalibrationCheck) -> None:
     assert check.expected_calibration_error == pytest.approx(sum(abs(p - q) * w for p, q, w in check.bins))
 
 
-def test_the_log_ratio_is_the_one_that_two_known_normal_distributions_have() -> None:
-    # Distances of one class N(0.6, 0.1), of two N(0.9, 0.1): the log ratio is (0.75 - d) * 30.
+def test_the_softmax_is_the_one_of_least_loss() -> None:
     rng = np.random.default_rng(0)
-    genuine, impostor = rng.normal(0.6, 0.1, 4000), rng.normal(0.9, 0.1, 40_000)
-    intercept, slope = calibrate._fit_log_ratio(genuine.astype(np.float32), impostor.astype(np.float32))
-    assert intercept / slope == pytest.approx(0.75, abs=0.01)
-    assert slope == pytest.approx(30, rel=0.1)
+    galleries, apart = [], rng.uniform(0.5, 1.2, 30)
+    for spacing in apart:
+        known = np.sort(rng.uniform(0.2, 1.3, (20, 4)), axis=1).astype(np.float32)
+        strangers = np.sort(rng.uniform(0.6, 1.4, (20, 4)), axis=1).astype(np.float32)
+        galleries.append(_Gallery(4, True, spacing, strangers, known, rng.choice(4, 20, p=[0.8, 0.1, 0.05, 0.05])))
+
+    def loss(weight: float, intercept: float, slope: float) -> float:
+        total = 0.0
+        for gallery, spacing in zip(galleries, apart, strict=True):
+            nobody = math.exp(-intercept - slope * spacing)
+            for distances, rank in zip(gallery.known.tolist(), gallery.ranks.tolist(), strict=True):
+                weights = [math.exp(-weight * d) for d in distances]
+                total -= math.log(weights[rank] / (sum(weights) + nobody))
+            for distances in gallery.strangers.tolist():
+                total -= math.log(nobody / (sum(math.exp(-weight * d) for d in distances) + nobody))
+        return total
+
+    found = _fit_softmax(galleries, apart)
+    for change in np.concatenate([np.eye(3), -np.eye(3)]) * 0.05:
+        assert loss(*found) < loss(*(np.array(found) + change))
 
 
 def wrong_names(embeddings: np.ndarray, margin: float, threshold: float) -> np.ndarray:
@@ -146,8 +188,9 @@ def wrong_names(embeddings: np.ndarray, margin: float, threshold: float) -> np.n
 
 
 def test_the_margin_keeps_wrong_names_among_accepted_queries_rare(calibration: Calibration) -> None:
-    threshold = calibration.threshold(0.05, 150)
-    assert wrong_names(EMBEDDINGS, 0.0, threshold).mean() > 0.05
+    spacing = spacing_of(EMBEDDINGS[[members[0] for members in SET.members]])
+    threshold = calibration.threshold(0.05, 150, calibration.spacing(150, spacing))
+    assert wrong_names(EMBEDDINGS, 0.0, threshold).mean() > 0.04
     left = wrong_names(EMBEDDINGS, calibration.ambiguity_margin, threshold)
     assert left.mean() == pytest.approx(calibration.ambiguity_error_rate, abs=0.007)
     assert len(left) > 5000  # and no more is called ambiguous than has to be
@@ -170,7 +213,7 @@ def test_the_smallest_sets_are_calibrated_and_checked(groups: dict[str, int], ea
     images = synthetic_set(groups, images_per_class=each)
     embeddings = gaussian_embeddings(images, spread=spread)
     fitted = fit_calibration(embeddings, images)
-    assert 0 <= fitted.threshold(0.05, 3) <= 2
+    assert 0 <= fitted.threshold(0.05, 3, fitted.spacing(3, None)) <= 2.5
     check = check_calibration(embeddings, images)
     assert check.way >= 1
     assert all(0 <= rate <= 1 for rate in check.realised_rates + check.known_accepted)
@@ -180,5 +223,5 @@ def test_embeddings_that_all_coincide_are_still_calibrated() -> None:
     images = synthetic_set({"A": 6, "B": 6})
     same = np.tile(np.eye(4, dtype=np.float32)[0], (len(images.labels), 1))
     fitted = fit_calibration(same, images)
-    assert np.isfinite(fitted.probabilities([0.0], 12)).all()
+    assert np.isfinite(fitted.probabilities([0.0], 0.0)).all()
     check_calibration(same, images)

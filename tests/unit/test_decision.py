@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from exemplar_encoder import Calibration
@@ -14,10 +13,12 @@ CALIBRATION = Calibration(
     ambiguity_error_rate=0.1,
     class_count=100,
     gallery_sizes=(1, 100),
+    typical_spacings=(1.0, 1.0),
     false_accept_rates=(0.01, 0.1),
-    thresholds=((0.75, 1.0), (0.5, 0.75)),
-    log_ratio_intercept=5.0,
-    log_ratio_slope=8.0,
+    factors=((0.75, 1.0), (0.5, 0.75)),
+    distance_weight=8.0,
+    unknown_intercept=1.0,
+    unknown_spacing=4.0,
 )
 
 
@@ -41,25 +42,25 @@ def decisions() -> Decisions:
 def test_the_threshold_decides_first_and_then_the_margin(
     decisions: Decisions, distances: list[float], class_count: int, verdict: Verdict
 ) -> None:
-    assert decisions.decide(distances, 0.01, class_count).verdict == verdict
+    assert decisions.decide(distances, 0.01, class_count, None).verdict == verdict
 
 
 def test_the_rate_and_the_gallery_size_set_the_threshold(decisions: Decisions) -> None:
-    assert decisions.decide([0.6], 0.01, 100).verdict == Verdict.UNKNOWN
-    assert decisions.decide([0.6], 0.1, 100).verdict == Verdict.MATCH
-    assert decisions.decide([0.6], 0.01, 1).verdict == Verdict.MATCH
+    assert decisions.decide([0.6], 0.01, 100, None).verdict == Verdict.UNKNOWN
+    assert decisions.decide([0.6], 0.1, 100, None).verdict == Verdict.MATCH
+    assert decisions.decide([0.6], 0.01, 1, None).verdict == Verdict.MATCH
+
+
+def test_classes_that_are_nearer_to_each_other_ask_for_a_closer_match(decisions: Decisions) -> None:
+    assert decisions.decide([0.45], 0.01, 100, 1.0).verdict == Verdict.MATCH
+    crowded = decisions.decide([0.45], 0.01, 100, 0.8)
+    assert crowded.verdict == Verdict.UNKNOWN
+    assert crowded.threshold == decisions.threshold(0.01, 100, 0.8) == pytest.approx((80 + 1) / 101 * 0.5)
+    assert crowded.probabilities < decisions.decide([0.45], 0.01, 100, 1.0).probabilities
 
 
 def test_each_class_looked_at_gets_a_probability_and_nearer_means_likelier(decisions: Decisions) -> None:
-    probabilities = decisions.decide([0.1, 0.3, 0.5], 0.01, 3).probabilities
+    probabilities = decisions.decide([0.1, 0.3, 0.5], 0.01, 3, 1.0).probabilities
     assert len(probabilities) == 3
     assert probabilities == sorted(probabilities, reverse=True)
     assert 0 < sum(probabilities) < 1
-
-
-def test_thresholds_are_those_of_the_calibration_however_many_are_asked_for(decisions: Decisions) -> None:
-    rates = np.linspace(0.011, 0.099, 3000)
-    for _ in range(2):
-        for rate in rates[:: 1 if _ else 7]:
-            assert decisions.threshold(float(rate), 10) == CALIBRATION.threshold(float(rate), 10)
-    assert len(decisions._thresholds) <= 1024

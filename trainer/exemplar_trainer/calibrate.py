@@ -78,7 +78,7 @@ def fit_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> Cali
         gallery_sizes=sizes,
         typical_spacings=tuple(_typical_spacing(galleries, size) for size in sizes),
         false_accept_rates=tuple(_RATES.tolist()),
-        offsets=((0.0,) * len(_RATES),) * len(sizes),
+        factors=((0.0,) * len(_RATES),) * len(sizes),
         distance_weight=0.0,
         unknown_intercept=0.0,
         unknown_spacing=0.0,
@@ -87,7 +87,7 @@ def fit_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> Cali
     weight, intercept, slope = _fit_softmax(galleries, apart)
     without_margin = dataclasses.replace(
         blank,
-        offsets=tuple(_offsets(galleries, apart, size) for size in sizes),
+        factors=tuple(_factors(galleries, apart, size) for size in sizes),
         distance_weight=weight,
         unknown_intercept=intercept,
         unknown_spacing=slope,
@@ -223,10 +223,17 @@ def _typical_spacing(galleries: Sequence[_Gallery], way: int) -> float:
     return float(np.mean([g.strangers[:, 0].mean() if g.spacing is None else g.spacing for g in same]))
 
 
-def _offsets(galleries: Sequence[_Gallery], apart: Floats64, way: int) -> tuple[float, ...]:
-    """Quantiles of what strangers' nearest distances exceed the spacing by, at a size."""
-    excess = [g.strangers[:, 0] - spacing for g, spacing in zip(galleries, apart, strict=True) if g.way == way]
-    return tuple(np.quantile(np.concatenate(excess), _RATES).tolist())
+def _factors(galleries: Sequence[_Gallery], apart: Floats64, way: int) -> tuple[float, ...]:
+    """Quantiles of strangers' nearest distances in units of the spacing, at a size.
+
+    The lesser of those in galleries of one group and of all, so that the rate asked for holds in both.
+    """
+    ratios: dict[bool, list[Floats64]] = {True: [], False: []}
+    for gallery, spacing in zip(galleries, apart, strict=True):
+        if gallery.way == way:
+            nearest = gallery.strangers[:, 0].astype(np.float64)
+            ratios[gallery.one_group].append(nearest / spacing if spacing > 0 else np.ones_like(nearest))
+    return tuple(np.min([np.quantile(np.concatenate(r), _RATES) for r in ratios.values() if r], axis=0).tolist())
 
 
 def _fit_softmax(galleries: Sequence[_Gallery], apart: Floats64) -> tuple[float, float, float]:
