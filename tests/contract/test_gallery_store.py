@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from exemplar_encoder.calibration import spacing_of
 from exemplar_server.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
@@ -73,6 +74,10 @@ def assert_answers_like_brute_force(
 ) -> None:
     found = store.search(gallery, query[None, :], count)
     assert found.class_count == len(vectors)
+    spacing = spacing_of(np.array(list(vectors.values()), np.float32))
+    rounding = 1e-5 if len(vectors) <= 256 else 0.02  # of a large gallery a sample may be measured
+    assert found.spacing == (None if spacing is None else pytest.approx(spacing, abs=rounding))
+    assert store.spacing(gallery) == found.spacing
     expected = nearest_by_brute_force(vectors, query, count)
     assert [candidate.class_id for candidate in found.results[0]] == [class_id for class_id, _ in expected]
     assert [candidate.distance for candidate in found.results[0]] == pytest.approx([d for _, d in expected], abs=1e-6)

@@ -37,7 +37,7 @@ def test_training_and_serving_outputs_are_those_of_the_stock_layers(pair: tuple[
     batch = images(32)
     for training in (True, False):
         ours, theirs = (np.asarray(network(batch, training=training)) for network in (fused, stock))
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
 def test_a_step_moves_the_weights_and_running_statistics_alike(pair: tuple[keras.Model, keras.Model]) -> None:

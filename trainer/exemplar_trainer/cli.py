@@ -34,6 +34,13 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="Another number of steps than the recipe's.")] = None,
     size: Annotated[int | None, typer.Option(min=8, help="Another input side, in pixels.")] = None,
     colour: Annotated[bool, typer.Option("--colour", help="Three channels instead of one.")] = False,
+    framing: Annotated[
+        str,
+        typer.Option(
+            help="What an input shows: ink (the drawing, whatever its place and size) or whole (the image). "
+            "[default: the recipe's; whole with --colour]"
+        ),
+    ] = "",
     learning_rate: Annotated[float | None, typer.Option(min=0, help="Another peak learning rate.")] = None,
     precision: Annotated[
         str, typer.Option(help="float32, or mixed_bfloat16 where the processor has it.")
@@ -77,10 +84,17 @@ def train(
             raise typer.BadParameter(f"there is no loss {loss!r}; there are {', '.join(LOSSES)}")
         if precision not in ("float32", "mixed_bfloat16"):
             raise typer.BadParameter(f"there is no precision {precision!r}; there are float32 and mixed_bfloat16")
+        if framing not in ("", "ink", "whole"):
+            raise typer.BadParameter(f"there is no framing {framing!r}; there are ink and whole")
         base = RECIPES[recipe]
         spec = base.preprocessing
+        wanted = framing or ("whole" if colour else spec.framing)
         spec = dataclasses.replace(
-            spec, width=size or spec.width, height=size or spec.height, channels=3 if colour else spec.channels
+            spec,
+            width=size or spec.width,
+            height=size or spec.height,
+            channels=3 if colour else spec.channels,
+            framing="ink" if wanted == "ink" else "whole",
         )
         return dataclasses.replace(
             base,
