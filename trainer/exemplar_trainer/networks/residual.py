@@ -28,8 +28,8 @@ def residual_network(input_shape: tuple[int, int, int], dimension: int) -> keras
         A model from float32 `[n, *input_shape]` to L2-normalised float32 `[n, dimension]`.
     """
     images = keras.Input(input_shape, name="images")
-    # White paper becomes 0 and black ink 1, so that zero padding is paper.
-    x = layers.Rescaling(-1 / 255, offset=1.0, name="ink")(images)
+    # White paper becomes 0 and black ink almost 1, so that zero padding is paper; exact in half precision, too.
+    x = layers.Rescaling(-1 / 256, offset=255 / 256, name="ink")(images)
     x = layers.Conv2D(WIDTHS[0], 5, strides=2, padding="same", use_bias=False)(x)
     x = layers.ReLU()(layers.BatchNormalization()(x))
     for index, width in enumerate(WIDTHS):

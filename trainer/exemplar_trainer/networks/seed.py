@@ -31,7 +31,7 @@ def seed_network(input_shape: tuple[int, int, int], dimension: int) -> keras.Mod
     if height % (4 * _GRID) or width % (4 * _GRID):
         raise ValueError(f"network 'seed' needs input sides that are multiples of {4 * _GRID}, not {width}x{height}")
     images = keras.Input(input_shape, name="images")
-    x = layers.Rescaling(-1 / 255, offset=1.0, name="ink")(images)
+    x = layers.Rescaling(-1 / 256, offset=255 / 256, name="ink")(images)
     for filters in (64, 128):
         x = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
         x = layers.MaxPooling2D(2)(x)
