@@ -8,6 +8,7 @@ BUNDLE ?= models/omniglot
 DATA_DIR ?= exemplar-data
 RUN ?= runs/default
 RECIPE ?= default
+PRECISION ?= float32
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-7s %s\n", $$1, $$2}'
@@ -29,8 +30,8 @@ lint: $(READY)  ## Check style and types (ruff, mypy strict)
 proto: $(READY)  ## Write the Python stubs from proto/
 	@$(BIN)/python proto/generate.py
 
-train: $(READY)  ## Train a bundle on Omniglot (RECIPE=default RUN=runs/default)
-	@$(BIN)/exemplar train "$$($(BIN)/python -m demo.omniglot)" --recipe $(RECIPE) --run $(RUN)
+train: $(READY)  ## Train a bundle on Omniglot (RECIPE=default RUN=runs/default PRECISION=float32)
+	@$(BIN)/exemplar train "$$($(BIN)/python -m demo.omniglot)" --recipe $(RECIPE) --run $(RUN) --precision $(PRECISION)
 
 serve: $(READY)  ## Serve the shipped model on 127.0.0.1:50051 (BUNDLE=... DATA_DIR=...)
 	@$(BIN)/exemplar serve --bundle $(BUNDLE) --data-dir $(DATA_DIR)

@@ -136,12 +136,12 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
     assert "no such folder" in refusal(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 1, 3, "2", None])
 def test_an_unknown_format_version_is_refused_naming_both_versions(copy: Path, version: object) -> None:
     forge(copy, lambda manifest: manifest.update(format_version=version))
     message = refusal(copy)
     assert str(copy / "manifest.json") in message
-    assert f"format version is {version!r}; this program reads version 1" in message
+    assert f"format version is {version!r}; this program reads version 2" in message
 
 
 @pytest.mark.parametrize("name", ["../outside.txt", "/etc/hostname", "golden/../../outside.txt"])

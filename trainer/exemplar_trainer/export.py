@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,14 @@ from exemplar_trainer.golden import draw_golden_images
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What goes into a bundle. `cohort` is float32 `[n, dimension]`; `report` is one HTML page."""
+    """What goes into a bundle.
+
+    `network` is the base network, and `served` makes of it what answers (the same variables in another graph);
+    `cohort` is float32 `[n, dimension]`; `report` is one HTML page.
+    """
 
     network: keras.Model
+    served: Callable[[keras.Model], keras.Model]
     manifest: Manifest
     calibration: Calibration
     cohort: Floats
@@ -61,6 +67,7 @@ def _write(ingredients: Ingredients, folder: Path) -> None:
     _write_weights(ingredients.network, folder / layout.WEIGHTS)
     network = fold_normalisation(ingredients.network)
     round_to_half(network)
+    network = ingredients.served(network)
     _write_saved_model(network, spec.shape, folder / layout.SAVED_MODEL)
     _write_litert(folder / layout.SAVED_MODEL, folder / layout.LITERT)
     (folder / layout.CALIBRATION).write_text(ingredients.calibration.to_json(), encoding="utf-8")

@@ -36,6 +36,7 @@ class Recipe:
         warm_up_steps: steps of linear rise before the cosine fall to 0; 0 for a constant rate.
         weight_decay: of AdamW, on weight matrices only.
         seed: of weights, batches and augmentation.
+        zooms: sizes at which a served network looks at an image, averaging; each costs as much time as one.
         precision: what the network computes in while it is trained; its weights are float32 always. bfloat16 is
             faster where the processor has it (AVX512-BF16, AMX, a GPU), and slower where it does not.
     """
@@ -56,6 +57,7 @@ class Recipe:
     warm_up_steps: int = 200
     weight_decay: float = 1e-4
     seed: int = 0
+    zooms: tuple[float, ...] = (1.0,)
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
 
     def to_json(self) -> str:
@@ -71,6 +73,7 @@ class Recipe:
         affine["scale"] = tuple(affine["scale"])
         fields["preprocessing"] = Preprocessing(**spec)
         fields["affine"] = Affine(**affine)
+        fields["zooms"] = tuple(fields["zooms"])
         fields["elastic"] = Elastic(**fields["elastic"])
         return cls(**fields)
 
@@ -82,14 +85,16 @@ RECIPES: dict[str, Recipe] = {
         loss="nca-cosface",
         preprocessing=Preprocessing(48, 48, 1, resample="bilinear", framing="ink"),
         dimension=128,
-        steps=28_000,
+        steps=10_000,
         classes_per_batch=96,
         images_per_class=2,
         group_share=0.5,
         orientations=8,
-        affine=Affine(rotation=12.0, scale=(0.83, 1.17), shear=0.22, shift=0.05),
-        elastic=Elastic(amplitude=0.015),
+        affine=Affine(rotation=15.0, scale=(0.75, 1.25), shear=0.3, shift=0.06),
+        elastic=Elastic(amplitude=0.03),
         learning_rate=2.5e-3,
+        weight_decay=0.05,
+        zooms=(0.9, 1.1),
     ),
     "seed": Recipe(
         name="seed",
