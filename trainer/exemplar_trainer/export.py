@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,14 +25,9 @@ from exemplar_trainer.golden import draw_golden_images
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What goes into a bundle.
-
-    `network` is the base network, and `served` makes of it what answers (the same variables in another graph);
-    `cohort` is float32 `[n, dimension]`; `report` is one HTML page.
-    """
+    """What goes into a bundle. `cohort` is float32 `[n, dimension]`; `report` is one HTML page."""
 
     network: keras.Model
-    served: Callable[[keras.Model], keras.Model]
     manifest: Manifest
     calibration: Calibration
     cohort: Floats
@@ -67,7 +61,6 @@ def _write(ingredients: Ingredients, folder: Path) -> None:
     _write_weights(ingredients.network, folder / layout.WEIGHTS)
     network = fold_normalisation(ingredients.network)
     round_to_half(network)
-    network = ingredients.served(network)
     _write_saved_model(network, spec.shape, folder / layout.SAVED_MODEL)
     _write_litert(folder / layout.SAVED_MODEL, folder / layout.LITERT)
     (folder / layout.CALIBRATION).write_text(ingredients.calibration.to_json(), encoding="utf-8")
@@ -102,6 +95,7 @@ def _write_saved_model(network: keras.Model, shape: tuple[int, int, int], path: 
     module.weights = [tf.Variable(values.astype(np.float16) if fits_half(values) else values) for values in stored]
     trainable = {id(variable) for variable in network.trainable_variables}
 
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def serve(images: Any) -> Any:
         values = dict(zip(map(id, network.variables), module.weights, strict=True))
         outputs, _ = network.stateless_call(

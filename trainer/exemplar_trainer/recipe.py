@@ -36,7 +36,6 @@ class Recipe:
         warm_up_steps: steps of linear rise before the cosine fall to 0; 0 for a constant rate.
         weight_decay: of AdamW, on weight matrices only.
         seed: of weights, batches and augmentation.
-        zooms: sizes at which a served network looks at an image, averaging; each costs as much time as one.
         precision: what the network computes in while it is trained; its weights are float32 always. bfloat16 is
             faster where the processor has it (AVX512-BF16, AMX, a GPU), and slower where it does not.
     """
@@ -57,7 +56,6 @@ class Recipe:
     warm_up_steps: int = 200
     weight_decay: float = 1e-4
     seed: int = 0
-    zooms: tuple[float, ...] = (1.0,)
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
 
     def to_json(self) -> str:
@@ -73,7 +71,6 @@ class Recipe:
         affine["scale"] = tuple(affine["scale"])
         fields["preprocessing"] = Preprocessing(**spec)
         fields["affine"] = Affine(**affine)
-        fields["zooms"] = tuple(fields["zooms"])
         fields["elastic"] = Elastic(**fields["elastic"])
         return cls(**fields)
 
@@ -94,7 +91,6 @@ RECIPES: dict[str, Recipe] = {
         elastic=Elastic(amplitude=0.03),
         learning_rate=2.5e-3,
         weight_decay=0.05,
-        zooms=(0.9, 1.1),
     ),
     "seed": Recipe(
         name="seed",

@@ -25,12 +25,10 @@ from exemplar_trainer.dataset import ImageSet, load_images
 from exemplar_trainer.episodes import Accuracy, EpisodeError, Protocol, measure
 from exemplar_trainer.export import Ingredients, export_bundle
 from exemplar_trainer.fit import LOG, Progress, fit, read_log
-from exemplar_trainer.learner import background_of
 from exemplar_trainer.networks import NETWORKS
 from exemplar_trainer.recipe import Recipe
 from exemplar_trainer.report import Findings, render_report
 from exemplar_trainer.split import Split, split
-from exemplar_trainer.views import averaged_over_zooms
 
 FILE = "run.json"
 BUNDLE = "bundle"
@@ -118,13 +116,8 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
     run.save(folder)
     watcher.loaded(parts)
     start_from = Path(run.start_from) if run.start_from else None
-    base_network = fit(recipe, parts.training, folder, watcher.training, start_from)
+    network = fit(recipe, parts.training, folder, watcher.training, start_from)
     watcher.measuring()
-
-    def served(network: keras.Model) -> keras.Model:
-        return averaged_over_zooms(network, recipe.zooms, background_of(recipe))
-
-    network = served(base_network)
     embeddings = embed(network, parts.held_out)
     accuracies = _accuracies(embeddings, parts.held_out)
     calibration = fit_calibration(embeddings, parts.held_out)
@@ -167,7 +160,7 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
         },
     )
     cohort = _cohort(network, parts.training, recipe.seed)
-    ingredients = Ingredients(base_network, served, manifest, calibration, cohort, render_report(findings))
+    ingredients = Ingredients(network, manifest, calibration, cohort, render_report(findings))
     return export_bundle(ingredients, folder / BUNDLE)
 
 
