@@ -54,7 +54,8 @@ def episodes(images: ImageSet, protocol: Protocol, count: int, seed: int) -> Que
 def open_set(images: ImageSet, way: int, within_group: bool, count: int, seed: int) -> Questions:
     """Tasks in which half of the queries are of classes that are not enrolled.
 
-    An episode of 2 x `way` classes is drawn, or of all of a group where it has fewer; the first half is enrolled.
+    An episode of 2 x `way` classes is drawn, and the first half is enrolled. `way` is lowered to half of the largest
+    group (or of the set); smaller groups supply no tasks.
 
     Raises:
         EpisodeError: no group, or not the whole set, has four classes.
