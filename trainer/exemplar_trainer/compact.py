@@ -58,7 +58,9 @@ def round_to_half(network: keras.Model) -> None:
 
 def fits_half(values: npt.NDArray[Any]) -> bool:
     """Whether an array is float32 and loses nothing as float16."""
-    return values.dtype == np.float32 and bool((values.astype(np.float16).astype(np.float32) == values).all())
+    if values.dtype != np.float32 or np.abs(values).max(initial=0.0) > _LARGEST:
+        return False
+    return bool((values.astype(np.float16).astype(np.float32) == values).all())
 
 
 def _convolution_before(layer: keras.Layer) -> keras.Layer | None:
