@@ -87,6 +87,17 @@ def test_after_any_changes_it_is_that_of_what_is_left(changes: list[tuple[str, i
         assert kept.spacing.value() == afresh(kept)
 
 
+def test_a_class_whose_nearest_is_gone_finds_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SAMPLE", 4)
+    kept = Kept()
+    kept.add(list(range(40)), vectors(40))
+    before = kept.spacing.value()
+    outside = np.setdiff1d(kept.spacing._neighbour, kept.spacing._rows)
+    assert len(outside) > 0
+    kept.remove(outside.tolist())
+    assert kept.spacing.value() == afresh(kept) != before
+
+
 def test_a_large_gallery_s_spacing_is_that_of_a_sample_and_near_the_exact_one() -> None:
     kept = Kept()
     values = vectors(3000)
