@@ -13,13 +13,12 @@ from exemplar_encoder import Calibration
 from exemplar_encoder.calibration import spacing_of
 from exemplar_trainer import calibrate
 from exemplar_trainer.calibrate import (
-    CalibrationCheck,
     _fit_softmax,
     _Gallery,
-    check_calibration,
     fit_calibration,
     pair_distances,
 )
+from exemplar_trainer.calibration_check import CalibrationCheck, check_calibration
 from exemplar_trainer.dataset import ImageSet
 from tests.unit.synthetic_sets import gaussian_embeddings, synthetic_set
 

@@ -1,7 +1,7 @@
-"""Fits what a distance means, on classes the network never saw, and checks the fit on classes it was not fitted on.
+"""Fits what a distance means, on classes the network never saw; see `Calibration` for the model behind it.
 
-The shipped calibration uses all held-out classes. What the report says of it is cross-fitted: groups (or classes) are
-dealt into folds, and each fold is judged by a calibration fitted on the others.
+Galleries of many sizes are put together from the set, of one group and of all; queries of enrolled and of other
+classes meet them. How well a fit holds on classes it was not fitted on, `calibration_check` says.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from exemplar_encoder.bundle import Floats
 from exemplar_encoder.calibration import NEAREST_CONSIDERED, spacing_of
 from exemplar_trainer.dataset import ImageSet
 from exemplar_trainer.episodes import pairwise_distances
-from exemplar_trainer.evaluation.openset import reliability
 
 DEFAULT_FALSE_ACCEPT_RATE = 0.05
 AMBIGUITY_ERROR_RATE = 0.02
@@ -30,34 +29,8 @@ _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _GALLERIES = 60
 _QUERIES = 20
 _RATES = np.geomspace(0.001, 1.0, 31)
-_FOLDS = 6
-_CHECKED_WAY = 20
-_CHECKED_EPISODES = 300
 
 Floats64 = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class CalibrationCheck:
-    """How cross-fitted calibrations did on classes they had not seen, in open-set episodes.
-
-    Half of each episode's classes are enrolled (at most `way` of them), and as many queries are of no enrolled class.
-
-    Attributes:
-        way: classes enrolled in an episode, at most.
-        false_accept_rates: the rates asked for.
-        realised_rates: the share of unknown queries that were given a name, at each.
-        known_accepted: the share of known queries that were accepted, at each.
-        expected_calibration_error: of the top match's probability, in ten bins of equal width.
-        bins: for each occupied bin: mean probability, share right, share of all queries.
-    """
-
-    way: int
-    false_accept_rates: tuple[float, ...]
-    realised_rates: tuple[float, ...]
-    known_accepted: tuple[float, ...]
-    expected_calibration_error: float
-    bins: tuple[tuple[float, float, float], ...]
 
 
 def fit_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> Calibration:
@@ -93,49 +66,6 @@ def fit_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> Cali
         unknown_spacing=slope,
     )
     return dataclasses.replace(without_margin, ambiguity_margin=_margin(without_margin, embeddings, images, seed))
-
-
-def check_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> CalibrationCheck:
-    """Cross-fit and judge; arguments as for `fit_calibration`."""
-    rng = np.random.default_rng([seed, 2])
-    asked = (0.01, 0.05, 0.1)
-    accepted_unknown: list[list[bool]] = [[] for _ in asked]
-    accepted_known: list[list[bool]] = [[] for _ in asked]
-    probabilities: list[float] = []
-    rights: list[bool] = []
-    folds = _folds(images)
-    largest = min(_CHECKED_WAY, max(len(fold) for fold in folds) // 2)
-    for index, fold in enumerate(folds):
-        others = [label for other in folds[:index] + folds[index + 1 :] for label in other]
-        inside = np.flatnonzero(np.isin(images.labels, others))
-        way = min(largest, len(fold) // 2)
-        calibration = fit_calibration(embeddings[inside], images.only(others), seed)
-        for _ in range(max(1, _CHECKED_EPISODES // len(folds))):
-            classes = rng.permutation(fold)[: 2 * way]
-            pairs = np.array([rng.choice(images.members[label], 2, replace=False) for label in classes])
-            exemplars = embeddings[pairs[:way, 0]]
-            distances = pairwise_distances(embeddings[pairs[:, 1]], exemplars)
-            spacing = calibration.spacing(way, spacing_of(exemplars))
-            nearest = distances.argmin(axis=1)
-            best = distances.min(axis=1)
-            known = np.arange(len(classes)) < way
-            for position, rate in enumerate(asked):
-                accepted = best <= calibration.threshold(rate, way, spacing)
-                accepted_unknown[position].extend(accepted[~known])
-                accepted_known[position].extend(accepted[known])
-            for row in range(len(classes)):
-                ordered = np.sort(distances[row])
-                probabilities.append(float(calibration.probabilities(ordered, spacing)[0]))
-                rights.append(bool(known[row] and nearest[row] == row))
-    error, bins = reliability(np.array(probabilities), np.array(rights))
-    return CalibrationCheck(
-        way=largest,
-        false_accept_rates=asked,
-        realised_rates=tuple(float(np.mean(values)) for values in accepted_unknown),
-        known_accepted=tuple(float(np.mean(values)) for values in accepted_known),
-        expected_calibration_error=error,
-        bins=bins,
-    )
 
 
 def pair_distances(embeddings: Floats, images: ImageSet, seed: int = 0) -> tuple[Floats, Floats]:
@@ -301,19 +231,6 @@ def _margin(calibration: Calibration, embeddings: Floats, images: ImageSet, seed
     if len(good) == 0:
         return float(margin.max(initial=0.0))
     return float(margin[good[-1]]) if good[-1] < len(order) - 1 else 0.0
-
-
-def _folds(images: ImageSet) -> list[list[int]]:
-    """Classes in folds of two or more: a group stays together where there are enough groups."""
-    groups = [group.tolist() for group in images.classes_by_group.values()]
-    if len(groups) >= 3:
-        count = min(_FOLDS, len(groups))
-        folds = [[label for group in groups[start::count] for label in group] for start in range(count)]
-        if min(len(fold) for fold in folds) >= 2:
-            return folds
-    classes = list(range(len(images.class_names)))
-    count = max(2, min(_FOLDS, len(classes) // 4))
-    return [classes[start::count] for start in range(count)]
 
 
 def _whole_classes(images: ImageSet, seed: int) -> npt.NDArray[np.int64]:

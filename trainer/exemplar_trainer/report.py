@@ -12,7 +12,7 @@ from typing import Any
 from exemplar_encoder import Calibration
 from exemplar_encoder.bundle import Floats
 from exemplar_trainer import page, plots
-from exemplar_trainer.calibrate import CalibrationCheck
+from exemplar_trainer.calibration_check import CalibrationCheck
 from exemplar_trainer.contact_sheet import Decision
 from exemplar_trainer.dataset import ImageSet
 from exemplar_trainer.episodes import Accuracy

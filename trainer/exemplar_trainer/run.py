@@ -19,7 +19,8 @@ import numpy as np
 
 from exemplar_encoder import Bundle, BundleError, Figure, Manifest
 from exemplar_encoder.bundle import Floats
-from exemplar_trainer.calibrate import check_calibration, fit_calibration, pair_distances
+from exemplar_trainer.calibrate import fit_calibration, pair_distances
+from exemplar_trainer.calibration_check import check_calibration
 from exemplar_trainer.contact_sheet import draw_decisions
 from exemplar_trainer.dataset import ImageSet, load_images
 from exemplar_trainer.episodes import Accuracy, EpisodeError, Protocol, measure
