@@ -17,7 +17,7 @@ from exemplar_encoder import Encoder, Preprocessing, load_encoder
 from exemplar_encoder.bundle import Floats
 from exemplar_trainer.dataset import ImageSet, load_images
 from exemplar_trainer.episodes import Accuracy, measure
-from exemplar_trainer.run import EPISODES, PROTOCOLS
+from exemplar_trainer.make_bundle import EPISODES, PROTOCOLS
 from exemplar_trainer.split import split
 
 

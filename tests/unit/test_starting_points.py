@@ -24,7 +24,12 @@ def images(count: int, size: int = 16) -> np.ndarray:
 
 def one_step(learner: keras.Model, size: int = 16) -> float:
     still = np.tile(np.array([1, 0, 0, 0, 1, 0], np.float32), (4, 1))
-    inputs = {"images": images(4, size), "transforms": still, "displacements": np.zeros((4, 5, 5, 2), np.float32)}
+    inputs = {
+        "images": images(4, size),
+        "transforms": still,
+        "displacements": np.zeros((4, 5, 5, 2), np.float32),
+        "colours": np.tile(np.array([[1, 0]], np.float32), (4, 1, 1)),
+    }
     return float(learner.train_on_batch(inputs, np.array([0, 0, 1, 1])))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shlex
@@ -28,22 +27,46 @@ def train(
     run: Annotated[Path, typer.Option("--run", help="Folder of the run; the bundle ends up in RUN/bundle.")] = Path(
         "runs/default"
     ),
-    recipe: Annotated[str, typer.Option(help="What to train: default or seed.")] = "default",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="What to train: default, colour, photo or seed. [default: default; colour with --colour, photo with "
+            "--backbone]"
+        ),
+    ] = "",
     name: Annotated[str, typer.Option(help="The bundle's name for people.")] = "",
     loss: Annotated[str, typer.Option(help="Another loss than the recipe's; --list-losses names them.")] = "",
     steps: Annotated[int | None, typer.Option(min=1, help="Another number of steps than the recipe's.")] = None,
-    size: Annotated[int | None, typer.Option(min=8, help="Another input side, in pixels.")] = None,
-    colour: Annotated[bool, typer.Option("--colour", help="Three channels instead of one.")] = False,
+    size: Annotated[str, typer.Option(help="Another input, in pixels: a side, or WIDTHxHEIGHT.")] = "",
+    colour: Annotated[bool, typer.Option("--colour", help="Colour pictures: three channels instead of one.")] = False,
+    backbone: Annotated[
+        str,
+        typer.Option(
+            help="A network of keras.applications, trained by others on photographs: mobilenetv3-small, "
+            "mobilenetv3-large, efficientnetv2-b0 to -b3."
+        ),
+    ] = "",
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="What the backbone begins with: imagenet (Keras downloads it), a .weights.h5 file, or none. "
+            "[default: imagenet]"
+        ),
+    ] = "",
+    frozen: Annotated[bool, typer.Option("--frozen", help="Leave the backbone as it came; train its last layer.")] = (
+        False
+    ),
     framing: Annotated[
         str,
         typer.Option(
             help="What an input shows: ink (the drawing, whatever its place and size) or whole (the image). "
-            "[default: the recipe's; whole with --colour]"
+            "[default: the recipe's; whole in colour]"
         ),
     ] = "",
     learning_rate: Annotated[float | None, typer.Option(min=0, help="Another peak learning rate.")] = None,
     precision: Annotated[
-        str, typer.Option(help="float32, or mixed_bfloat16 where the processor has it.")
+        str,
+        typer.Option(help="float32, or mixed_bfloat16 where the processor has it."),
     ] = "float32",
     start_from: Annotated[
         Path | None,
@@ -54,6 +77,10 @@ def train(
         list[str] | None,
         typer.Option(help="A group to hold out from training; repeat it. Absent: every fifth group by name."),
     ] = None,
+    hold_out_every: Annotated[int, typer.Option(min=2, help="Hold out every so-manieth group, by name.")] = 5,
+    hold_out_classes: Annotated[
+        bool, typer.Option("--hold-out-classes", help="Hold out single classes even where there are groups.")
+    ] = False,
     max_unreadable: Annotated[int, typer.Option(min=0, help="So many unreadable images may be skipped.")] = 20,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN.")] = False,
     list_losses: Annotated[bool, typer.Option("--list-losses", help="Name the losses and stop.")] = False,
@@ -70,41 +97,13 @@ def train(
     load_backend()
     from exemplar_encoder import BundleError
     from exemplar_trainer.checkpoint import CheckpointError
+    from exemplar_trainer.choices import ChoiceError, Choices, choose
     from exemplar_trainer.dataset import DatasetError
     from exemplar_trainer.fit import DivergedError, TrainingStoppedError
     from exemplar_trainer.losses import LOSSES
-    from exemplar_trainer.recipe import RECIPES, Recipe
+    from exemplar_trainer.networks.backbone import WeightsError
     from exemplar_trainer.run import FILE, Run, RunError, execute, refuse_taken
-    from exemplar_trainer.screen import Screen
-
-    def chosen_recipe() -> Recipe:
-        if recipe not in RECIPES:
-            raise typer.BadParameter(f"there is no recipe {recipe!r}; there are {', '.join(RECIPES)}")
-        if loss and loss not in LOSSES:
-            raise typer.BadParameter(f"there is no loss {loss!r}; there are {', '.join(LOSSES)}")
-        if precision not in ("float32", "mixed_bfloat16"):
-            raise typer.BadParameter(f"there is no precision {precision!r}; there are float32 and mixed_bfloat16")
-        if framing not in ("", "ink", "whole"):
-            raise typer.BadParameter(f"there is no framing {framing!r}; there are ink and whole")
-        base = RECIPES[recipe]
-        spec = base.preprocessing
-        wanted = framing or ("whole" if colour else spec.framing)
-        spec = dataclasses.replace(
-            spec,
-            width=size or spec.width,
-            height=size or spec.height,
-            channels=3 if colour else spec.channels,
-            framing="ink" if wanted == "ink" else "whole",
-        )
-        return dataclasses.replace(
-            base,
-            preprocessing=spec,
-            loss=loss or base.loss,
-            steps=steps or base.steps,
-            learning_rate=learning_rate or base.learning_rate,
-            precision="mixed_bfloat16" if precision == "mixed_bfloat16" else "float32",
-            seed=base.seed if seed is None else seed,
-        )
+    from exemplar_trainer.screen import Screen, outcome
 
     if list_losses:
         typer.echo("\n".join(LOSSES))
@@ -119,30 +118,57 @@ def train(
                 raise typer.BadParameter("name a folder or zip of images, or --resume a run")
             else:
                 refuse_taken(run)
-                title = name or f"{data.stem}-{recipe}"
+                chosen = choose(
+                    Choices(
+                        recipe=recipe,
+                        loss=loss,
+                        steps=steps,
+                        size=size,
+                        colour=colour,
+                        backbone=backbone,
+                        weights=weights,
+                        frozen=frozen,
+                        framing=framing,
+                        learning_rate=learning_rate,
+                        precision=precision,
+                        seed=seed,
+                    )
+                )
                 job = Run(
-                    title,
-                    chosen_recipe(),
+                    name or f"{data.stem}-{chosen.name}",
+                    chosen,
                     str(data.absolute()),
                     tuple(hold_out or ()),
                     max_unreadable,
                     str(start_from.absolute()) if start_from else "",
+                    hold_out_every,
+                    hold_out_classes,
                 )
             screen.begin(job, run)
             bundle = execute(job, run, screen.watcher(job))
+        except ChoiceError as error:
+            raise typer.BadParameter(str(error)) from error
         except TrainingStoppedError as stopped:
             screen.message(f"Stopped after step {stopped.step:,}. {to_go_on}")
             raise typer.Exit(EXIT_STOPPED) from stopped
         except KeyboardInterrupt as stopped:  # while images are read, or after training
             screen.message(f"Stopped. {to_go_on if (run / FILE).exists() else 'Nothing was kept.'}")
             raise typer.Exit(EXIT_STOPPED) from stopped
-        except (DatasetError, RunError, CheckpointError, DivergedError, BundleError, ValueError, OSError) as error:
+        except (
+            DatasetError,
+            RunError,
+            CheckpointError,
+            DivergedError,
+            WeightsError,
+            BundleError,
+            ValueError,
+            OSError,
+        ) as error:
             screen.error(str(error))
             raise typer.Exit(1) from error
-        screen.finish(bundle, run)
+        screen.finish(bundle)
     if as_json:
-        figures = [dataclasses.asdict(figure) for figure in bundle.figures]
-        typer.echo(json.dumps({"bundle": str(bundle.path), "id": bundle.id, "figures": figures}, indent=1))
+        typer.echo(json.dumps(outcome(bundle), indent=1))
 
 
 def _refuse_choices(context: typer.Context) -> None:

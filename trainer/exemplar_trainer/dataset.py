@@ -1,12 +1,15 @@
 """A tree of images, `.../<class>/<image>`, as arrays in memory.
 
-The folder that holds an image is its class; the folders above are the class's group (such as an alphabet); what
-follows the last `_` of a file's name is its source (such as a drawer or a design). A zip file reads like the folder
-it was made from. Images pass through the encoder's own decode and preprocess, so training sees what serving will see.
+The folder that holds an image is its class; the folders above are the class's group (such as an alphabet), unless a
+file `classes.csv` at the top, with the columns class and group, says otherwise; what follows the last `_` of a file's
+name is its source (such as a drawer or a design). A zip file reads like the folder it was made from. Images pass
+through the encoder's own decode and preprocess, so training sees what serving will see.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import zipfile
 import zlib
 from collections import defaultdict
@@ -22,6 +25,8 @@ import numpy.typing as npt
 from exemplar_encoder import ImageError, ImageLimits, Preprocessing, decode, preprocess
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+GROUPS = "classes.csv"
 
 _CHUNK = 512
 
@@ -105,8 +110,8 @@ def load_images(
         progress: called with images read and images in all.
 
     Raises:
-        DatasetError: no images, a class with one image or none that can be read, images outside a class, or too
-            many that are unreadable.
+        DatasetError: no images, a class with one image or none that can be read, images outside a class, too many
+            that are unreadable, or a `classes.csv` that is something else.
     """
     if root.is_dir():
         files: _Folder | _Zip = _Folder(root)
@@ -116,7 +121,8 @@ def load_images(
         raise DatasetError(f"{root}: there is no such folder or zip file")
     else:
         raise DatasetError(f"{root} is neither a folder nor a zip file")
-    names = sorted({name for name in files.names() if _is_image(name)})
+    there = set(files.names())
+    names = sorted(name for name in there if _is_image(name))
     if not names:
         raise DatasetError(f"{root} holds no images ({', '.join(sorted(SUFFIXES))}); expected .../<class>/<image>")
     folders = {PurePosixPath(name).parent for name in names}
@@ -157,7 +163,23 @@ def load_images(
     if gone:
         lost = some([folder.relative_to(top).as_posix() for folder in gone])
         raise DatasetError(f"{root}: no image of these classes can be read: {lost}. The first reason: {skipped[0]}")
-    return _assemble(root, top, kept, pixels, skipped)
+    return _assemble(root, top, kept, pixels, skipped, _read_groups(root, files, there, top))
+
+
+def _read_groups(root: Path, files: _Folder | _Zip, there: set[str], top: PurePosixPath) -> dict[str, str]:
+    """Groups by class, from the `classes.csv` nearest above the classes; empty where there is none."""
+    for folder in (top, *top.parents):
+        name = (folder / GROUPS).as_posix()
+        if name not in there:
+            continue
+        try:
+            rows = csv.DictReader(io.StringIO(files.read(name).decode("utf-8-sig"), newline=""))
+            return {row["class"]: row["group"] or "" for row in rows}
+        except KeyError as error:
+            raise DatasetError(f"{root}: {name} has no column {error}; it needs class and group") from error
+        except (*_UNREADABLE, UnicodeDecodeError, csv.Error) as error:
+            raise DatasetError(f"{root}: {name} cannot be read: {error}") from error
+    return {}
 
 
 def _assemble(
@@ -166,6 +188,7 @@ def _assemble(
     names: list[str],
     pixels: list[npt.NDArray[np.uint8]],
     skipped: list[str],
+    group_of: dict[str, str],
 ) -> ImageSet:
     paths = [PurePosixPath(name).relative_to(top) for name in names]
     classes = sorted({path.parent.as_posix() for path in paths})
@@ -181,7 +204,7 @@ def _assemble(
         raise DatasetError(
             f"{root} holds {len(classes)} classes; training and held-out classes need at least {_LEAST_CLASSES}"
         )
-    groups = (PurePosixPath(name).parent.as_posix() for name in classes)
+    groups = (group_of.get(name, PurePosixPath(name).parent.as_posix()) for name in classes)
     return ImageSet(
         pixels=np.stack(pixels),
         labels=labels,

@@ -22,8 +22,9 @@ from tensorboard.summary import Writer
 
 from exemplar_trainer.augmentation import draw_displacements, draw_transforms
 from exemplar_trainer.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from exemplar_trainer.colour import draw_colours
 from exemplar_trainer.dataset import ImageSet
-from exemplar_trainer.learner import as_served, build_learner
+from exemplar_trainer.learner import as_served, background_of, build_learner
 from exemplar_trainer.losses import PAIR_LOSSES
 from exemplar_trainer.recipe import Recipe
 from exemplar_trainer.samplers import ClassSampler, PairSampler, Sampler
@@ -65,6 +66,7 @@ def fit(
         TrainingStoppedError: on SIGINT or SIGTERM, after a checkpoint.
         DivergedError: the loss became NaN or infinite.
         CheckpointError: a checkpoint is of another recipe or cannot be read.
+        WeightsError: the recipe's pretrained weights cannot be had.
     """
     sampler = make_sampler(recipe, images)
     learner = build_learner(recipe, sampler.class_count)
@@ -142,15 +144,21 @@ def make_batch(recipe: Recipe, images: ImageSet, sampler: Sampler, step: int) ->
     """Inputs and labels of a step: a pure function of its arguments.
 
     Returns:
-        `{"images": uint8 [n, h, w, c], "transforms": float32 [n, 6], "displacements": float32 [n, g, g, 2]}` and
-        labels int64 `[n]`.
+        `{"images": uint8 [n, h, w, c], "transforms": float32 [n, 6], "displacements": float32 [n, g, g, 2],
+        "colours": float32 [n, c, c + 1]}` and labels int64 `[n]`.
     """
     batch = sampler.batch(step)
     rng = np.random.default_rng([recipe.seed, step, _AUGMENTATION_STREAM])
     size = (recipe.preprocessing.height, recipe.preprocessing.width)
     transforms = draw_transforms(rng, recipe.affine, batch.orientations, size)
     displacements = draw_displacements(rng, recipe.elastic, len(batch.images))
-    inputs = {"images": images.pixels[batch.images], "transforms": transforms, "displacements": displacements}
+    colours = draw_colours(rng, recipe.colours, len(batch.images), background_of(recipe))
+    inputs = {
+        "images": images.pixels[batch.images],
+        "transforms": transforms,
+        "displacements": displacements,
+        "colours": colours,
+    }
     return inputs, batch.labels
 
 

@@ -20,7 +20,7 @@ class FusedBatchNormalization(layers.BatchNormalization):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalise `[n, h, w, channels]`."""
-        if not training:
+        if not (training and self.trainable):
             return super().call(inputs, training=False)
         import tensorflow as tf
 

@@ -12,9 +12,12 @@ from typing import Any
 import keras
 
 from exemplar_trainer.augmentation import Distort
+from exemplar_trainer.colour import Recolour
 from exemplar_trainer.fused import with_fused_normalisation
 from exemplar_trainer.losses import LOSSES
 from exemplar_trainer.networks import NETWORKS
+from exemplar_trainer.networks.backbone import freeze, load_pretrained
+from exemplar_trainer.optimizer import ConvolutionalMuon
 from exemplar_trainer.recipe import Recipe
 
 
@@ -27,13 +30,18 @@ class MetricLearner(keras.Model):
         super().__init__(name="metric_learner", dtype="float32")
         spec = recipe.preprocessing
         self.base_network = with_fused_normalisation(NETWORKS[recipe.network](spec.shape, recipe.dimension))
+        if recipe.weights:
+            load_pretrained(self.base_network, recipe.network, recipe.weights)
+        if recipe.frozen:
+            freeze(self.base_network)
         self.augmentation = Distort(background_of(recipe))
+        self.recolouring = Recolour()
         self.metric_loss = LOSSES[recipe.loss](class_count, recipe.orientations)
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
         """Embeddings float32 `[n, dimension]`."""
         distorted = self.augmentation(inputs["images"], inputs["transforms"], inputs["displacements"])
-        return self.base_network(distorted, training=training)
+        return self.base_network(self.recolouring(distorted, inputs["colours"]), training=training)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -53,7 +61,11 @@ def background_of(recipe: Recipe) -> tuple[int, ...]:
 
 
 def build_learner(recipe: Recipe, class_count: int) -> MetricLearner:
-    """A compiled learner with freshly drawn weights, all its variables and the optimizer's created."""
+    """A compiled learner at step 0, all its variables and the optimizer's created.
+
+    Raises:
+        WeightsError: the recipe's pretrained weights cannot be had.
+    """
     keras.utils.set_random_seed(recipe.seed)
     with _computing_in(recipe.precision):
         learner = MetricLearner(recipe, class_count)
@@ -67,7 +79,11 @@ def build_learner(recipe: Recipe, class_count: int) -> MetricLearner:
             warmup_target=recipe.learning_rate,
             warmup_steps=warm_up,
         )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+    if recipe.optimizer == "muon":
+        decay = recipe.weight_decay
+        optimizer = ConvolutionalMuon(rate, weight_decay=decay, adam_weight_decay=decay)
+    else:
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     # XLA compiles the graph where that pays, on a GPU; on a CPU its convolutions are the slower ones.
     learner.compile(optimizer=optimizer, jit_compile=on_a_gpu())

@@ -1,7 +1,8 @@
 """Recipes: everything that decides what a training run does, as plain data.
 
-`default` is the recipe to use. `seed` is the first sketch's network and loss with its faults mended, kept as the
-baseline of every accuracy table.
+`default` is the recipe for black on white, `colour` the one for coloured pictures; both train from nothing. `photo`
+fine-tunes a network that others trained. `seed` is the first sketch's network and loss with its faults mended, kept
+as the baseline of every accuracy table.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Literal, Self
 
 from exemplar_encoder import Preprocessing
 from exemplar_trainer.augmentation import Affine, Elastic
+from exemplar_trainer.colour import ColourJitter
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,9 @@ class Recipe:
     Attributes:
         name: for people.
         network: a name in `NETWORKS`.
+        weights: what the network begins with, of a backbone only: "imagenet", the path of a weights file, or "" for
+            freshly drawn ones.
+        frozen: train the embedding layer alone and leave the backbone as it came.
         loss: a name in `LOSSES`.
         preprocessing: the network's input.
         dimension: length of an embedding.
@@ -32,9 +37,11 @@ class Recipe:
         orientations: 4 to make quarter turns of a class classes of their own, 8 to add mirror images, else 1.
         affine: rotation, scale, shear and shift of training images.
         elastic: their bending.
+        colours: their change of colour.
+        optimizer: "muon", see `optimizer`, or "adamw".
         learning_rate: its peak.
         warm_up_steps: steps of linear rise before the cosine fall to 0; 0 for a constant rate.
-        weight_decay: of AdamW, on weight matrices only.
+        weight_decay: a share of the learning rate by which weight matrices shrink at each step.
         seed: of weights, batches and augmentation.
         precision: what the network computes in while it is trained; its weights are float32 always. bfloat16 is
             faster where the processor has it (AVX512-BF16, AMX, a GPU), and slower where it does not.
@@ -52,6 +59,10 @@ class Recipe:
     orientations: Literal[1, 4, 8]
     affine: Affine = field(default_factory=Affine)
     elastic: Elastic = field(default_factory=Elastic)
+    colours: ColourJitter = field(default_factory=ColourJitter)
+    weights: str = ""
+    frozen: bool = False
+    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 1.5e-3
     warm_up_steps: int = 200
     weight_decay: float = 1e-4
@@ -72,6 +83,7 @@ class Recipe:
         fields["preprocessing"] = Preprocessing(**spec)
         fields["affine"] = Affine(**affine)
         fields["elastic"] = Elastic(**fields["elastic"])
+        fields["colours"] = ColourJitter(**fields["colours"])
         return cls(**fields)
 
 
@@ -91,6 +103,39 @@ RECIPES: dict[str, Recipe] = {
         elastic=Elastic(amplitude=0.03),
         learning_rate=2.5e-3,
         weight_decay=0.05,
+    ),
+    "colour": Recipe(
+        name="colour",
+        network="residual",
+        loss="nca-cosface",
+        preprocessing=Preprocessing(64, 64, 3, resample="bilinear"),
+        dimension=128,
+        steps=3_000,
+        classes_per_batch=64,
+        images_per_class=4,
+        group_share=0.5,
+        orientations=1,
+        affine=Affine(rotation=10.0, scale=(0.85, 1.15), shear=0.1, shift=0.05),
+        colours=ColourJitter(brightness=0.2, contrast=0.2, saturation=0.3, hue=0.05),
+        learning_rate=2e-3,
+        weight_decay=0.05,
+    ),
+    "photo": Recipe(
+        name="photo",
+        network="efficientnetv2-b0",
+        weights="imagenet",
+        loss="nca-cosface",
+        preprocessing=Preprocessing(224, 224, 3, resample="bilinear"),
+        dimension=256,
+        steps=3_000,
+        classes_per_batch=32,
+        images_per_class=2,
+        group_share=0.5,
+        orientations=1,
+        affine=Affine(rotation=15.0, scale=(0.7, 1.5), shear=0.15, shift=0.1),
+        colours=ColourJitter(brightness=0.2, contrast=0.3, saturation=0.4, hue=0.03, channel=0.1, grey=0.05),
+        learning_rate=3e-4,
+        weight_decay=0.01,
     ),
     "seed": Recipe(
         name="seed",

@@ -10,40 +10,19 @@ import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-import keras
-import numpy as np
-
-from exemplar_encoder import Bundle, BundleError, Figure, Manifest
-from exemplar_encoder.bundle import Floats
-from exemplar_trainer.calibrate import fit_calibration, pair_distances
-from exemplar_trainer.calibration_check import check_calibration
-from exemplar_trainer.contact_sheet import draw_decisions
-from exemplar_trainer.dataset import ImageSet, load_images
-from exemplar_trainer.episodes import Accuracy, EpisodeError, Protocol, measure
-from exemplar_trainer.export import Ingredients, export_bundle
+from exemplar_encoder import Bundle, BundleError
+from exemplar_trainer.dataset import ImageSet, load_images, some
 from exemplar_trainer.fit import LOG, Progress, fit, read_log
+from exemplar_trainer.make_bundle import Origin, make_bundle
 from exemplar_trainer.networks import NETWORKS
 from exemplar_trainer.recipe import Recipe
-from exemplar_trainer.report import Findings, render_report
-from exemplar_trainer.split import Split, split
+from exemplar_trainer.split import EVERY, Split, split
 
 FILE = "run.json"
 BUNDLE = "bundle"
-EPISODES = 400
-COHORT_SIZE = 512
-
-PROTOCOLS = (
-    Protocol(20, 1, within_group=True),
-    Protocol(5, 1, within_group=True),
-    Protocol(20, 1),
-    Protocol(5, 1),
-    Protocol(20, 2, within_group=True),
-    Protocol(20, 5, within_group=True),
-)
 
 
 class RunError(Exception):
@@ -60,6 +39,8 @@ class Run:
     hold_out: tuple[str, ...]
     max_unreadable: int
     start_from: str = ""
+    hold_out_every: int = EVERY
+    hold_out_classes: bool = False
 
     def save(self, folder: Path) -> None:
         """Write down what this run is, in a folder that may not exist yet."""
@@ -103,7 +84,7 @@ class Watcher:
 
 
 def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
-    """Do what is left of a run; see `load_images`, `split`, `fit` and `export_bundle` for the errors.
+    """Do what is left of a run; see `load_images`, `split`, `fit` and `make_bundle` for the errors.
 
     The folder is made when the data and the recipe were found good, so a run that is refused leaves nothing behind.
     """
@@ -113,56 +94,22 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
     recipe = run.recipe
     NETWORKS[recipe.network](recipe.preprocessing.shape, recipe.dimension)  # refuses a size that it cannot take
     images = load_images(Path(run.data), recipe.preprocessing, run.max_unreadable, watcher.loading)
-    parts = split(images, run.hold_out)
+    parts = split(images, run.hold_out, run.hold_out_every, run.hold_out_classes)
     run.save(folder)
     watcher.loaded(parts)
     start_from = Path(run.start_from) if run.start_from else None
     network = fit(recipe, parts.training, folder, watcher.training, start_from)
     watcher.measuring()
-    embeddings = embed(network, parts.held_out)
-    accuracies = _accuracies(embeddings, parts.held_out)
-    calibration = fit_calibration(embeddings, parts.held_out)
-    check = check_calibration(embeddings, parts.held_out)
-    genuine, impostor = pair_distances(embeddings, parts.held_out)
-    hits, misses = draw_decisions(embeddings, parts.held_out, accuracies[0].protocol, 24, seed=1)
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    findings = Findings(
-        title=f"{run.name} (recipe {recipe.name})",
-        facts=_facts(run, parts, images, created),
-        accuracies=accuracies,
-        by_group=_by_group(embeddings, parts.held_out),
-        calibration=calibration,
-        check=check,
-        genuine=genuine,
-        impostor=impostor,
-        records=read_log(folder / LOG),
-        held_out=parts.held_out,
-        hits=hits,
-        misses=misses,
-    )
-    figures = [Figure(f"{a.protocol.name} accuracy", a.value, a.low, a.high) for a in accuracies]
-    figures.append(Figure("expected calibration error", check.expected_calibration_error))
-    for asked, realised in zip(check.false_accept_rates, check.realised_rates, strict=True):
-        figures.append(Figure(f"realised false-accept rate at {asked:.0%}", realised))
-    manifest = Manifest(
+    origin = Origin(
         name=run.name,
         recipe=recipe.name,
-        created=created,
-        dimension=recipe.dimension,
         preprocessing=recipe.preprocessing,
-        figures=tuple(figures),
-        training={
-            "held_out": list(parts.held_out_names),
-            "training_classes": len(parts.training.class_names),
-            "training_images": len(parts.training.labels),
-            "held_out_classes": len(parts.held_out.class_names),
-            "recipe": json.loads(recipe.to_json()),
-            "started_from": _first_recipe(run),
-        },
+        facts=_facts(run, parts, images),
+        training=_training(run, parts),
+        records=read_log(folder / LOG),
+        seed=recipe.seed,
     )
-    cohort = _cohort(network, parts.training, recipe.seed)
-    ingredients = Ingredients(network, manifest, calibration, cohort, render_report(findings))
-    return export_bundle(ingredients, folder / BUNDLE)
+    return make_bundle(network, origin, parts.held_out, parts.training, folder / BUNDLE)
 
 
 def _finished(folder: Path) -> Bundle | None:
@@ -175,53 +122,22 @@ def _finished(folder: Path) -> Bundle | None:
         return None
 
 
-def embed(network: keras.Model, images: ImageSet) -> Floats:
-    """Embeddings float32 `[images, dimension]` of a whole set."""
-    batches = [
-        keras.ops.convert_to_numpy(network.predict_on_batch(images.pixels[start : start + 256].astype(np.float32)))
-        for start in range(0, len(images.labels), 256)
-    ]
-    return np.concatenate(batches).astype(np.float32)
+def _training(run: Run, parts: Split) -> dict[str, Any]:
+    """What the manifest says of the training."""
+    return {
+        "held_out": list(parts.held_out_names),
+        "training_classes": len(parts.training.class_names),
+        "training_images": len(parts.training.labels),
+        "held_out_classes": len(parts.held_out.class_names),
+        "recipe": json.loads(run.recipe.to_json()),
+        "started_from": _first_recipe(run),
+    }
 
 
-def _accuracies(embeddings: Floats, held_out: ImageSet) -> tuple[Accuracy, ...]:
-    """Every protocol that the held-out classes can supply; a small set gets the largest episodes it has."""
-    found = []
-    for protocol in PROTOCOLS:
-        try:
-            found.append(measure(embeddings, held_out, protocol, EPISODES, seed=0))
-        except EpisodeError:  # too few classes or images for this one; the next may do
-            continue
-    if not found:
-        found.append(measure(embeddings, held_out, Protocol(min(5, len(held_out.class_names))), EPISODES, seed=0))
-    return tuple(found)
-
-
-def _by_group(embeddings: Floats, held_out: ImageSet) -> list[tuple[str, Accuracy]]:
-    rows = []
-    for group, classes in held_out.classes_by_group.items():
-        if len(held_out.classes_by_group) < 2 or len(classes) < 2:
-            continue
-        inside = np.flatnonzero(np.isin(held_out.labels, classes))
-        protocol = Protocol(min(20, len(classes)), 1, within_group=bool(group))
-        rows.append((group, measure(embeddings[inside], held_out.only(classes.tolist()), protocol, 100, seed=0)))
-    return rows
-
-
-def _cohort(network: keras.Model, training: ImageSet, seed: int) -> Floats:
-    """Embeddings of training images, at most one a class: strangers to compare a query with."""
-    rng = np.random.default_rng([seed, 5])
-    firsts = np.array([members[0] for members in training.members])
-    chosen = np.sort(rng.permutation(firsts)[:COHORT_SIZE])
-    pixels = training.pixels[chosen].astype(np.float32)
-    return keras.ops.convert_to_numpy(network.predict_on_batch(pixels)).astype(np.float32)
-
-
-def _facts(run: Run, parts: Split, images: ImageSet, created: str) -> list[tuple[str, str]]:
+def _facts(run: Run, parts: Split, images: ImageSet) -> list[tuple[str, str]]:
     recipe = run.recipe
     return [
-        ("made", created),
-        ("held out", ", ".join(parts.held_out_names)),
+        ("held out", some(parts.held_out_names)),
         ("held-out classes", f"{len(parts.held_out.class_names):,}"),
         ("training classes", f"{len(parts.training.class_names):,}"),
         ("training images", f"{len(parts.training.labels):,}"),
@@ -229,7 +145,7 @@ def _facts(run: Run, parts: Split, images: ImageSet, created: str) -> list[tuple
         ("network and loss", f"{recipe.network}, {recipe.loss}"),
         ("input", f"{recipe.preprocessing.width} x {recipe.preprocessing.height} x {recipe.preprocessing.channels}"),
         ("embedding", f"{recipe.dimension} values of unit length"),
-        ("began with", f"the weights of {Path(run.start_from).name}" if run.start_from else "random weights"),
+        ("began with", _beginning(run)),
         ("steps", f"{recipe.steps:,} of {recipe.classes_per_batch} x {recipe.images_per_class} images"),
         ("seed", str(recipe.seed)),
     ]
@@ -241,3 +157,11 @@ def _first_recipe(run: Run) -> dict[str, Any] | None:
         return None
     recipe: dict[str, Any] = json.loads(Run.load(Path(run.start_from)).recipe.to_json())
     return recipe
+
+
+def _beginning(run: Run) -> str:
+    if run.start_from:
+        return f"the weights of {Path(run.start_from).name}"
+    if not run.recipe.weights:
+        return "random weights"
+    return "the published weights" if run.recipe.weights == "imagenet" else Path(run.recipe.weights).name

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -21,7 +23,7 @@ from rich.text import Text
 
 from exemplar_encoder import Bundle
 from exemplar_encoder.bundle import REPORT
-from exemplar_trainer.run import BUNDLE, Run, Watcher
+from exemplar_trainer.run import Run, Watcher
 from exemplar_trainer.split import Split
 
 
@@ -64,11 +66,6 @@ class Screen:
         """What `execute` tells this screen."""
         tasks: dict[str, TaskID] = {}
 
-        def loading(done: int, total: int) -> None:
-            if "images" not in tasks:
-                tasks["images"] = self._progress.add_task("images", total=total, detail="")
-            self._progress.update(tasks["images"], completed=done)
-
         def loaded(parts: Split) -> None:
             names = ", ".join(parts.held_out_names[:8]) + (" ..." if len(parts.held_out_names) > 8 else "")
             training, held_out = len(parts.training.class_names), len(parts.held_out.class_names)
@@ -84,9 +81,20 @@ class Screen:
                 self._progress.update(tasks["training"], completed=run.recipe.steps)
             self._say("Measuring and calibrating on the held-out classes, then exporting")
 
-        return Watcher(loading, loaded, training, measuring)
+        return Watcher(self.loading(), loaded, training, measuring)
 
-    def finish(self, bundle: Bundle, folder: Path) -> None:
+    def loading(self) -> Callable[[int, int], None]:
+        """Shows a bar of images read, told how many are and how many there will be."""
+        tasks: list[TaskID] = []
+
+        def loading(done: int, total: int) -> None:
+            if not tasks:
+                tasks.append(self._progress.add_task("images", total=total, detail=""))
+            self._progress.update(tasks[0], completed=done)
+
+        return loading
+
+    def finish(self, bundle: Bundle) -> None:
         """Show the figures and where things are."""
         table = Table("episodes", "accuracy", "95 % interval", box=None, pad_edge=False)
         for column in table.columns[1:]:
@@ -97,8 +105,8 @@ class Screen:
                 table.add_row(name, f"{figure.value:.1%}", f"{figure.low:.1%} to {figure.high:.1%}")
         if not self._quiet:
             self._console.print(table)
-        self._say(f"Bundle  {folder / BUNDLE}  ({bundle.id[:12]})")
-        self._say(f"Report  {folder / BUNDLE / REPORT}")
+        self._say(f"Bundle  {bundle.path}  ({bundle.id[:12]})")
+        self._say(f"Report  {bundle.path / REPORT}")
 
     def message(self, text: str) -> None:
         """Say something even when quiet."""
@@ -111,3 +119,12 @@ class Screen:
     def _say(self, text: str) -> None:
         if not self._quiet:
             self._console.print(text, soft_wrap=True)
+
+
+def outcome(bundle: Bundle) -> dict[str, Any]:
+    """What `--json` prints of a finished bundle."""
+    return {
+        "bundle": str(bundle.path),
+        "id": bundle.id,
+        "figures": [asdict(figure) for figure in bundle.figures],
+    }

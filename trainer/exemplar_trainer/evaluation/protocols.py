@@ -21,20 +21,22 @@ LABELS = "class_labels.txt"
 Progress = Callable[[int, int], None]
 
 
-def read_tree(root: Path, spec: Preprocessing, groups: Sequence[str], progress: Progress) -> ImageSet:
-    """The images of a tree, of these groups alone where any are named.
+def read_tree(root: Path, spec: Preprocessing, only: Sequence[str], progress: Progress) -> ImageSet:
+    """The images of a tree, of these groups or classes alone where any are named.
 
     Raises:
         DatasetError: as `load_images`.
-        EvaluationError: a named group is not there.
+        EvaluationError: a name is neither.
     """
     images = load_images(root, spec, progress=progress)
-    if not groups:
+    if not only:
         return images
-    missing = sorted(set(groups) - set(images.groups))
+    wanted = set(only)
+    missing = sorted(wanted.difference(images.groups, images.class_names))
     if missing:
-        raise EvaluationError(f"{root} has no group {', '.join(missing)}; it has {some(sorted(set(images.groups)))}")
-    return images.only([label for label, group in enumerate(images.groups) if group in set(groups)])
+        raise EvaluationError(f"{root} has no group {some(missing)}; it has {some(sorted(set(images.groups)))}")
+    named = enumerate(zip(images.class_names, images.groups, strict=True))
+    return images.only([label for label, names in named if wanted.intersection(names)])
 
 
 def episodes(images: ImageSet, protocol: Protocol, count: int, seed: int) -> Questions:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import keras
 
+from exemplar_trainer.networks.backbone import BACKBONES, backbone_network
 from exemplar_trainer.networks.residual import residual_network
 from exemplar_trainer.networks.seed import seed_network
 
 NetworkBuilder = Callable[[tuple[int, int, int], int], keras.Model]
 
-NETWORKS: dict[str, NetworkBuilder] = {"residual": residual_network, "seed": seed_network}
+NETWORKS: dict[str, NetworkBuilder] = {
+    "residual": residual_network,
+    "seed": seed_network,
+    **{name: partial(backbone_network, name) for name in BACKBONES},
+}
 
-__all__ = ["NETWORKS", "NetworkBuilder", "residual_network", "seed_network"]
+__all__ = ["BACKBONES", "NETWORKS", "NetworkBuilder", "backbone_network", "residual_network", "seed_network"]
