@@ -19,7 +19,9 @@ from exemplar_trainer.losses import (
     Contrastive,
     ContrastiveHead,
     LiftedStructured,
+    MultiSimilarity,
     NCACosFace,
+    SupervisedContrastive,
 )
 
 Array = np.ndarray
@@ -102,9 +104,37 @@ def lifted(e: Array, labels: Array, margin: float) -> float:
     return total / (2 * count) if count else 0.0
 
 
+def supcon(e: Array, labels: Array, scale: float) -> float:
+    """Mean over i with positives of -1/|P_i| sum over p of log(exp(s x_i.x_p) / sum_a exp(s x_i.x_a)), a not i."""
+    losses = []
+    for i in range(len(e)):
+        weights = {j: math.exp(scale * float(np.dot(e[i].astype(float), e[j]))) for j in range(len(e)) if j != i}
+        positives = [j for j in weights if labels[j] == labels[i]]
+        if positives:
+            losses.append(-sum(math.log(weights[p] / sum(weights.values())) for p in positives) / len(positives))
+    return sum(losses) / len(losses) if losses else 0.0
+
+
+def multi_similarity(e: Array, labels: Array, alpha: float, beta: float, base: float, epsilon: float) -> float:
+    """Kept: negatives above the least positive less epsilon, positives below the greatest negative plus epsilon."""
+    losses = []
+    for i in range(len(e)):
+        cosines = {j: float(np.dot(e[i].astype(float), e[j])) for j in range(len(e)) if j != i}
+        positives = [c for j, c in cosines.items() if labels[j] == labels[i]]
+        negatives = [c for j, c in cosines.items() if labels[j] != labels[i]]
+        near = [c for c in negatives if c > min(positives, default=math.inf) - epsilon]
+        far = [c for c in positives if c < max(negatives, default=-math.inf) + epsilon]
+        pull = math.log(1 + sum(math.exp(-alpha * (c - base)) for c in far)) / alpha
+        push = math.log(1 + sum(math.exp(beta * (c - base)) for c in near)) / beta
+        losses.append(pull + push)
+    return sum(losses) / len(losses)
+
+
 BATCH_LOSSES: dict[str, tuple[Callable[[], keras.layers.Layer], Callable[[Array, Array], float]]] = {
     "nca": (NCA, nca),
     "triplet": (BatchHardTriplet, lambda e, labels: batch_hard(e, labels, 10.0)),
+    "supcon": (SupervisedContrastive, lambda e, labels: supcon(e, labels, 15.0)),
+    "multi-similarity": (MultiSimilarity, lambda e, labels: multi_similarity(e, labels, 2.0, 50.0, 0.5, 0.1)),
     "lifted": (LiftedStructured, lambda e, labels: lifted(e, labels, 1.0)),
 }
 

@@ -14,14 +14,18 @@ import keras
 from exemplar_trainer.losses.contrastive import Contrastive
 from exemplar_trainer.losses.contrastive_head import ContrastiveHead
 from exemplar_trainer.losses.lifted import LiftedStructured
+from exemplar_trainer.losses.multi_similarity import MultiSimilarity
 from exemplar_trainer.losses.nca import NCA
 from exemplar_trainer.losses.nca_cosface import NCACosFace
+from exemplar_trainer.losses.supcon import SupervisedContrastive
 from exemplar_trainer.losses.triplet import BatchHardTriplet
 
 # Each takes the number of labels that the sampler can draw, and how many in a row are one class's orientations.
 LOSSES: dict[str, Callable[[int, int], keras.layers.Layer]] = {
     "nca": lambda labels, orientations: NCA(),
     "nca-cosface": NCACosFace,
+    "supcon": lambda labels, orientations: SupervisedContrastive(),
+    "multi-similarity": lambda labels, orientations: MultiSimilarity(),
     "contrastive": lambda labels, orientations: Contrastive(),
     "contrastive-head": lambda labels, orientations: ContrastiveHead(),
     "triplet": lambda labels, orientations: BatchHardTriplet(),
@@ -39,5 +43,7 @@ __all__ = [
     "Contrastive",
     "ContrastiveHead",
     "LiftedStructured",
+    "MultiSimilarity",
     "NCACosFace",
+    "SupervisedContrastive",
 ]
