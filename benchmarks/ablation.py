@@ -1,0 +1,105 @@
+"""What does each choice of the default recipe buy? Short runs that differ from it in one thing, side by side.
+
+Each trains on the same classes for the same number of steps and is measured on the same held-out groups. Short runs
+flatter what learns fast and slight what keeps a long run from learning by heart; read differences, not levels.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import Progress
+
+from benchmarks.results import record
+from exemplar_trainer.augmentation import Affine, Elastic
+from exemplar_trainer.dataset import load_images
+from exemplar_trainer.episodes import Accuracy, Protocol, measure
+from exemplar_trainer.fit import fit
+from exemplar_trainer.make_bundle import embed
+from exemplar_trainer.recipe import RECIPES, Recipe
+from exemplar_trainer.split import split
+
+PROTOCOL = Protocol(20, 1, within_group=True)
+DEFAULT = RECIPES["default"]
+EPISODES = 1500
+
+
+def _sized(side: int) -> dict[str, Any]:
+    return {"preprocessing": replace(DEFAULT.preprocessing, width=side, height=side)}
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "optimizer AdamW": {"optimizer": "adamw", "learning_rate": 2.5e-3},
+    "the whole image instead of its framed ink": {"preprocessing": replace(DEFAULT.preprocessing, framing="whole")},
+    "input of 36 pixels": _sized(36),
+    "input of 64 pixels": _sized(64),
+    "upright only": {"orientations": 1},
+    "quarter turns, no mirror images": {"orientations": 4},
+    "no classes of one group in a batch": {"group_share": 0.0},
+    "all classes of a batch of one group": {"group_share": 1.0},
+    "no affine augmentation": {"affine": Affine()},
+    "no elastic augmentation": {"elastic": Elastic()},
+    "48 classes of 4 images a batch": {"classes_per_batch": 48, "images_per_class": 4},
+    "loss NCA": {"loss": "nca"},
+    "loss SupCon, 48 x 4": {"loss": "supcon", "classes_per_batch": 48, "images_per_class": 4},
+    "loss multi-similarity": {"loss": "multi-similarity"},
+    "loss triplet": {"loss": "triplet"},
+}
+
+
+def main(
+    data: Annotated[Path, typer.Argument(help="Folder or zip of images, as for training.")],
+    steps: Annotated[int, typer.Option(min=10, help="Steps of each run.")] = 600,
+    precision: Annotated[str, typer.Option(help="float32 or mixed_bfloat16.")] = "float32",
+    only: Annotated[list[str] | None, typer.Option(help="Only variants with these words; repeat it.")] = None,
+) -> None:
+    """Train every variant and compare."""
+    rows, figures = [], {}
+    for name, changes in VARIANTS.items():
+        if only and not any(words in name for words in only):
+            continue
+        recipe = replace(DEFAULT, steps=steps, **{"precision": precision, **changes})
+        held_out, training, seconds = _run(name, recipe, data)
+        rows.append([name, _cell(held_out), _cell(training), f"{1000 * seconds:.0f}"])
+        figures[name] = {
+            "held_out": held_out.value,
+            "half": (held_out.high - held_out.low) / 2,
+            "training": training.value,
+            "seconds_a_step": seconds,
+        }
+    title = f"{PROTOCOL.name}, {steps} steps, {precision}; {EPISODES} episodes, 95 % interval over episodes"
+    columns = ["the default recipe, but", "held-out groups", "training groups", "ms a step"]
+    record("ablation", title, columns, rows, {"steps": steps, "precision": precision, "variants": figures})
+
+
+def _run(name: str, recipe: Recipe, data: Path) -> tuple[Accuracy, Accuracy, float]:
+    """Accuracy on held-out and on training classes, and the median time of a step."""
+    parts = split(load_images(data, recipe.preprocessing))
+    times: list[float] = []
+    with tempfile.TemporaryDirectory() as folder, Progress() as progress:
+        task = progress.add_task(name, total=recipe.steps)
+
+        def step(done: int, loss: float, rate: float) -> None:
+            times.append(time.monotonic())
+            progress.update(task, completed=done)
+
+        network = fit(recipe, parts.training, Path(folder), step)
+    gaps = sorted(after - before for before, after in itertools.pairwise(times))
+    held_out = measure(embed(network, parts.held_out), parts.held_out, PROTOCOL, EPISODES, seed=1)
+    training = measure(embed(network, parts.training), parts.training, PROTOCOL, EPISODES, seed=1)
+    return held_out, training, gaps[len(gaps) // 2]
+
+
+def _cell(accuracy: Accuracy) -> str:
+    return f"{accuracy.value:.1%} ± {(accuracy.high - accuracy.low) / 2:.1%}"
+
+
+if __name__ == "__main__":
+    typer.run(main)
