@@ -47,6 +47,8 @@ def demonstrate(
         if train:
             bundle = _train(source, output)
         held_out: Sequence[str] = Bundle.load(bundle).manifest.training.get("held_out", [])
+        if not held_out and not drawn:
+            raise DataError(f"the training of {bundle} held out nothing, so no alphabet here is new to it")
         characters = read_characters(source, output / "images", [] if drawn else held_out)
         if not characters:
             raise DataError(f"{source} has none of the alphabets that the model never saw: {', '.join(held_out)}")

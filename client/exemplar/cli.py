@@ -1,7 +1,8 @@
 """The command line's root: `exemplar`.
 
-Holds the client's commands, and lists `serve`, `train` and `index`, whose packages are only loaded when one of them
-is called. Every failure is one sentence on stderr and an exit code: 1 the request failed, 2 wrong usage, 3 no server.
+Holds the client's commands, and lists those of other packages (`serve`, `train` and so on), which are only loaded
+when one of them is called. Every failure is one sentence on stderr and an exit code: 1 the request failed, 2 wrong
+usage, 3 no server.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ EXTENSIONS = {
     "serve": Extension("server", "Run the server."),
     "train": Extension("train", "Train a model on a tree of images and write its bundle."),
     "evaluate": Extension("train", "Measure how good bundles are on images they never saw."),
+    "export": Extension("train", "Make a bundle of a network as it is: a Keras model, or a published backbone."),
     "index": Extension("index", "Enrol many classes from a folder or a manifest."),
 }
 

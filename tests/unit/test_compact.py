@@ -34,6 +34,16 @@ def test_a_folded_network_is_the_same_function_without_normalisation(name: str, 
     assert not any(isinstance(layer, layers.BatchNormalization) for layer in folded.layers)
 
 
+def test_normalisation_after_a_depthwise_convolution_is_folded_too() -> None:
+    images = keras.Input((16, 16, 1))
+    x = layers.Conv2D(3, 3)(images)
+    x = layers.BatchNormalization()(layers.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False)(x))
+    network = shaken(keras.Model(images, layers.Flatten()(x)))
+    folded = fold_normalisation(network)
+    assert not any(isinstance(layer, layers.BatchNormalization) for layer in folded.layers)
+    np.testing.assert_allclose(outputs(folded, 16), outputs(network, 16), rtol=1e-4, atol=1e-3)
+
+
 def branching(activation: str, twice: bool) -> keras.Model:
     images = keras.Input((16, 16, 1))
     plain = layers.Conv2D(4, 3, activation=activation)(images)

@@ -82,6 +82,13 @@ def train(
         bool, typer.Option("--hold-out-classes", help="Hold out single classes even where there are groups.")
     ] = False,
     max_unreadable: Annotated[int, typer.Option(min=0, help="So many unreadable images may be skipped.")] = 20,
+    final_of: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a finished run: train its recipe once more, on all classes, the held-out ones too. "
+            "Figures and calibration stay those of that run."
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN.")] = False,
     list_losses: Annotated[bool, typer.Option("--list-losses", help="Name the losses and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
@@ -112,8 +119,12 @@ def train(
     with Screen(quiet=as_json) as screen:
         try:
             if resume:
-                _refuse_choices(context)
+                _refuse_choices(context, "--resume goes on")
                 job = Run.load(run)
+            elif final_of is not None:
+                _refuse_choices(context, "--final-of trains", ("final_of", "name"))
+                refuse_taken(run)
+                job = Run.final(name, final_of)
             elif data is None:
                 raise typer.BadParameter("name a folder or zip of images, or --resume a run")
             else:
@@ -171,9 +182,9 @@ def train(
         typer.echo(json.dumps(outcome(bundle), indent=1))
 
 
-def _refuse_choices(context: typer.Context) -> None:
-    """A run that is resumed keeps the choices it began with, so none may be given again."""
-    kept = ("run", "resume", "list_losses", "as_json")
+def _refuse_choices(context: typer.Context, what: str, also: tuple[str, ...] = ()) -> None:
+    """A run that is resumed, or made final, keeps the choices it began with, so none may be given again."""
+    kept = ("run", "resume", "list_losses", "as_json", *also)
     given = [
         str(parameter.opts[-1] if parameter.opts[-1].startswith("-") else "the folder or zip")
         for parameter in context.command.params
@@ -182,7 +193,7 @@ def _refuse_choices(context: typer.Context) -> None:
         and getattr(context.get_parameter_source(parameter.name), "name", "") == "COMMANDLINE"
     ]
     if given:
-        raise typer.BadParameter(f"--resume goes on with the choices of the run; leave out {', '.join(given)}")
+        raise typer.BadParameter(f"{what} with the choices of the run; leave out {', '.join(given)}")
 
 
 def main() -> None:

@@ -66,7 +66,7 @@ def fits_half(values: npt.NDArray[Any]) -> bool:
 def _convolution_before(layer: keras.Layer) -> keras.Layer | None:
     """The convolution whose output this layer alone reads, if it is that."""
     before: keras.Layer = layer.input._keras_history.operation
-    if not isinstance(before, layers.Conv2D) or type(before) is not layers.Conv2D:
+    if type(before) not in (layers.Conv2D, layers.DepthwiseConv2D):
         return None
     if before.get_config()["activation"] != "linear" or len(before._outbound_nodes) != 1:
         return None
@@ -79,4 +79,6 @@ def _folded_weights(convolution: keras.Layer, normalisation: keras.Layer) -> lis
     values = {variable.name: keras.ops.convert_to_numpy(variable.value) for variable in normalisation.variables}
     scale = values.get("gamma", 1.0) / np.sqrt(values["moving_variance"].astype(np.float64) + normalisation.epsilon)
     moved = (shift - values["moving_mean"]) * scale + values.get("beta", 0.0)
+    if isinstance(convolution, layers.DepthwiseConv2D):
+        scale = scale.reshape(kernel.shape[2:])  # its outputs are input channels x multiplier
     return [(kernel * scale).astype(np.float32), np.asarray(moved, np.float32)]

@@ -141,7 +141,7 @@ def _evaluate(
     results: list[Result] = []
     try:
         encoders = [load_encoder(path) for path in bundles]
-        only = encoders[0].bundle.manifest.training["held_out"] if held_out else groups
+        only = _held_out_of(encoders[0].bundle) if held_out else groups
         for encoder in encoders:
             with _counting(console, "Reading") as progress:
                 asked = list(ask(encoder, only, progress))
@@ -170,6 +170,16 @@ def _evaluate(
         _print(results)
         if html:
             console.print(f"Pictures and groups: {html}")
+
+
+def _held_out_of(bundle: Any) -> Sequence[str]:
+    """What a bundle's training held out, by name."""
+    from exemplar_trainer.evaluation.questions import EvaluationError
+
+    names: Sequence[str] = bundle.manifest.training["held_out"]
+    if not names:
+        raise EvaluationError(f"the training of {bundle.path} held out nothing; name what it never saw with --group")
+    return names
 
 
 @contextmanager

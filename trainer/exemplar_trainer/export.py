@@ -19,8 +19,14 @@ import numpy as np
 from exemplar_encoder import Bundle, BundleError, Calibration, Manifest, decode, load_encoder, preprocess
 from exemplar_encoder import bundle as layout
 from exemplar_encoder.bundle import Floats, seal
+from exemplar_encoder.encoder import GOLDEN_TOLERANCE
+from exemplar_encoder.engines import run_padded
+from exemplar_encoder.preprocess import Pixels
 from exemplar_trainer.compact import fits_half, fold_normalisation, round_to_half
 from exemplar_trainer.golden import draw_golden_images
+
+# Engines that compute with the same weights differ by less than this, a tenth of what a bundle is refused for.
+_ENGINES_AGREE = GOLDEN_TOLERANCE / 10
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,6 @@ def _write(ingredients: Ingredients, folder: Path) -> None:
     network = fold_normalisation(ingredients.network)
     round_to_half(network)
     _write_saved_model(network, spec.shape, folder / layout.SAVED_MODEL)
-    _write_litert(folder / layout.SAVED_MODEL, folder / layout.LITERT)
     (folder / layout.CALIBRATION).write_text(ingredients.calibration.to_json(), encoding="utf-8")
     np.save(folder / layout.COHORT, ingredients.cohort)
     (folder / layout.REPORT).write_text(ingredients.report, encoding="utf-8")
@@ -73,6 +78,7 @@ def _write(ingredients: Ingredients, folder: Path) -> None:
     pixels = np.stack([preprocess(decode(image, background=spec.background).pixels, spec) for image in images])
     embeddings = keras.ops.convert_to_numpy(network(pixels.astype(np.float32), training=False))
     np.save(folder / layout.GOLDEN_EMBEDDINGS, embeddings.astype(np.float32))
+    _write_litert(folder / layout.SAVED_MODEL, folder / layout.LITERT, pixels, embeddings)
     seal(folder, ingredients.manifest)
 
 
@@ -110,13 +116,23 @@ def _write_saved_model(network: keras.Model, shape: tuple[int, int, int], path: 
     tf.saved_model.save(module, str(path), signatures={"serve": module.serve})
 
 
-def _write_litert(saved_model: Path, path: Path) -> None:
+def _write_litert(saved_model: Path, path: Path, pixels: Pixels, embeddings: Floats) -> None:
+    """Weights in half precision where that changes nothing.
+
+    Of some networks the converter folds constants into weights that were rounded already, and would round them anew.
+    """
     import tensorflow as tf
 
+    from exemplar_encoder.engines.litert import LiteRTEngine
     from exemplar_encoder.engines.tensorflow import plain_path
 
-    with plain_path(saved_model) as source:
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(source), signature_keys=["serve"])
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]
-        path.write_bytes(converter.convert())
+    for half in (True, False):
+        with plain_path(saved_model) as source:
+            converter = tf.lite.TFLiteConverter.from_saved_model(str(source), signature_keys=["serve"])
+            if half:
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+                converter.target_spec.supported_types = [tf.float16]
+            path.write_bytes(converter.convert())
+        engine = LiteRTEngine(path, threads=1)
+        if np.abs(run_padded(engine, pixels, embeddings.shape[1]) - embeddings).max() <= _ENGINES_AGREE:
+            return

@@ -59,6 +59,7 @@ def open_model(path: Path, pixels: str = "0-255") -> keras.Model:
         raise ModelError(f"{path} gives {vector}; it needs one vector an image, (None, dimension)")
     images = keras.Input(shape[1:], name="images")
     embeddings = model(layers.Rescaling(**PIXELS[pixels], name="pixels")(images))
+    (embeddings,) = keras.tree.flatten(embeddings)  # a model saved with a list of outputs gives a list
     unit = layers.UnitNormalization(dtype="float32", name="unit_length")(embeddings)
     return keras.Model(images, unit, name="served")
 

@@ -15,6 +15,7 @@ from exemplar_encoder import Bundle, Figure, Manifest, Preprocessing
 from exemplar_encoder.bundle import Floats
 from exemplar_trainer.calibrate import fit_calibration, pair_distances
 from exemplar_trainer.calibration_check import check_calibration
+from exemplar_trainer.compact import round_to_half
 from exemplar_trainer.contact_sheet import draw_decisions
 from exemplar_trainer.dataset import ImageSet
 from exemplar_trainer.episodes import Accuracy, EpisodeError, Protocol, measure
@@ -78,6 +79,7 @@ def make_bundle(
     Raises:
         BundleError: see `export_bundle`.
     """
+    round_to_half(network)  # before anything is measured: figures and cohort are those of the weights that ship
     embeddings = embed(measured or network, unseen)
     accuracies = _accuracies(embeddings, unseen)
     calibration = fit_calibration(embeddings, unseen)

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import keras
+
 from exemplar_encoder import Bundle, BundleError
+from exemplar_encoder.bundle import WEIGHTS
 from exemplar_trainer.dataset import ImageSet, load_images, some
 from exemplar_trainer.fit import LOG, Progress, fit, read_log
 from exemplar_trainer.make_bundle import Origin, make_bundle
@@ -31,7 +34,11 @@ class RunError(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """What a run's folder remembers: enough to go on with it."""
+    """What a run's folder remembers: enough to go on with it.
+
+    `final_of` is the folder of a finished run whose recipe is trained once more, on all classes: its figures and its
+    calibration, of a network that had not seen the held-out ones, are then this run's, too.
+    """
 
     name: str
     recipe: Recipe
@@ -41,6 +48,17 @@ class Run:
     start_from: str = ""
     hold_out_every: int = EVERY
     hold_out_classes: bool = False
+    final_of: str = ""
+
+    @classmethod
+    def final(cls, name: str, measured: Path) -> Self:
+        """The run that trains a finished one's recipe on all classes; RunError when that one is not finished."""
+        before = cls.load(measured)
+        if before.final_of:
+            raise RunError(f"{measured} was itself trained on all classes; name the run that it is the final of")
+        if _finished(measured) is None:
+            raise RunError(f"{measured} has no bundle yet: exemplar train --resume --run {measured}")
+        return dataclasses.replace(before, name=name or before.name, final_of=str(measured.absolute()), start_from="")
 
     def save(self, folder: Path) -> None:
         """Write down what this run is, in a folder that may not exist yet."""
@@ -78,7 +96,7 @@ class Watcher:
     """Who is told how the run gets on."""
 
     loading: Callable[[int, int], None] = lambda done, total: None
-    loaded: Callable[[Split], None] = lambda parts: None
+    loaded: Callable[[ImageSet, Split], None] = lambda training, parts: None
     training: Progress = lambda done, loss, rate: None
     measuring: Callable[[], None] = lambda: None
 
@@ -95,21 +113,23 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
     NETWORKS[recipe.network](recipe.preprocessing.shape, recipe.dimension)  # refuses a size that it cannot take
     images = load_images(Path(run.data), recipe.preprocessing, run.max_unreadable, watcher.loading)
     parts = split(images, run.hold_out, run.hold_out_every, run.hold_out_classes)
+    measured = _measured(run)
+    training = images if measured else parts.training
     run.save(folder)
-    watcher.loaded(parts)
+    watcher.loaded(training, parts)
     start_from = Path(run.start_from) if run.start_from else None
-    network = fit(recipe, parts.training, folder, watcher.training, start_from)
+    network = fit(recipe, training, folder, watcher.training, start_from)
     watcher.measuring()
     origin = Origin(
         name=run.name,
         recipe=recipe.name,
         preprocessing=recipe.preprocessing,
-        facts=_facts(run, parts, images),
-        training=_training(run, parts),
+        facts=_facts(run, parts, training, len(images.skipped)),
+        training=_training(run, parts, training),
         records=read_log(folder / LOG),
         seed=recipe.seed,
     )
-    return make_bundle(network, origin, parts.held_out, parts.training, folder / BUNDLE)
+    return make_bundle(network, origin, parts.held_out, training, folder / BUNDLE, measured)
 
 
 def _finished(folder: Path) -> Bundle | None:
@@ -122,26 +142,45 @@ def _finished(folder: Path) -> Bundle | None:
         return None
 
 
-def _training(run: Run, parts: Split) -> dict[str, Any]:
+def _measured(run: Run) -> keras.Model | None:
+    """The network that has not seen the held-out classes, where this run's will have."""
+    if not run.final_of:
+        return None
+    bundle = Bundle.load(Path(run.final_of) / BUNDLE)
+    network: keras.Model = keras.saving.load_model(bundle.path / WEIGHTS, compile=False)
+    return network
+
+
+def _training(run: Run, parts: Split, training: ImageSet) -> dict[str, Any]:
     """What the manifest says of the training."""
+    names = list(parts.held_out_names)
     return {
-        "held_out": list(parts.held_out_names),
-        "training_classes": len(parts.training.class_names),
-        "training_images": len(parts.training.labels),
+        "held_out": [] if run.final_of else names,
+        "measured_without": names,
+        "training_classes": len(training.class_names),
+        "training_images": len(training.labels),
         "held_out_classes": len(parts.held_out.class_names),
         "recipe": json.loads(run.recipe.to_json()),
         "started_from": _first_recipe(run),
     }
 
 
-def _facts(run: Run, parts: Split, images: ImageSet) -> list[tuple[str, str]]:
+def _facts(run: Run, parts: Split, training: ImageSet, skipped: int) -> list[tuple[str, str]]:
     recipe = run.recipe
+    final = [
+        (
+            "trained on",
+            "every class, the held-out ones too; the figures, the calibration and the pictures of this page "
+            "are those of the same recipe trained without them",
+        ),
+    ]
     return [
+        *(final if run.final_of else []),
         ("held out", some(parts.held_out_names)),
         ("held-out classes", f"{len(parts.held_out.class_names):,}"),
-        ("training classes", f"{len(parts.training.class_names):,}"),
-        ("training images", f"{len(parts.training.labels):,}"),
-        ("unreadable images left out", f"{len(images.skipped):,}"),
+        ("training classes", f"{len(training.class_names):,}"),
+        ("training images", f"{len(training.labels):,}"),
+        ("unreadable images left out", f"{skipped:,}"),
         ("network and loss", f"{recipe.network}, {recipe.loss}"),
         ("input", f"{recipe.preprocessing.width} x {recipe.preprocessing.height} x {recipe.preprocessing.channels}"),
         ("embedding", f"{recipe.dimension} values of unit length"),

@@ -23,6 +23,7 @@ from rich.text import Text
 
 from exemplar_encoder import Bundle
 from exemplar_encoder.bundle import REPORT
+from exemplar_trainer.dataset import ImageSet, some
 from exemplar_trainer.run import Run, Watcher
 from exemplar_trainer.split import Split
 
@@ -66,13 +67,16 @@ class Screen:
         """What `execute` tells this screen."""
         tasks: dict[str, TaskID] = {}
 
-        def loaded(parts: Split) -> None:
-            names = ", ".join(parts.held_out_names[:8]) + (" ..." if len(parts.held_out_names) > 8 else "")
-            training, held_out = len(parts.training.class_names), len(parts.held_out.class_names)
-            self._say(f"{training:,} classes to train on, {held_out:,} held out ({names})")
+        def loaded(training: ImageSet, parts: Split) -> None:
+            count = len(training.class_names)
+            if run.final_of:
+                self._say(f"All {count:,} classes to train on; figures and calibration are those of {run.final_of}")
+            else:
+                held_out = len(parts.held_out.class_names)
+                self._say(f"{count:,} classes to train on, {held_out:,} held out ({some(parts.held_out_names)})")
             tasks["training"] = self._progress.add_task("training", total=run.recipe.steps, detail="")
 
-        def training(done: int, loss: float, rate: float) -> None:
+        def stepped(done: int, loss: float, rate: float) -> None:
             detail = f"loss {loss:6.3f}  {rate:5.0f} images/s"
             self._progress.update(tasks["training"], completed=done, detail=detail)
 
@@ -81,7 +85,7 @@ class Screen:
                 self._progress.update(tasks["training"], completed=run.recipe.steps)
             self._say("Measuring and calibrating on the held-out classes, then exporting")
 
-        return Watcher(self.loading(), loaded, training, measuring)
+        return Watcher(self.loading(), loaded, stepped, measuring)
 
     def loading(self) -> Callable[[int, int], None]:
         """Shows a bar of images read, told how many are and how many there will be."""

@@ -1,0 +1,137 @@
+"""`exemplar export`: a network from elsewhere becomes a bundle like any other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from typer.testing import CliRunner, Result
+
+from exemplar_encoder import Bundle, load_encoder
+from exemplar_trainer.export_cli import app
+from tests.unit.backbones import settled_backbone
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
+
+
+def export(*arguments: str | Path) -> Result:
+    return CliRunner(env={"COLUMNS": "120"}).invoke(app, [str(argument) for argument in arguments])
+
+
+def embedder(shape: tuple[int | None, ...] = (24, 32, 1), outputs: int = 1) -> keras.Model:
+    keras.utils.set_random_seed(1)
+    images = keras.Input(shape)
+    x = layers.Conv2D(4, 3, strides=2, activation="relu")(images)
+    x = layers.BatchNormalization()(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(images, [layers.Dense(6)(x) for _ in range(outputs)])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "mine.keras"
+    embedder().save(path)
+    return path
+
+
+@pytest.mark.parametrize(("pixels", "scale", "offset"), [("0-1", 1 / 255, 0.0), ("-1-1", 2 / 255, -1.0)])
+def test_a_bundle_of_a_keras_model_gives_its_vectors_at_unit_length(
+    model: Path, drawn_alphabets: Path, tmp_path: Path, pixels: str, scale: float, offset: float
+) -> None:
+    target = tmp_path / "bundle"
+    done = export(drawn_alphabets, "--model", model, "--pixels", pixels, "-o", target, "--json")
+    assert done.exit_code == 0, done.stderr
+    outcome = json.loads(done.stdout)
+    assert outcome["bundle"] == str(target)
+    assert Bundle.load(target).id == outcome["id"]
+    encoder = load_encoder(target, threads=1)
+    prepared = encoder.prepare(next(drawn_alphabets.rglob("*.png")).read_bytes())
+    assert prepared.pixels.shape == (24, 32, 1)
+    original = keras.saving.load_model(model)
+    vector = np.asarray(original(prepared.pixels[None].astype(np.float32) * scale + offset))
+    unit = vector / np.linalg.norm(vector)
+    np.testing.assert_allclose(encoder.embed(prepared.pixels[None]), unit, atol=5e-3)  # weights in half precision
+
+
+def test_all_classes_measure_and_calibrate_and_the_bundle_says_so(
+    model: Path, drawn_alphabets: Path, tmp_path: Path
+) -> None:
+    assert export(drawn_alphabets, "--model", model, "-o", tmp_path / "bundle").exit_code == 0
+    bundle = Bundle.load(tmp_path / "bundle")
+    assert bundle.manifest.recipe == "export"
+    assert bundle.manifest.name == "mine"
+    assert bundle.manifest.training["training_classes"] == 0
+    assert bundle.manifest.training["held_out_classes"] == 48
+    assert bundle.calibration.class_count == 48
+    assert "unstructured 20-way 1-shot accuracy" in [figure.name for figure in bundle.figures]
+    assert "trained here" in (bundle.path / "report.html").read_text()
+
+
+def test_a_backbone_becomes_a_bundle_without_training(drawn_alphabets: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "published.weights.h5"
+    settled_backbone("mobilenetv3-small").save_weights(weights)
+    words = ("--backbone", "mobilenetv3-small", "--weights", weights, "--size", "48x32")
+    done = export(drawn_alphabets, *words, "-o", tmp_path / "bundle")
+    assert done.exit_code == 0, done.stderr
+    bundle = Bundle.load(tmp_path / "bundle")
+    assert bundle.manifest.preprocessing.shape == (32, 48, 3)
+    assert bundle.manifest.dimension == 576
+    assert str(tmp_path / "bundle") in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (lambda: embedder((None, None, 1)), "it needs images (None, height, width, 1 or 3) of a fixed size"),
+        (lambda: embedder((24, 24, 4)), "it needs images (None, height, width, 1 or 3) of a fixed size"),
+        (lambda: embedder(outputs=2), "has 1 inputs and 2 outputs; it needs one of each"),
+        (
+            lambda: keras.Sequential([keras.Input((24, 24, 1)), layers.Conv2D(4, 3)]),
+            "it needs one vector an image, (None, dimension)",
+        ),
+        (
+            lambda: keras.Sequential([keras.Input((24, 24, 1)), layers.Flatten(), layers.Lambda(lambda x: x * 2)]),
+            "cannot be loaded",
+        ),
+    ],
+)
+def test_a_model_that_cannot_be_served_is_refused_with_what_it_needs(
+    made: object, words: str, drawn_alphabets: Path, tmp_path: Path
+) -> None:
+    assert callable(made)
+    made().save(tmp_path / "model.keras")
+    done = export(drawn_alphabets, "--model", tmp_path / "model.keras", "-o", tmp_path / "bundle")
+    assert done.exit_code == 1
+    assert words in " ".join(done.stderr.split())
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a model"])
+def test_a_file_that_is_no_model_is_named(content: bytes | None, drawn_alphabets: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    if content is not None:
+        path.write_bytes(content)
+    done = export(drawn_alphabets, "--model", path, "-o", tmp_path / "bundle")
+    assert done.exit_code == 1
+    assert "model.keras" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ((), "name either a --model or a --backbone"),
+        (("--model", "a.keras", "--backbone", "mobilenetv3-small"), "name either a --model or a --backbone"),
+        (("--backbone", "vgg"), "there is no backbone 'vgg'"),
+        (("--model", "a.keras", "--pixels", "0-9"), "--pixels is one of 0-255, 0-1, -1-1"),
+        (("--model", "a.keras", "--framing", "half"), "there is no framing 'half'"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(words: tuple[str, ...], answer: str, tmp_path: Path) -> None:
+    done = export(tmp_path, *words, "-o", tmp_path / "bundle")
+    assert done.exit_code == 2
+    assert answer in " ".join(done.stderr.replace("│", " ").split())
