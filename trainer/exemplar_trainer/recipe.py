@@ -35,6 +35,7 @@ class Recipe:
         images_per_class: K.
         group_share: share of a batch's classes, or of its pairs of two classes, drawn from one group.
         orientations: 4 to make quarter turns of a class classes of their own, 8 to add mirror images, else 1.
+        composites: of those, first parts times second parts are classes made up of two; see `samplers.composites`.
         affine: rotation, scale, shear and shift of training images.
         elastic: their bending.
         colours: their change of colour.
@@ -57,6 +58,7 @@ class Recipe:
     images_per_class: int
     group_share: float
     orientations: Literal[1, 4, 8]
+    composites: tuple[int, int] = (0, 0)
     affine: Affine = field(default_factory=Affine)
     elastic: Elastic = field(default_factory=Elastic)
     colours: ColourJitter = field(default_factory=ColourJitter)
@@ -80,6 +82,7 @@ class Recipe:
         spec, affine = dict(fields["preprocessing"]), dict(fields["affine"])
         spec["background"] = tuple(spec["background"])
         affine["scale"] = tuple(affine["scale"])
+        fields["composites"] = tuple(fields["composites"])
         fields["preprocessing"] = Preprocessing(**spec)
         fields["affine"] = Affine(**affine)
         fields["elastic"] = Elastic(**fields["elastic"])
