@@ -50,6 +50,19 @@ def test_a_run_that_starts_from_another_has_its_weights_and_a_fresh_optimizer(tm
     assert int(first.optimizer.iterations) == 1
 
 
+def test_averaged_weights_are_the_running_average_of_those_of_every_step() -> None:
+    learner = build_learner(replace(TINY, weight_average=0.75, warm_up_steps=0), CLASSES)
+    kernel = learner.base_network.get_layer("embedding").kernel
+    average = None
+    for _ in range(4):
+        one_step(learner)
+        now = keras.ops.convert_to_numpy(kernel.value).copy()
+        average = now if average is None else 0.75 * average + 0.25 * now
+    learner.optimizer.finalize_variable_values(learner.trainable_variables)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(kernel.value), average, atol=1e-6)
+    assert np.abs(now - average).max() > 1e-4
+
+
 def test_weights_fit_an_input_size_with_as_many_places_and_no_other(tmp_path: Path) -> None:
     first = stopped_run(tmp_path, TINY)
     second = build_learner(replace(TINY, preprocessing=Preprocessing(12, 12, 1)), CLASSES)

@@ -28,6 +28,7 @@ from exemplar_trainer.learner import as_served, background_of, build_learner
 from exemplar_trainer.losses import PAIR_LOSSES
 from exemplar_trainer.recipe import Recipe
 from exemplar_trainer.samplers import ClassSampler, PairSampler, Sampler
+from exemplar_trainer.thickness import draw_thickness
 
 LOG = "training.jsonl"
 CHECKPOINT_SECONDS = 60.0
@@ -103,6 +104,8 @@ def fit(
                 save_checkpoint(run, learner, done)
                 saved_at = time.monotonic()
     save_checkpoint(run, learner, done)
+    if recipe.weight_average:
+        learner.optimizer.finalize_variable_values(learner.trainable_variables)
     return as_served(learner.base_network, recipe)
 
 
@@ -147,7 +150,8 @@ def make_batch(recipe: Recipe, images: ImageSet, sampler: Sampler, step: int) ->
     Returns:
         `{"images": uint8 [n, h, w, c], "transforms": float32 [n, 6], "displacements": float32 [n, g, g, 2],
         "colours": float32 [n, c, c + 1]}` and labels int64 `[n]`; where the last m rows are composites, also
-        "second_images", "second_transforms" and "second_displacements", of m rows.
+        "second_images", "second_transforms" and "second_displacements", of m rows; and "thickness" float32 [n]
+        where the recipe varies it.
     """
     batch = sampler.batch(step)
     rng = np.random.default_rng([recipe.seed, step, _AUGMENTATION_STREAM])
@@ -166,6 +170,8 @@ def make_batch(recipe: Recipe, images: ImageSet, sampler: Sampler, step: int) ->
         "displacements": displacements,
         "colours": colours,
     }
+    if recipe.thickness:
+        inputs["thickness"] = draw_thickness(rng, recipe.thickness, len(batch.images))
     if seconds:
         inputs["second_images"] = images.pixels[seconds.images]
         inputs["second_transforms"] = draw_transforms(

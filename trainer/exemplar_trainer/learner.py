@@ -20,6 +20,7 @@ from exemplar_trainer.networks import NETWORKS
 from exemplar_trainer.networks.backbone import freeze, load_pretrained
 from exemplar_trainer.optimizer import ConvolutionalMuon
 from exemplar_trainer.recipe import Recipe
+from exemplar_trainer.thickness import Thicken
 
 
 class MetricLearner(keras.Model):
@@ -36,6 +37,7 @@ class MetricLearner(keras.Model):
         if recipe.frozen:
             freeze(self.base_network)
         self.augmentation = Distort(background_of(recipe))
+        self.thickening = Thicken()
         self.recolouring = Recolour()
         self.metric_loss = LOSSES[recipe.loss](class_count, recipe.orientations)
 
@@ -49,6 +51,8 @@ class MetricLearner(keras.Model):
             whole = ops.shape(distorted)[0] - ops.shape(seconds)[0]
             composites = self.augmentation.together(distorted[whole:], seconds)
             distorted = ops.concatenate([distorted[:whole], composites], axis=0)
+        if "thickness" in inputs:
+            distorted = self.thickening(distorted, inputs["thickness"])
         return self.base_network(self.recolouring(distorted, inputs["colours"]), training=training)
 
     def compute_loss(
@@ -87,11 +91,12 @@ def build_learner(recipe: Recipe, class_count: int) -> MetricLearner:
             warmup_target=recipe.learning_rate,
             warmup_steps=warm_up,
         )
+    decay = recipe.weight_decay
+    averaging: dict[str, Any] = {"use_ema": recipe.weight_average > 0, "ema_momentum": recipe.weight_average}
     if recipe.optimizer == "muon":
-        decay = recipe.weight_decay
-        optimizer = ConvolutionalMuon(rate, weight_decay=decay, adam_weight_decay=decay)
+        optimizer = ConvolutionalMuon(rate, weight_decay=decay, adam_weight_decay=decay, **averaging)
     else:
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=decay, **averaging)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     # XLA compiles the graph where that pays, on a GPU; on a CPU its convolutions are the slower ones.
     learner.compile(optimizer=optimizer, jit_compile=on_a_gpu())

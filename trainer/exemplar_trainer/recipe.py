@@ -38,10 +38,13 @@ class Recipe:
         composites: of those, first parts times second parts are classes made up of two; see `samplers.composites`.
         affine: rotation, scale, shear and shift of training images.
         elastic: their bending.
+        thickness: up to so many pixels are strokes thicker or thinner on each side, 0 to 1.
         colours: their change of colour.
         optimizer: "muon", see `optimizer`, or "adamw".
         learning_rate: its peak.
         warm_up_steps: steps of linear rise before the cosine fall to 0; 0 for a constant rate.
+        weight_average: how much of the running average of the weights stays at each step, such as 0.999; the average
+            is what is kept. 0 for none.
         weight_decay: a share of the learning rate by which weight matrices shrink at each step.
         seed: of weights, batches and augmentation.
         precision: what the network computes in while it is trained; its weights are float32 always. bfloat16 is
@@ -61,12 +64,14 @@ class Recipe:
     composites: tuple[int, int] = (0, 0)
     affine: Affine = field(default_factory=Affine)
     elastic: Elastic = field(default_factory=Elastic)
+    thickness: float = 0.0
     colours: ColourJitter = field(default_factory=ColourJitter)
     weights: str = ""
     frozen: bool = False
     optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 1.5e-3
     warm_up_steps: int = 200
+    weight_average: float = 0.0
     weight_decay: float = 1e-4
     seed: int = 0
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
