@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -120,13 +121,14 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
     start_from = Path(run.start_from) if run.start_from else None
     network = fit(recipe, training, folder, watcher.training, start_from)
     watcher.measuring()
+    records = read_log(folder / LOG)
     origin = Origin(
         name=run.name,
         recipe=recipe.name,
         preprocessing=recipe.preprocessing,
-        facts=_facts(run, parts, training, len(images.skipped)),
+        facts=[*_facts(run, parts, training, len(images.skipped)), ("speed", _speed(records))],
         training=_training(run, parts, training),
-        records=read_log(folder / LOG),
+        records=records,
         seed=recipe.seed,
     )
     return make_bundle(network, origin, parts.held_out, training, folder / BUNDLE, measured)
@@ -196,6 +198,11 @@ def _first_recipe(run: Run) -> dict[str, Any] | None:
         return None
     recipe: dict[str, Any] = json.loads(Run.load(Path(run.start_from)).recipe.to_json())
     return recipe
+
+
+def _speed(records: Sequence[dict[str, Any]]) -> str:
+    rate = statistics.median(record["images_per_second"] for record in records)
+    return f"{rate:,.0f} images/s trained on (median)"
 
 
 def _beginning(run: Run) -> str:

@@ -1,0 +1,80 @@
+"""Is training as fast as its network? The loop with its input pipeline, the step without, and the pipeline alone."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.results import record
+from exemplar_trainer.dataset import load_images
+from exemplar_trainer.fit import fit, make_batch, make_sampler
+from exemplar_trainer.learner import build_learner
+from exemplar_trainer.recipe import RECIPES, Recipe
+from exemplar_trainer.split import split
+
+PRECISIONS = ("float32", "mixed_bfloat16")
+
+_WARM_UP = 10  # the first steps trace and compile
+
+
+def main(
+    data: Annotated[Path, typer.Argument(help="Folder or zip of images, as for training.")],
+    recipe: Annotated[str, typer.Option(help="Whose network, batches and augmentation.")] = "default",
+    steps: Annotated[int, typer.Option(min=20, help="Steps to time.")] = 100,
+) -> None:
+    """Time both precisions, on the same batches."""
+    found = {precision: _measure(_in(RECIPES[recipe], precision), data, steps) for precision in PRECISIONS}
+    rows = [[name, *(f"{rate:,.0f}" for rate in rates.values())] for name, rates in found.items()]
+    columns = ["images/s", "training", "the step alone", "the pipeline alone"]
+    record("training_throughput", f"Recipe {recipe}, {steps} steps, medians", columns, rows, found)
+
+
+def _in(recipe: Recipe, precision: str) -> Recipe:
+    return replace(recipe, precision="mixed_bfloat16" if precision == "mixed_bfloat16" else "float32")
+
+
+def _measure(recipe: Recipe, data: Path, steps: int) -> dict[str, float]:
+    """Images a second: of the training loop, of one batch trained on again and again, of making batches."""
+    recipe = replace(recipe, steps=steps + _WARM_UP)
+    images = split(load_images(data, recipe.preprocessing)).training
+    sampler = make_sampler(recipe, images)
+    inputs, labels = make_batch(recipe, images, sampler, 0)
+    learner = build_learner(recipe, sampler.class_count)
+    times: list[float] = []
+
+    def stepped(done: int, loss: float, rate: float) -> None:
+        times.append(time.monotonic())
+
+    with tempfile.TemporaryDirectory() as run:
+        fit(recipe, images, Path(run), stepped)
+    count = len(labels)
+    return {
+        "training": count / _median(times[_WARM_UP:]),
+        "the step alone": count / _timed(lambda step: learner.train_on_batch(inputs, labels), steps),
+        "the pipeline alone": count / _timed(lambda step: make_batch(recipe, images, sampler, step), steps),
+    }
+
+
+def _timed(work: Callable[[int], object], steps: int) -> float:
+    """Median seconds of one step."""
+    times = []
+    for step in range(steps + _WARM_UP):
+        work(step)
+        times.append(time.monotonic())
+    return _median(times[_WARM_UP:])
+
+
+def _median(times: list[float]) -> float:
+    return statistics.median(after - before for before, after in itertools.pairwise(times))
+
+
+if __name__ == "__main__":
+    typer.run(main)
