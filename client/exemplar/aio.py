@@ -180,6 +180,16 @@ class AsyncClient:
         """Deletes a class; returns the gallery's revision that no longer holds it."""
         return await self._run(calls.delete_class(gallery, class_id))
 
+    async def add_exemplars(
+        self, gallery: str, class_id: str, images: Image | Sequence[Image], *, strict: bool = False
+    ) -> results.ExemplarsAdded:
+        """Adds exemplars to a class; as `Client.add_exemplars`."""
+        return await self._run(await asyncio.to_thread(calls.add_exemplars, gallery, class_id, images, strict))
+
+    async def remove_exemplar(self, gallery: str, class_id: str, sha256: str) -> results.ExemplarRemoved:
+        """Removes the exemplar of that SHA-256; as `Client.remove_exemplar`."""
+        return await self._run(calls.remove_exemplar(gallery, class_id, sha256))
+
     async def exemplar_image(self, gallery: str, class_id: str, index: int = 0) -> bytes:
         """Returns an exemplar's image as it was sent."""
         return await self._run(calls.exemplar_image(gallery, class_id, index))

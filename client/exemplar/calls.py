@@ -198,6 +198,21 @@ def delete_class(gallery: str, class_id: str) -> Call[int]:
     return Call("GalleryService", "DeleteClass", request, lambda response: int(response.gallery_revision))
 
 
+def add_exemplars(
+    gallery: str, class_id: str, images: Image | Sequence[Image], strict: bool
+) -> Call[results.ExemplarsAdded]:
+    """Adds exemplars to a class; reads their image files."""
+    contents = [encoded(image) for image in several(images)]
+    request = gallery_pb.AddExemplarsRequest(class_name=class_name(gallery, class_id), images=contents, strict=strict)
+    return Call("GalleryService", "AddExemplars", request, conversion.exemplars_added)
+
+
+def remove_exemplar(gallery: str, class_id: str, sha256: str) -> Call[results.ExemplarRemoved]:
+    """Removes an exemplar of a class."""
+    request = gallery_pb.RemoveExemplarRequest(class_name=class_name(gallery, class_id), sha256=sha256)
+    return Call("GalleryService", "RemoveExemplar", request, conversion.exemplar_removed)
+
+
 def exemplar_image(gallery: str, class_id: str, index: int) -> Call[bytes]:
     """Reads an exemplar's image."""
     request = gallery_pb.GetExemplarImageRequest(class_name=class_name(gallery, class_id), index=index)

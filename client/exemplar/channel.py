@@ -17,9 +17,9 @@ import grpc
 from exemplar.batching import MAX_MESSAGE_BYTES
 from exemplar.v1 import classification_service_pb2, gallery_service_pb2, model_service_pb2
 
-# A repeated creation would find its own work and report ALREADY_EXISTS; a repeated deletion NOT_FOUND. All else
-# reads, or (enrolling, updating) leads to the same state however often it runs.
-NOT_REPEATABLE = frozenset({"CreateGallery", "DeleteGallery", "DeleteClass"})
+# A repeated creation would find its own work and report ALREADY_EXISTS; a repeated deletion or removal NOT_FOUND.
+# All else reads, or (enrolling, adding, updating) leads to the same state however often it runs.
+NOT_REPEATABLE = frozenset({"CreateGallery", "DeleteGallery", "DeleteClass", "RemoveExemplar"})
 
 
 @dataclass(frozen=True)

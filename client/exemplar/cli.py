@@ -15,7 +15,7 @@ import typer
 import typer.core
 
 from exemplar import ExemplarError, UnavailableError
-from exemplar.commands import check, classes, classify, diagnose, enrol, galleries, models
+from exemplar.commands import check, classes, classify, diagnose, enrol, exemplars, galleries, models
 
 
 class Extension(NamedTuple):
@@ -77,6 +77,7 @@ app.command("check", rich_help_panel="Teach")(check.check)
 app.command("enrol", rich_help_panel="Teach")(enrol.enrol)
 app.add_typer(galleries.app, name="galleries", rich_help_panel="Keep")
 app.add_typer(classes.app, name="classes", rich_help_panel="Keep")
+app.add_typer(exemplars.app, name="exemplars", rich_help_panel="Keep")
 app.command("diagnose", rich_help_panel="Keep")(diagnose.diagnose)
 app.command("models", rich_help_panel="Keep")(models.models)
 

@@ -45,7 +45,7 @@ class Client:
             token: Bearer token, where the server asks for one. Without TLS it travels in the clear.
             tls: True to use the system's certificates, or a `Tls` for others.
             attempts: How often, in all, a request is tried while the server is unavailable; 1 to 5. Creating a
-                gallery and deleting are never repeated.
+                gallery, deleting and removing are never repeated.
         """
         if tls is True:
             tls = Tls()
@@ -214,6 +214,23 @@ class Client:
     def delete_class(self, gallery: str, class_id: str) -> int:
         """Deletes a class; returns the gallery's revision that no longer holds it."""
         return self._run(calls.delete_class(gallery, class_id))
+
+    def add_exemplars(
+        self, gallery: str, class_id: str, images: Image | Sequence[Image], *, strict: bool = False
+    ) -> results.ExemplarsAdded:
+        """Adds exemplars to a class, all of them or none; an image that it has already stays as it is.
+
+        Args:
+            gallery: Id of the gallery, whose `max_exemplars_per_class` holds (else `FailedPreconditionError`).
+            class_id: Id of the class.
+            images: An image, or a list or tuple of several.
+            strict: Refuse (`FailedPreconditionError`) exemplars that have warnings.
+        """
+        return self._run(calls.add_exemplars(gallery, class_id, images, strict))
+
+    def remove_exemplar(self, gallery: str, class_id: str, sha256: str) -> results.ExemplarRemoved:
+        """Removes the exemplar of that SHA-256; a class's only one stays (`FailedPreconditionError`)."""
+        return self._run(calls.remove_exemplar(gallery, class_id, sha256))
 
     def exemplar_image(self, gallery: str, class_id: str, index: int = 0) -> bytes:
         """Returns an exemplar's image as it was sent."""

@@ -122,6 +122,17 @@ def enrolled(message: gallery_pb.EnrolClassResponse) -> results.Enrolled:
     )
 
 
+def exemplars_added(message: gallery_pb.AddExemplarsResponse) -> results.ExemplarsAdded:
+    """Converts what adding exemplars led to."""
+    changed = class_(getattr(message, "class"))
+    return results.ExemplarsAdded(changed, warnings(message.warnings), message.gallery_revision)
+
+
+def exemplar_removed(message: gallery_pb.RemoveExemplarResponse) -> results.ExemplarRemoved:
+    """Converts what removing an exemplar led to."""
+    return results.ExemplarRemoved(class_(getattr(message, "class")), message.gallery_revision)
+
+
 def check(message: gallery_pb.CheckExemplarResponse) -> results.ExemplarCheck:
     """Converts what was found about an image."""
     return results.ExemplarCheck(

@@ -52,7 +52,10 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Exemplar:
-    """An image that stands for a class: its SHA-256 as sent, size in pixels after EXIF orientation, and bytes."""
+    """An image that stands for a class: its SHA-256 as sent, size in pixels after EXIF orientation, and bytes.
+
+    A class has each image once, so that the SHA-256 is the exemplar's id in its class.
+    """
 
     sha256: str
     width: int
@@ -143,6 +146,23 @@ class Enrolled:
     class_: Class
     replaced: bool
     warnings: tuple[ExemplarWarning, ...]
+    gallery_revision: int
+
+
+@dataclass(frozen=True)
+class ExemplarsAdded:
+    """A class with the exemplars that were added, and what may make it hard to recognise."""
+
+    class_: Class
+    warnings: tuple[ExemplarWarning, ...]
+    gallery_revision: int
+
+
+@dataclass(frozen=True)
+class ExemplarRemoved:
+    """A class without the exemplar that was removed."""
+
+    class_: Class
     gallery_revision: int
 
 

@@ -88,3 +88,32 @@ def class_not_found(gallery: str, class_id: str) -> NotFoundError:
         f"gallery {gallery!r} has no class {class_id!r}",
         {"gallery": gallery, "class": class_id},
     )
+
+
+def exemplar_not_found(gallery: str, class_id: str, which: str, facts: Mapping[str, str]) -> NotFoundError:
+    """There is no such exemplar of this class; `which` completes the sentence."""
+    return NotFoundError(
+        "EXEMPLAR_NOT_FOUND",
+        f"class {class_id!r} of gallery {gallery!r} has no exemplar {which}",
+        {"gallery": gallery, "class": class_id, **facts},
+    )
+
+
+def last_exemplar(gallery: str, class_id: str) -> FailedPreconditionError:
+    """A class without an exemplar would be nothing."""
+    return FailedPreconditionError(
+        "LAST_EXEMPLAR",
+        f"class {class_id!r} of gallery {gallery!r} has no other exemplar; delete the class instead, "
+        "or add another exemplar first",
+        {"gallery": gallery, "class": class_id},
+    )
+
+
+def too_many_exemplars(gallery: str, class_id: str, present: int, new: int, most: int) -> FailedPreconditionError:
+    """A class would hold more exemplars than its gallery allows."""
+    return FailedPreconditionError(
+        "TOO_MANY_EXEMPLARS",
+        f"class {class_id!r} of gallery {gallery!r} has {present} exemplars and would have {present + new}; the "
+        f"gallery allows {most} a class: remove some first, or raise its max_exemplars_per_class",
+        {"gallery": gallery, "class": class_id, "present": str(present), "limit": str(most)},
+    )

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 import structlog
 
 from exemplar_encoder import BundleError, Encoder, ImageLimits, load_encoder
+from exemplar_server.advice import Adviser
 from exemplar_server.batcher import Batcher
 from exemplar_server.classifier import Classifier
 from exemplar_server.config import Settings
@@ -52,11 +53,12 @@ async def serve(settings: Settings) -> None:
         )
         stack.callback(batcher.close)
         classifier = Classifier(encoder, batcher, store, metrics)
-        enroller = Enroller(classifier, metrics)
+        adviser = Adviser(classifier)
+        enroller = Enroller(classifier, adviser, metrics)
         stack.callback(enroller.close)
         metrics.watch_galleries(lambda: _sizes(store))
         if not stop.is_set():
-            await edge.begin(classifier, enroller)
+            await edge.begin(classifier, adviser, enroller)
             _log.info(
                 "serving",
                 address=edge.address,

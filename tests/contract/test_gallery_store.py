@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,8 +61,21 @@ def exemplar(embedding: np.ndarray, image: bytes = b"image") -> NewExemplar:
     return NewExemplar(Exemplar(digest, 3, 4, "PNG", len(image)), image, embedding)
 
 
-def new_class(class_id: str, seed: int, **fields: object) -> NewClass:
-    return NewClass(class_id, [exemplar(vector(seed), f"{class_id}/{seed}".encode())], **fields)  # type: ignore[arg-type]
+def seeded(class_id: str, seed: int) -> NewExemplar:
+    return exemplar(vector(seed), f"{class_id}/{seed}".encode())
+
+
+def new_class(class_id: str, *seeds: int, **fields: object) -> NewClass:
+    return NewClass(class_id, [seeded(class_id, seed) for seed in seeds], **fields)  # type: ignore[arg-type]
+
+
+def sha256(class_id: str, seed: int) -> str:
+    return seeded(class_id, seed).exemplar.sha256
+
+
+def renormalised_mean(seeds: Sequence[int]) -> np.ndarray:
+    mean = np.mean([vector(seed).astype(np.float64) for seed in seeds], axis=0)
+    return (mean / np.linalg.norm(mean)).astype(np.float32)
 
 
 def nearest_by_brute_force(vectors: dict[str, np.ndarray], query: np.ndarray, count: int) -> list[tuple[str, float]]:
@@ -171,8 +185,7 @@ def test_of_two_with_the_same_id_in_one_call_the_last_stays(store: GalleryStore)
 def test_a_class_of_many_exemplars_is_found_by_their_renormalised_mean(store: GalleryStore) -> None:
     seeds = (1, 2, 3)
     store.put_classes("g", [NewClass("a", [exemplar(vector(seed), bytes([seed])) for seed in seeds])])
-    mean = np.mean([vector(seed) for seed in seeds], axis=0)
-    assert_answers_like_brute_force(store, "g", {"a": mean / np.linalg.norm(mean)}, vector(9), 5)
+    assert_answers_like_brute_force(store, "g", {"a": renormalised_mean(seeds)}, vector(9), 5)
     assert [store.exemplar_image("g", "a", index)[0] for index in range(3)] == [b"\1", b"\2", b"\3"]
 
 
@@ -218,12 +231,158 @@ def test_every_change_grows_the_revision(store: GalleryStore) -> None:
     for change in (
         lambda: store.put_classes("g", [new_class("a", 1)]),
         lambda: store.update_class("g", "a", display_name="A"),
-        lambda: store.update_gallery("g", GalleryChanges(frozenset({"display_name"}), "G")),
+        lambda: store.update_gallery("g", GalleryChanges(frozenset({"max_exemplars_per_class"}), "G", None, 2)),
+        lambda: store.add_exemplars("g", "a", [seeded("a", 2)]),
+        lambda: store.remove_exemplar("g", "a", sha256("a", 1)),
         lambda: store.delete_class("g", "a"),
     ):
         change()
         revisions.append(store.search("g", vector(1)[None, :], 1).revision)
     assert revisions == sorted(set(revisions))
+
+
+# Exemplars
+
+
+@pytest.fixture
+def roomy(store: GalleryStore) -> GalleryStore:
+    """The gallery allows four exemplars a class, and holds `a` of two and `b` of one."""
+    changes = GalleryChanges(frozenset({"max_exemplars_per_class"}), max_exemplars_per_class=4)
+    store.update_gallery("g", changes)
+    store.put_classes("g", [new_class("a", 1, 2, display_name="A", attributes={"k": "v"}), new_class("b", 9)])
+    return store
+
+
+def test_added_exemplars_come_after_the_others_and_move_the_class(roomy: GalleryStore) -> None:
+    before = roomy.get_class("g", "a")
+    record, revision = roomy.add_exemplars("g", "a", [seeded("a", 3), seeded("a", 4)])
+    assert record == roomy.get_class("g", "a")
+    assert record.exemplars == tuple(seeded("a", seed).exemplar for seed in (1, 2, 3, 4))
+    assert (record.display_name, record.attributes, record.create_time) == ("A", {"k": "v"}, before.create_time)
+    assert record.update_time > before.update_time
+    assert [roomy.exemplar_image("g", "a", index)[0] for index in range(4)] == [b"a/1", b"a/2", b"a/3", b"a/4"]
+    assert roomy.search("g", vector(0)[None, :], 1).revision == roomy.get_gallery("g").revision == revision
+    expected = {"a": renormalised_mean((1, 2, 3, 4)), "b": vector(9)}
+    assert_answers_like_brute_force(roomy, "g", expected, vector(3), 5)
+
+
+def test_a_removed_exemplar_is_gone_and_the_others_move_up(roomy: GalleryStore) -> None:
+    roomy.add_exemplars("g", "a", [seeded("a", 3)])
+    record, revision = roomy.remove_exemplar("g", "a", sha256("a", 2))
+    assert record == roomy.get_class("g", "a")
+    assert record.exemplars == tuple(seeded("a", seed).exemplar for seed in (1, 3))
+    assert [roomy.exemplar_image("g", "a", index)[0] for index in range(2)] == [b"a/1", b"a/3"]
+    for index in (-1, 2):
+        with pytest.raises(NotFoundError, match=f"no exemplar {index}"):
+            roomy.exemplar_image("g", "a", index)
+    assert roomy.classes_with_image("g", sha256("a", 2)) == []
+    assert roomy.get_gallery("g").revision == revision
+    expected = {"a": renormalised_mean((1, 3)), "b": vector(9)}
+    assert_answers_like_brute_force(roomy, "g", expected, vector(2), 5)
+
+
+def test_the_embeddings_of_a_class_are_those_of_its_exemplars_in_order(roomy: GalleryStore) -> None:
+    roomy.add_exemplars("g", "a", [seeded("a", 3)])
+    found = roomy.exemplar_embeddings("g", "a")
+    assert list(found) == [sha256("a", seed) for seed in (1, 2, 3)]
+    assert np.array_equal(list(found.values()), [vector(seed) for seed in (1, 2, 3)])
+
+
+def test_a_class_is_found_as_if_what_it_has_become_had_been_enrolled_at_once(roomy: GalleryStore) -> None:
+    roomy.remove_exemplar("g", "a", sha256("a", 1))
+    roomy.add_exemplars("g", "a", [seeded("a", 4), seeded("a", 5)])
+    roomy.create_gallery("at-once", MODEL, DIMENSION)
+    roomy.put_classes("at-once", [new_class("a", 2, 4, 5), new_class("b", 9)])
+    queries = np.stack([vector(seed) for seed in range(40, 60)])
+
+    def answers(gallery: str) -> list[list[tuple[str, float]]]:
+        found = roomy.search(gallery, queries, 2).results
+        return [[(candidate.class_id, candidate.distance) for candidate in candidates] for candidates in found]
+
+    assert answers("g") == answers("at-once")
+    assert roomy.spacing("g") == roomy.spacing("at-once")
+    assert roomy.nearest_pairs("g", 1, 9.0)[:2] == roomy.nearest_pairs("at-once", 1, 9.0)[:2]
+
+
+def test_an_exemplar_that_is_there_already_is_passed_over(roomy: GalleryStore) -> None:
+    before = roomy.get_class("g", "a"), roomy.get_gallery("g").revision
+    assert roomy.add_exemplars("g", "a", [seeded("a", 2), seeded("a", 1)]) == before
+    assert roomy.get_gallery("g").revision == before[1]
+    record, _ = roomy.add_exemplars("g", "a", [seeded("a", 2), seeded("a", 3), seeded("a", 3)])
+    assert record.exemplars == tuple(seeded("a", seed).exemplar for seed in (1, 2, 3))
+
+
+def test_more_exemplars_than_the_gallery_allows_are_refused_saying_what_to_do(roomy: GalleryStore) -> None:
+    before = roomy.get_class("g", "a"), roomy.get_gallery("g")
+    too_many = [seeded("a", seed) for seed in (2, 3, 4, 5)]
+    with pytest.raises(
+        FailedPreconditionError, match=r"allows 4 .* remove some .* max_exemplars_per_class"
+    ) as refused:
+        roomy.add_exemplars("g", "a", too_many)
+    assert refused.value.reason == "TOO_MANY_EXEMPLARS"
+    assert (roomy.get_class("g", "a"), roomy.get_gallery("g")) == before
+    roomy.update_gallery("g", GalleryChanges(frozenset({"max_exemplars_per_class"})))
+    with pytest.raises(FailedPreconditionError, match="allows 1"):
+        roomy.add_exemplars("g", "b", [seeded("b", 1)])
+
+
+def test_the_last_exemplar_stays_and_the_refusal_says_to_delete_the_class(roomy: GalleryStore) -> None:
+    before = roomy.get_gallery("g")
+    with pytest.raises(FailedPreconditionError, match="delete the class instead") as refused:
+        roomy.remove_exemplar("g", "b", sha256("b", 9))
+    assert refused.value.reason == "LAST_EXEMPLAR"
+    assert roomy.get_gallery("g") == before
+
+
+def test_an_exemplar_or_a_class_that_is_not_there_is_named(roomy: GalleryStore) -> None:
+    with pytest.raises(NotFoundError, match=f"'b' of gallery 'g' has no exemplar with SHA-256 {sha256('a', 1)}"):
+        roomy.remove_exemplar("g", "b", sha256("a", 1))
+    for call in (
+        lambda: roomy.add_exemplars("g", "c", [seeded("c", 1)]),
+        lambda: roomy.remove_exemplar("g", "c", sha256("c", 1)),
+        lambda: roomy.exemplar_embeddings("g", "c"),
+    ):
+        with pytest.raises(NotFoundError, match="no class 'c'"):
+            call()
+
+
+def test_exemplars_added_beside_each_other_are_all_kept_up_to_what_is_allowed(store: GalleryStore) -> None:
+    changes = GalleryChanges(frozenset({"max_exemplars_per_class"}), max_exemplars_per_class=10)
+    store.update_gallery("g", changes)
+    store.put_classes("g", [new_class("a", 0), new_class("b", 99)])
+    refused: list[int] = []
+
+    def add(seed: int) -> None:
+        try:
+            store.add_exemplars("g", "a", [seeded("a", seed)])
+        except FailedPreconditionError:
+            refused.append(seed)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add, range(1, 13)))
+    kept = [seed for seed in range(13) if seed not in refused]
+    assert len(kept) == 10
+    assert {item.sha256 for item in store.get_class("g", "a").exemplars} == {sha256("a", seed) for seed in kept}
+    expected = {"a": renormalised_mean(kept), "b": vector(99)}
+    assert_answers_like_brute_force(store, "g", expected, vector(50), 5)
+
+
+def test_removals_beside_each_other_take_one_exemplar_each_and_leave_one(store: GalleryStore) -> None:
+    store.put_classes("g", [new_class("a", *range(8)), new_class("b", 99)])
+    outcomes: list[str] = []
+
+    def remove(seed: int) -> None:
+        try:
+            store.remove_exemplar("g", "a", sha256("a", seed))
+        except ServiceError as error:
+            outcomes.append(error.reason)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(remove, [*range(8), *range(7)]))
+    (last,) = store.get_class("g", "a").exemplars
+    assert set(outcomes) == {"EXEMPLAR_NOT_FOUND", "LAST_EXEMPLAR"}
+    (seed,) = (seed for seed in range(8) if sha256("a", seed) == last.sha256)
+    assert_answers_like_brute_force(store, "g", {"a": vector(seed), "b": vector(99)}, vector(50), 5)
 
 
 # Refusals
@@ -238,6 +397,9 @@ def test_a_vector_that_is_not_finite_is_refused_and_changes_nothing(store: Galle
     with pytest.raises(InvalidArgumentError):
         store.put_classes("g", [new_class("a", 1), NewClass("b", [exemplar(wrong)])])
     assert store.list_classes("g") == []
+    store.put_classes("g", [new_class("a", 1)])
+    with pytest.raises(InvalidArgumentError):
+        store.add_exemplars("g", "a", [exemplar(wrong)])
 
 
 def test_a_vector_of_another_dimension_is_refused_and_changes_nothing(store: GalleryStore) -> None:
@@ -259,6 +421,9 @@ def test_a_gallery_that_does_not_exist_is_named(store: GalleryStore) -> None:
         lambda: store.nearest_pairs("none", 1, 1.0),
         lambda: store.update_gallery("none", GalleryChanges(frozenset())),
         lambda: store.exemplar_image("none", "a", 0),
+        lambda: store.exemplar_embeddings("none", "a"),
+        lambda: store.add_exemplars("none", "a", [seeded("a", 1)]),
+        lambda: store.remove_exemplar("none", "a", sha256("a", 1)),
     ]
     for call in calls:
         with pytest.raises(NotFoundError, match="'none'"):
@@ -311,6 +476,9 @@ def test_everything_is_there_after_closing_and_opening(
     store.put_classes("g", [new_class(f"c{seed}", seed, attributes={"seed": str(seed)}) for seed in range(50)])
     store.put_classes("g", [new_class("c7", 77)])
     store.delete_class("g", "c9")
+    store.add_exemplars("g", "c11", [seeded("c11", 78)])
+    store.remove_exemplar("g", "c11", sha256("c11", 11))
+    store.add_exemplars("g", "c11", [seeded("c11", 79)])
     queries = np.stack([vector(seed) for seed in range(90, 110)])
     before = store.get_gallery("g"), store.list_classes("g"), store.search("g", queries, 6)
     store.close()
@@ -354,15 +522,19 @@ def test_searches_beside_changes_each_see_one_state_whole(store: GalleryStore) -
 class _Model:
     """What a store must hold after the same changes, in the plainest form."""
 
-    vectors: dict[str, np.ndarray] = field(default_factory=dict)
+    seeds: dict[str, list[int]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
+
+    def vectors(self) -> dict[str, np.ndarray]:
+        return {class_id: renormalised_mean(seeds) for class_id, seeds in self.seeds.items()}
 
 
 class AnySequenceOfChanges(RuleBasedStateMachine):
-    """Enrol, replace, rename, delete and reopen in any order: the store agrees with a dict."""
+    """Enrol, replace, rename, add, remove, delete and reopen in any order: the store agrees with a dict."""
 
     ids = st.sampled_from(["a", "b", "c", "ä", "Z z"])
-    seeds = st.integers(0, 5)
+    one = st.integers(0, 5)
+    several = st.lists(one, min_size=1, max_size=4, unique=True)
     open_store: Callable[[Path], GalleryStore]
     directories: Callable[[], Path]
 
@@ -370,28 +542,54 @@ class AnySequenceOfChanges(RuleBasedStateMachine):
     def start(self) -> None:
         self.path = type(self).directories()
         self.store = type(self).open_store(self.path)
-        self.store.create_gallery("g", MODEL, DIMENSION)
+        self.store.create_gallery("g", MODEL, DIMENSION, max_exemplars_per_class=3)
         self.model = _Model()
 
-    @rule(changes=st.lists(st.tuples(ids, seeds, st.text(max_size=3)), min_size=1, max_size=4))
-    def enrol(self, changes: list[tuple[str, int, str]]) -> None:
-        self.store.put_classes("g", [new_class(i, seed, display_name=name) for i, seed, name in changes])
-        for class_id, seed, name in changes:
-            self.model.vectors[class_id], self.model.names[class_id] = vector(seed), name
+    @rule(changes=st.lists(st.tuples(ids, several, st.text(max_size=3)), min_size=1, max_size=4))
+    def enrol(self, changes: list[tuple[str, list[int], str]]) -> None:
+        self.store.put_classes("g", [new_class(i, *seeds, display_name=name) for i, seeds, name in changes])
+        for class_id, seeds, name in changes:
+            self.model.seeds[class_id], self.model.names[class_id] = list(seeds), name
+
+    @precondition(lambda self: self.model.seeds)
+    @rule(data=st.data(), seeds=several)
+    def add(self, data: st.DataObject, seeds: list[int]) -> None:
+        class_id = data.draw(st.sampled_from(sorted(self.model.seeds)))
+        held = self.model.seeds[class_id]
+        grown = [*held, *(seed for seed in seeds if seed not in held)]
+        added = [seeded(class_id, seed) for seed in seeds]
+        if len(grown) > max(3, len(held)):
+            with pytest.raises(FailedPreconditionError):
+                self.store.add_exemplars("g", class_id, added)
+        else:
+            self.store.add_exemplars("g", class_id, added)
+            self.model.seeds[class_id] = grown
+
+    @precondition(lambda self: self.model.seeds)
+    @rule(data=st.data(), seed=one)
+    def remove(self, data: st.DataObject, seed: int) -> None:
+        class_id = data.draw(st.sampled_from(sorted(self.model.seeds)))
+        held = self.model.seeds[class_id]
+        if seed in held and len(held) > 1:
+            self.store.remove_exemplar("g", class_id, sha256(class_id, seed))
+            held.remove(seed)
+        else:
+            with pytest.raises(FailedPreconditionError if seed in held else NotFoundError):
+                self.store.remove_exemplar("g", class_id, sha256(class_id, seed))
 
     @rule(class_id=ids)
     def delete(self, class_id: str) -> None:
-        if class_id in self.model.vectors:
+        if class_id in self.model.seeds:
             self.store.delete_class("g", class_id)
-            del self.model.vectors[class_id], self.model.names[class_id]
+            del self.model.seeds[class_id], self.model.names[class_id]
         else:
             with pytest.raises(NotFoundError):
                 self.store.delete_class("g", class_id)
 
-    @precondition(lambda self: self.model.vectors)
+    @precondition(lambda self: self.model.seeds)
     @rule(data=st.data(), name=st.text(max_size=3))
     def rename(self, data: st.DataObject, name: str) -> None:
-        class_id = data.draw(st.sampled_from(sorted(self.model.vectors)))
+        class_id = data.draw(st.sampled_from(sorted(self.model.seeds)))
         self.store.update_class("g", class_id, display_name=name)
         self.model.names[class_id] = name
 
@@ -405,7 +603,10 @@ class AnySequenceOfChanges(RuleBasedStateMachine):
         listed = {record.id: record.display_name for record in self.store.list_classes("g")}
         assert listed == self.model.names
         assert list(listed) == sorted(listed)
-        assert_answers_like_brute_force(self.store, "g", self.model.vectors, vector(2), 3)
+        assert_answers_like_brute_force(self.store, "g", self.model.vectors(), vector(7), 3)
+        for class_id, seeds in self.model.seeds.items():
+            held = [item.sha256 for item in self.store.get_class("g", class_id).exemplars]
+            assert held == [sha256(class_id, seed) for seed in seeds]
 
     def teardown(self) -> None:
         self.store.close()

@@ -59,6 +59,27 @@ def test_a_class_is_taught_shown_found_and_forgotten(address: str, letters: list
     assert exemplar("classes", "show", "cli", "one", *at).returncode == 1
 
 
+def test_a_class_takes_more_pictures_and_gives_them_up(address: str, letters: list[Path]) -> None:
+    at = ("--address", address)
+    first, second, third = sorted(letters[0].iterdir())[:3]
+    assert exemplar("galleries", "create", "more", "--max-exemplars", 3, *at).returncode == 0
+    assert exemplar("enrol", "more", "one", first, *at).returncode == 0
+    said = exemplar("exemplars", "add", "more", "one", second, *at).stdout
+    assert said.startswith("one in more has 2 exemplars, now at revision 3.\n")
+    added = document("exemplars", "add", "more", "one", third, *at)
+    digests = [each["sha256"] for each in added["class"]["exemplars"]]
+    assert (len(digests), added["gallery_revision"]) == (3, 4)
+    full = exemplar("exemplars", "add", "more", "one", *sorted(letters[1].iterdir())[:1], *at)
+    assert (full.returncode, "max_exemplars_per_class" in full.stderr) == (1, True)
+    assert digests[1] in exemplar("classes", "show", "more", "one", *at).stdout
+    removed = document("exemplars", "remove", "more", "one", digests[1], "--yes", *at)
+    assert [each["sha256"] for each in removed["class"]["exemplars"]] == [digests[0], digests[2]]
+    assert exemplar("exemplars", "remove", "more", "one", digests[0], *at).returncode == 1  # nobody said yes
+    assert "has 1 exemplar, now" in exemplar("exemplars", "remove", "more", "one", digests[0], "-y", *at).stdout
+    last = exemplar("exemplars", "remove", "more", "one", digests[2], "-y", *at)
+    assert (last.returncode, "delete the class instead" in last.stderr) == (1, True)
+
+
 def test_galleries_are_listed_changed_and_deleted(address: str) -> None:
     at = ("--address", address)
     assert exemplar("galleries", "create", "kept", "--false-accept-rate", 0.02, *at).returncode == 0

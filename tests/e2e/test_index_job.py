@@ -178,15 +178,29 @@ def test_a_manifest_brings_names_and_attributes_and_its_faults_are_reported(clie
     }
 
 
-def test_strict_refuses_what_has_warnings(client: Client, tmp_path: Path) -> None:
+def test_warnings_are_reported_and_strict_refuses_what_has_them(client: Client, tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "good.png").write_bytes(picture(5))
     buffer = io.BytesIO()
     Image.new("L", (36, 36), 255).save(buffer, "PNG")
     (tmp_path / "pictures" / "blank.png").write_bytes(buffer.getvalue())
-    command = ("index", tmp_path / "pictures", "-g", "strict", "--create", "--address", client.address)
-    assert exemplar(*command, "--strict", "--job", tmp_path / "job").returncode == 1
+
+    def entry(job: Path, gallery: str, code: int, *more: str) -> dict[str, str]:
+        command = ("index", tmp_path / "pictures", "-g", gallery, "--create", "--address", client.address)
+        assert exemplar(*command, *more, "--job", job).returncode == code
+        (line,) = (job / "report.jsonl").read_text().splitlines()
+        return dict(json.loads(line))
+
+    refused = entry(tmp_path / "strict", "strict", 1, "--strict")
+    assert (refused["level"], refused["class_id"], refused["reason"]) == ("error", "blank", "EXEMPLAR_REFUSED")
     assert [each.id for each in client.classes("strict")] == ["good"]
+    warned = entry(tmp_path / "lax", "lax", 0)
+    assert (warned["level"], warned["class_id"], warned["reason"]) == ("warning", "blank", "BLANK")
+    assert "use a picture with contrast" in warned["message"]
+    assert [each.id for each in client.classes("lax")] == ["blank", "good"]
+    # The journal remembers it: a run with nothing to do reports it again.
+    assert entry(tmp_path / "lax", "lax", 0) == warned
+    assert summary(tmp_path / "lax")["warnings"] == 1
 
 
 def test_a_dry_run_tells_what_would_happen_and_changes_nothing(client: Client, tmp_path: Path) -> None:

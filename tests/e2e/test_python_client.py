@@ -104,6 +104,34 @@ def test_a_class_is_enrolled_replaced_changed_read_and_deleted(
     assert caught.value.reason == "CLASS_NOT_FOUND"
 
 
+def test_a_class_takes_more_exemplars_and_gives_them_up(client: Client, pictures: dict[str, list[Path]]) -> None:
+    first, second, third = next(iter(pictures.values()))[:3]
+    client.create_gallery("several", max_exemplars_per_class=3)
+    client.enrol("several", "c", first)
+    added = client.add_exemplars("several", "c", [second, third.read_bytes()])
+    assert added.gallery_revision == client.get_gallery("several").revision
+    assert added.class_ == client.get_class("several", "c")
+    assert client.exemplar_image("several", "c", 2) == third.read_bytes()
+    with pytest.raises(exemplar.FailedPreconditionError) as full:
+        client.add_exemplars("several", "c", noise(1))
+    assert full.value.reason == "TOO_MANY_EXEMPLARS"
+
+    async def other_way() -> tuple[exemplar.ExemplarRemoved, exemplar.ExemplarsAdded]:
+        async with AsyncClient(client.address) as other:
+            removed = await other.remove_exemplar("several", "c", added.class_.exemplars[0].sha256)
+            return removed, await other.add_exemplars("several", "c", first, strict=False)
+
+    removed, restored = asyncio.run(other_way())
+    assert removed.class_.exemplars == added.class_.exemplars[1:]
+    assert restored.class_.exemplars == (*added.class_.exemplars[1:], added.class_.exemplars[0])
+    assert added.gallery_revision < removed.gallery_revision < restored.gallery_revision
+    for item in restored.class_.exemplars[:2]:
+        last = client.remove_exemplar("several", "c", item.sha256)
+    with pytest.raises(exemplar.FailedPreconditionError) as only:
+        client.remove_exemplar("several", "c", last.class_.exemplars[0].sha256)
+    assert only.value.reason == "LAST_EXEMPLAR"
+
+
 def test_a_gallery_is_created_changed_listed_and_deleted(client: Client, pictures: dict[str, list[Path]]) -> None:
     made = client.create_gallery("life", display_name="Life", false_accept_rate=0.02, max_exemplars_per_class=2)
     assert (made.false_accept_rate, made.max_exemplars_per_class, made.class_count) == (0.02, 2, 0)

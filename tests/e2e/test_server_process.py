@@ -12,6 +12,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_status import rpc_status
@@ -21,6 +22,7 @@ from running_server import RunningServer, Stubs, classify, png, refusal
 from exemplar.v1 import classification_service_pb2 as classification
 from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import model_service_pb2 as models
+from exemplar.v1 import resources_pb2 as resources
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 SLOW_IMAGES = 40
@@ -112,6 +114,12 @@ def test_after_a_restart_the_answers_are_the_same(tiny_bundle: Path, tmp_path: P
         stubs = Stubs(server.channel())
         enrol(stubs, "g", range(20))
         stubs.galleries.DeleteClass(galleries.DeleteClassRequest(name="galleries/g/classes/c3"))
+        mask = FieldMask(paths=["max_exemplars_per_class"])
+        allowed = resources.Gallery(name="galleries/g", max_exemplars_per_class=2)
+        stubs.galleries.UpdateGallery(galleries.UpdateGalleryRequest(gallery=allowed, update_mask=mask))
+        stubs.galleries.AddExemplars(
+            galleries.AddExemplarsRequest(class_name="galleries/g/classes/c4", images=[png(seed=99)])
+        )
         before = answers(stubs)
         server.end(number)
     with RunningServer(tiny_bundle, tmp_path) as server:

@@ -52,6 +52,7 @@ def test_help_lists_every_command_with_what_it_does() -> None:
         "enrol": "Teach a class",
         "galleries": "galleries",
         "classes": "classes",
+        "exemplars": "Add exemplars",
         "check": "Look at a picture",
         "diagnose": "easily confused",
         "models": "loaded models",

@@ -19,10 +19,13 @@ from exemplar_server.store import EmbeddedStore, Exemplar, NewClass, NewExemplar
 DIMENSION = 4
 
 
-def new_class(class_id: str, value: float, image: bytes = b"image") -> NewClass:
+def new_exemplar(value: float, image: bytes = b"image") -> NewExemplar:
     embedding = np.array([value, 1, 0, 0], np.float32)
-    exemplar = Exemplar(hashlib.sha256(image).hexdigest(), 3, 4, "PNG", len(image))
-    return NewClass(class_id, [NewExemplar(exemplar, image, embedding)])
+    return NewExemplar(Exemplar(hashlib.sha256(image).hexdigest(), 3, 4, "PNG", len(image)), image, embedding)
+
+
+def new_class(class_id: str, value: float, image: bytes = b"image") -> NewClass:
+    return NewClass(class_id, [new_exemplar(value, image)])
 
 
 def query(value: float) -> np.ndarray:
@@ -105,6 +108,8 @@ def test_a_damaged_class_stops_its_own_gallery_only_until_it_is_enrolled_again(
         store.get_class("broken", "a")
     with pytest.raises(DataLossError, match="'a' of gallery 'broken'"):
         store.update_class("broken", "a", display_name="A")
+    with pytest.raises(DataLossError, match="'a' of gallery 'broken'"):
+        store.add_exemplars("broken", "a", [new_exemplar(3, b"new")])
     assert store.get_class("broken", "b").id == "b"
     assert store.search("whole", query(1), 1).results[0][0].class_id == "a"
     store.put_classes("broken", [new_class("a", 5)])
@@ -157,6 +162,9 @@ def test_a_damaged_exemplar_is_never_handed_out(two_galleries: Path, column: str
     store = EmbeddedStore(two_galleries)
     with pytest.raises(DataLossError, match="'a' of gallery 'broken'"):
         store.exemplar_image("broken", "a", 0)
+    if column != "image":  # an image goes into no mean
+        with pytest.raises(DataLossError, match="'a' of gallery 'broken'"):
+            store.add_exemplars("broken", "a", [new_exemplar(3, b"new")])
     assert store.exemplar_image("whole", "a", 0)[0] == b"image"
     assert store.search("broken", query(1), 1).results[0][0].class_id == "a"
     store.close()
@@ -167,12 +175,14 @@ def test_a_damaged_exemplar_is_never_handed_out(two_galleries: Path, column: str
 
 def test_a_full_disk_is_told_and_changes_nothing(tmp_path: Path) -> None:
     store = EmbeddedStore(tmp_path, max_bytes=200_000)
-    store.create_gallery("g", "m", DIMENSION)
+    store.create_gallery("g", "m", DIMENSION, max_exemplars_per_class=3)
     store.put_classes("g", [new_class("small", 1)])
     before = store.get_gallery("g"), store.list_classes("g"), store.search("g", query(1), 5)
     with pytest.raises(ResourceExhaustedError, match="no room") as refused:
         store.put_classes("g", [new_class("first", 2), new_class("large", 3, bytes(400_000))])
     assert refused.value.reason == "DISK_FULL"
+    with pytest.raises(ResourceExhaustedError, match="no room"):
+        store.add_exemplars("g", "small", [new_exemplar(2, b"first"), new_exemplar(3, bytes(400_000))])
     assert (store.get_gallery("g"), store.list_classes("g"), store.search("g", query(1), 5)) == before
     store.put_classes("g", [new_class("other", 2)])
     store.close()
@@ -201,20 +211,42 @@ while True:
 """
 
 
-def test_everything_acknowledged_before_a_kill_nine_is_there_and_batches_are_whole(tmp_path: Path) -> None:
+CHANGER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_embedded_store import DIMENSION, EmbeddedStore, new_class, new_exemplar
+
+store = EmbeddedStore(Path(sys.argv[1]))
+store.create_gallery("g", "m", DIMENSION, max_exemplars_per_class=4)
+store.put_classes("g", [new_class("a", 0, b"0")])
+number = 0
+while True:
+    number += 1
+    record, _ = store.add_exemplars("g", "a", [new_exemplar(number, b"%d" % number)])
+    if len(record.exemplars) == 4:
+        store.remove_exemplar("g", "a", record.exemplars[1].sha256)
+    print(number, flush=True)
+"""
+
+
+def last_acknowledged_before_a_kill_nine(program: str, directory: Path, wanted: int) -> int:
     process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(tmp_path), str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, str(directory), str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     acknowledged = 0
-    while acknowledged < 60:
+    while acknowledged < wanted:
         acknowledged = int(process.stdout.readline())
     process.send_signal(signal.SIGKILL)
     rest = process.stdout.read().split()
     process.wait()
     process.stdout.close()
-    acknowledged = max([acknowledged, *(int(number) for number in rest)])
+    return max([acknowledged, *(int(number) for number in rest)])
 
+
+def test_everything_acknowledged_before_a_kill_nine_is_there_and_batches_are_whole(tmp_path: Path) -> None:
+    acknowledged = last_acknowledged_before_a_kill_nine(WRITER, tmp_path, 60)
     store = EmbeddedStore(tmp_path)
     ids = [record.id for record in store.list_classes("g", limit=100_000)]
     assert ids == [f"c{number:06}" for number in range(len(ids))]
@@ -223,4 +255,19 @@ def test_everything_acknowledged_before_a_kill_nine_is_there_and_batches_are_who
     for number in range(len(ids)):
         (nearest,) = store.search("g", query(number), 1).results[0]
         assert (nearest.class_id, nearest.distance) == (f"c{number:06}", 0.0)
+    store.close()
+
+
+def test_exemplars_acknowledged_before_a_kill_nine_are_there_and_their_class_is_their_mean(tmp_path: Path) -> None:
+    acknowledged = last_acknowledged_before_a_kill_nine(CHANGER, tmp_path, 40)
+    store = EmbeddedStore(tmp_path)
+    exemplars = store.get_class("g", "a").exemplars
+    held = [int(store.exemplar_image("g", "a", index)[0]) for index in range(len(exemplars))]
+    assert held[0] == 0  # the first is never removed
+    assert max(held) >= acknowledged
+    # The second goes whenever there are four, so the others are the newest.
+    assert held[1:] == list(range(max(held) - len(held) + 2, max(held) + 1))
+    together = NewClass("a", [new_exemplar(number) for number in held])
+    (nearest,) = store.search("g", together.embedding()[None, :], 1).results[0]
+    assert nearest.distance == 0.0
     store.close()

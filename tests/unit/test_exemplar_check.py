@@ -60,6 +60,28 @@ def test_a_blank_picture_is_found_whatever_its_shade_and_shape(
     assert kinds(Image.fromarray(np.clip(noise, 0, 255).astype(np.uint8)), spec) == [WarningKind.BLANK]
 
 
+@pytest.mark.parametrize("shade", [0, 90])
+@pytest.mark.parametrize("places", [[(50, 50)], [(9, 12), (80, 40)], [(30, 30), (34, 60), (70, 90), (95, 5)]])
+@pytest.mark.parametrize("size", [(100, 100), (100, 300)])
+@pytest.mark.parametrize("spec", [INPUT, FRAMED])
+def test_a_few_specks_on_blank_paper_are_blank(
+    shade: int, places: list[tuple[int, int]], size: tuple[int, int], spec: Preprocessing
+) -> None:
+    image = Image.new("L", size, 245)
+    for x, y in places:
+        image.paste(shade, (x, y, x + 2, y + 2))
+    assert kinds(image, spec) == [WarningKind.BLANK]
+
+
+@pytest.mark.parametrize("spec", [INPUT, FRAMED])
+@pytest.mark.parametrize("diameter", [14, 40, 90])
+def test_a_dot_that_was_meant_is_not_blank(diameter: int, spec: Preprocessing) -> None:
+    image = Image.new("L", (100, 100), 255)
+    edge = (100 - diameter) // 2
+    ImageDraw.Draw(image).ellipse([edge, edge, edge + diameter, edge + diameter], fill=0)
+    assert kinds(image, spec) == []
+
+
 @pytest.mark.parametrize("size", [(63, 63), (10, 20)])
 def test_a_picture_that_must_be_enlarged_is_tiny(size: tuple[int, int]) -> None:
     (warning,) = look(prepared(drawing(size)))
@@ -70,8 +92,11 @@ def test_a_picture_that_must_be_enlarged_is_tiny(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("image", [drawing(), photo(), photo(60), drawing((300, 300))])
 @pytest.mark.parametrize("spec", [INPUT, FRAMED])
-def test_a_blurred_picture_is_found(image: Image.Image, spec: Preprocessing) -> None:
-    blurred = image.filter(ImageFilter.GaussianBlur(image.width / 14))
+@pytest.mark.parametrize("sigma", [2.0, 4.5])
+def test_a_picture_blurred_by_two_input_pixels_or_more_is_found(
+    image: Image.Image, spec: Preprocessing, sigma: float
+) -> None:
+    blurred = image.filter(ImageFilter.GaussianBlur(sigma * image.width / spec.width))
     stretched = Image.fromarray(_stretch(np.asarray(blurred.convert("L"))))
     assert kinds(stretched, spec) == [WarningKind.BLURRED]
 
@@ -88,8 +113,8 @@ def test_the_very_same_bytes_are_a_duplicate_of_the_first_such_class() -> None:
 
 
 def test_a_nearly_identical_exemplar_is_a_duplicate() -> None:
-    (warning,) = compare((), [("a", 0.05), ("b", 0.2)], 1.0)
-    assert (warning.kind, warning.other_class_id, warning.distance) == (WarningKind.DUPLICATE, "a", 0.05)
+    (warning,) = compare((), [("a", 0.35), ("b", 0.45)], 1.0)
+    assert (warning.kind, warning.other_class_id, warning.distance) == (WarningKind.DUPLICATE, "a", 0.35)
 
 
 def test_another_class_within_the_threshold_is_too_close() -> None:

@@ -316,7 +316,9 @@ class Enrolment(_message.Message):
 
     @_builtins.property
     def images(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """The exemplars' images: one, or as many as the gallery allows. Their embeddings' mean, renormalised, is searched."""
+        """The exemplars' images: one, or as many as the gallery allows. Their embeddings' mean, renormalised, is searched.
+        One that is given twice is kept once.
+        """
 
     def __init__(
         self,
@@ -746,6 +748,116 @@ class DeleteClassResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteClassResponse: _TypeAlias = DeleteClassResponse  # noqa: Y015
+
+@_typing.final
+class AddExemplarsRequest(_message.Message):
+    """Request of AddExemplars."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLASS_NAME_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    STRICT_FIELD_NUMBER: _builtins.int
+    class_name: _builtins.str
+    """`galleries/{gallery}/classes/{class}`."""
+    strict: _builtins.bool
+    """Refuse exemplars that have warnings."""
+    @_builtins.property
+    def images(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """The exemplars' images, at least one."""
+
+    def __init__(
+        self,
+        *,
+        class_name: _builtins.str = ...,
+        images: _abc.Iterable[_builtins.bytes] | None = ...,
+        strict: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_name", b"class_name", "images", b"images", "strict", b"strict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddExemplarsRequest: _TypeAlias = AddExemplarsRequest  # noqa: Y015
+
+@_typing.final
+class AddExemplarsResponse(_message.Message):
+    """Response of AddExemplars."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLASS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    GALLERY_REVISION_FIELD_NUMBER: _builtins.int
+    gallery_revision: _builtins.int
+    """The gallery's revision that holds the change."""
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExemplarWarning]:
+        """What may make this class hard to recognise: about the images given, and about the class with them."""
+
+    def __init__(
+        self,
+        *,
+        warnings: _abc.Iterable[Global___ExemplarWarning] | None = ...,
+        gallery_revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["class", b"class"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["class", b"class", "gallery_revision", b"gallery_revision", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddExemplarsResponse: _TypeAlias = AddExemplarsResponse  # noqa: Y015
+
+@_typing.final
+class RemoveExemplarRequest(_message.Message):
+    """Request of RemoveExemplar."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLASS_NAME_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    class_name: _builtins.str
+    """`galleries/{gallery}/classes/{class}`."""
+    sha256: _builtins.str
+    """Which exemplar: SHA-256 of its image as it was sent, in lower-case hexadecimal."""
+    def __init__(
+        self,
+        *,
+        class_name: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_name", b"class_name", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveExemplarRequest: _TypeAlias = RemoveExemplarRequest  # noqa: Y015
+
+@_typing.final
+class RemoveExemplarResponse(_message.Message):
+    """Response of RemoveExemplar."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLASS_FIELD_NUMBER: _builtins.int
+    GALLERY_REVISION_FIELD_NUMBER: _builtins.int
+    gallery_revision: _builtins.int
+    """The gallery's revision that no longer holds the exemplar."""
+    def __init__(
+        self,
+        *,
+        gallery_revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["class", b"class"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["class", b"class", "gallery_revision", b"gallery_revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveExemplarResponse: _TypeAlias = RemoveExemplarResponse  # noqa: Y015
 
 @_typing.final
 class GetExemplarImageRequest(_message.Message):

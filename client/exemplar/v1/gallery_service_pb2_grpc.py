@@ -90,6 +90,16 @@ class GalleryServiceStub:
                 request_serializer=exemplar_dot_v1_dot_gallery__service__pb2.DeleteClassRequest.SerializeToString,
                 response_deserializer=exemplar_dot_v1_dot_gallery__service__pb2.DeleteClassResponse.FromString,
                 _registered_method=True)
+        self.AddExemplars = channel.unary_unary(
+                '/exemplar.v1.GalleryService/AddExemplars',
+                request_serializer=exemplar_dot_v1_dot_gallery__service__pb2.AddExemplarsRequest.SerializeToString,
+                response_deserializer=exemplar_dot_v1_dot_gallery__service__pb2.AddExemplarsResponse.FromString,
+                _registered_method=True)
+        self.RemoveExemplar = channel.unary_unary(
+                '/exemplar.v1.GalleryService/RemoveExemplar',
+                request_serializer=exemplar_dot_v1_dot_gallery__service__pb2.RemoveExemplarRequest.SerializeToString,
+                response_deserializer=exemplar_dot_v1_dot_gallery__service__pb2.RemoveExemplarResponse.FromString,
+                _registered_method=True)
         self.GetExemplarImage = channel.unary_unary(
                 '/exemplar.v1.GalleryService/GetExemplarImage',
                 request_serializer=exemplar_dot_v1_dot_gallery__service__pb2.GetExemplarImageRequest.SerializeToString,
@@ -190,6 +200,24 @@ class GalleryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AddExemplars(self, request, context):
+        """Adds exemplars to a class, all of them or none; one that it has already stays as it is. The class is then what
+        enrolling it with all its images would make it. Errors: NOT_FOUND (gallery, class), INVALID_ARGUMENT (image or
+        field), FAILED_PRECONDITION (more than the gallery allows; another model; `strict` and warnings),
+        RESOURCE_EXHAUSTED (disk), UNAVAILABLE (queue full; retry).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveExemplar(self, request, context):
+        """Removes an exemplar of a class. Errors: NOT_FOUND (gallery, class, exemplar), FAILED_PRECONDITION (it is the only
+        one: delete the class instead).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetExemplarImage(self, request, context):
         """Returns an exemplar's image as it was sent. Errors: NOT_FOUND, DATA_LOSS.
         """
@@ -268,6 +296,16 @@ def add_GalleryServiceServicer_to_server(servicer, server):
                     servicer.DeleteClass,
                     request_deserializer=exemplar_dot_v1_dot_gallery__service__pb2.DeleteClassRequest.FromString,
                     response_serializer=exemplar_dot_v1_dot_gallery__service__pb2.DeleteClassResponse.SerializeToString,
+            ),
+            'AddExemplars': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddExemplars,
+                    request_deserializer=exemplar_dot_v1_dot_gallery__service__pb2.AddExemplarsRequest.FromString,
+                    response_serializer=exemplar_dot_v1_dot_gallery__service__pb2.AddExemplarsResponse.SerializeToString,
+            ),
+            'RemoveExemplar': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveExemplar,
+                    request_deserializer=exemplar_dot_v1_dot_gallery__service__pb2.RemoveExemplarRequest.FromString,
+                    response_serializer=exemplar_dot_v1_dot_gallery__service__pb2.RemoveExemplarResponse.SerializeToString,
             ),
             'GetExemplarImage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetExemplarImage,
@@ -583,6 +621,60 @@ class GalleryService:
             '/exemplar.v1.GalleryService/DeleteClass',
             exemplar_dot_v1_dot_gallery__service__pb2.DeleteClassRequest.SerializeToString,
             exemplar_dot_v1_dot_gallery__service__pb2.DeleteClassResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddExemplars(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exemplar.v1.GalleryService/AddExemplars',
+            exemplar_dot_v1_dot_gallery__service__pb2.AddExemplarsRequest.SerializeToString,
+            exemplar_dot_v1_dot_gallery__service__pb2.AddExemplarsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveExemplar(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/exemplar.v1.GalleryService/RemoveExemplar',
+            exemplar_dot_v1_dot_gallery__service__pb2.RemoveExemplarRequest.SerializeToString,
+            exemplar_dot_v1_dot_gallery__service__pb2.RemoveExemplarResponse.FromString,
             options,
             channel_credentials,
             insecure,

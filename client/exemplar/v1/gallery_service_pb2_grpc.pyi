@@ -61,6 +61,16 @@ class GalleryServiceStub:
     """Changes display name or attributes without touching the exemplars. Errors: NOT_FOUND, INVALID_ARGUMENT."""
     DeleteClass: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.DeleteClassRequest, _gallery_service_pb2.DeleteClassResponse]
     """Deletes a class. Errors: NOT_FOUND."""
+    AddExemplars: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.AddExemplarsRequest, _gallery_service_pb2.AddExemplarsResponse]
+    """Adds exemplars to a class, all of them or none; one that it has already stays as it is. The class is then what
+    enrolling it with all its images would make it. Errors: NOT_FOUND (gallery, class), INVALID_ARGUMENT (image or
+    field), FAILED_PRECONDITION (more than the gallery allows; another model; `strict` and warnings),
+    RESOURCE_EXHAUSTED (disk), UNAVAILABLE (queue full; retry).
+    """
+    RemoveExemplar: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.RemoveExemplarRequest, _gallery_service_pb2.RemoveExemplarResponse]
+    """Removes an exemplar of a class. Errors: NOT_FOUND (gallery, class, exemplar), FAILED_PRECONDITION (it is the only
+    one: delete the class instead).
+    """
     GetExemplarImage: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.GetExemplarImageRequest, _gallery_service_pb2.GetExemplarImageResponse]
     """Returns an exemplar's image as it was sent. Errors: NOT_FOUND, DATA_LOSS."""
     CheckExemplar: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.CheckExemplarRequest, _gallery_service_pb2.CheckExemplarResponse]
@@ -98,6 +108,16 @@ class GalleryServiceAsyncStub(GalleryServiceStub):
     """Changes display name or attributes without touching the exemplars. Errors: NOT_FOUND, INVALID_ARGUMENT."""
     DeleteClass: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.DeleteClassRequest, _gallery_service_pb2.DeleteClassResponse]  # type: ignore[assignment]
     """Deletes a class. Errors: NOT_FOUND."""
+    AddExemplars: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.AddExemplarsRequest, _gallery_service_pb2.AddExemplarsResponse]  # type: ignore[assignment]
+    """Adds exemplars to a class, all of them or none; one that it has already stays as it is. The class is then what
+    enrolling it with all its images would make it. Errors: NOT_FOUND (gallery, class), INVALID_ARGUMENT (image or
+    field), FAILED_PRECONDITION (more than the gallery allows; another model; `strict` and warnings),
+    RESOURCE_EXHAUSTED (disk), UNAVAILABLE (queue full; retry).
+    """
+    RemoveExemplar: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.RemoveExemplarRequest, _gallery_service_pb2.RemoveExemplarResponse]  # type: ignore[assignment]
+    """Removes an exemplar of a class. Errors: NOT_FOUND (gallery, class, exemplar), FAILED_PRECONDITION (it is the only
+    one: delete the class instead).
+    """
     GetExemplarImage: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.GetExemplarImageRequest, _gallery_service_pb2.GetExemplarImageResponse]  # type: ignore[assignment]
     """Returns an exemplar's image as it was sent. Errors: NOT_FOUND, DATA_LOSS."""
     CheckExemplar: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.CheckExemplarRequest, _gallery_service_pb2.CheckExemplarResponse]  # type: ignore[assignment]
@@ -198,6 +218,28 @@ class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gallery_service_pb2.DeleteClassResponse, _abc.Awaitable[_gallery_service_pb2.DeleteClassResponse]]:
         """Deletes a class. Errors: NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def AddExemplars(
+        self,
+        request: _gallery_service_pb2.AddExemplarsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gallery_service_pb2.AddExemplarsResponse, _abc.Awaitable[_gallery_service_pb2.AddExemplarsResponse]]:
+        """Adds exemplars to a class, all of them or none; one that it has already stays as it is. The class is then what
+        enrolling it with all its images would make it. Errors: NOT_FOUND (gallery, class), INVALID_ARGUMENT (image or
+        field), FAILED_PRECONDITION (more than the gallery allows; another model; `strict` and warnings),
+        RESOURCE_EXHAUSTED (disk), UNAVAILABLE (queue full; retry).
+        """
+
+    @_abc_1.abstractmethod
+    def RemoveExemplar(
+        self,
+        request: _gallery_service_pb2.RemoveExemplarRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gallery_service_pb2.RemoveExemplarResponse, _abc.Awaitable[_gallery_service_pb2.RemoveExemplarResponse]]:
+        """Removes an exemplar of a class. Errors: NOT_FOUND (gallery, class, exemplar), FAILED_PRECONDITION (it is the only
+        one: delete the class instead).
+        """
 
     @_abc_1.abstractmethod
     def GetExemplarImage(

@@ -175,7 +175,9 @@ class Exemplar(_message.Message):
     FORMAT_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     sha256: _builtins.str
-    """SHA-256 of the image as it was sent, in lower-case hexadecimal."""
+    """SHA-256 of the image as it was sent, in lower-case hexadecimal. A class has each image once, so this is the
+    exemplar's id in its class.
+    """
     width: _builtins.int
     """Width in pixels after EXIF orientation."""
     height: _builtins.int

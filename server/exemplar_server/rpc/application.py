@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
+from exemplar_server.advice import Adviser
 from exemplar_server.classifier import Classifier
 from exemplar_server.enrolment import Enroller
 from exemplar_server.errors import ResourceExhaustedError, invalid_field
@@ -15,9 +16,10 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 class Application:
-    """Servicers exist before the model is loaded; the gate lets calls reach them only once both parts are set."""
+    """Servicers exist before the model is loaded; the gate lets calls reach them only once its parts are set."""
 
     classifier: Classifier
+    adviser: Adviser
     enroller: Enroller
 
     def __init__(self, max_batch_items: int) -> None:

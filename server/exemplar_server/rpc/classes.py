@@ -110,6 +110,25 @@ class ClassMethods:
         revision = await asyncio.to_thread(self._store.delete_class, gallery, class_id)
         return pb.DeleteClassResponse(gallery_revision=revision)
 
+    async def AddExemplars(self, request: pb.AddExemplarsRequest, context: Context) -> pb.AddExemplarsResponse:  # noqa: N802
+        """Adds exemplars to a class."""
+        gallery, class_id = names.parse_class("class_name", request.class_name)
+        added = await self._application.enroller.add_exemplars(gallery, class_id, request.images, request.strict)
+        response = pb.AddExemplarsResponse(
+            warnings=convert.warnings(added.warnings), gallery_revision=added.gallery_revision
+        )
+        getattr(response, "class").CopyFrom(convert.class_message(added.record, gallery))
+        return response
+
+    async def RemoveExemplar(self, request: pb.RemoveExemplarRequest, context: Context) -> pb.RemoveExemplarResponse:  # noqa: N802
+        """Removes an exemplar of a class."""
+        gallery, class_id = names.parse_class("class_name", request.class_name)
+        digest = names.check_sha256("sha256", request.sha256)
+        record, revision = await asyncio.to_thread(self._store.remove_exemplar, gallery, class_id, digest)
+        response = pb.RemoveExemplarResponse(gallery_revision=revision)
+        getattr(response, "class").CopyFrom(convert.class_message(record, gallery))
+        return response
+
     async def GetExemplarImage(  # noqa: N802
         self, request: pb.GetExemplarImageRequest, context: Context
     ) -> pb.GetExemplarImageResponse:
@@ -123,7 +142,7 @@ class ClassMethods:
         gallery = names.parse_gallery("gallery", request.gallery) if request.gallery else None
         if request.class_id:
             names.check_class_id("class_id", request.class_id)
-        found = await self._application.enroller.check(gallery, request.image, request.class_id)
+        found = await self._application.adviser.check(gallery, request.image, request.class_id)
         return pb.CheckExemplarResponse(
             warnings=convert.warnings(found.warnings),
             nearest=[

@@ -20,6 +20,7 @@ from exemplar.v1 import (
     model_service_pb2,
     model_service_pb2_grpc,
 )
+from exemplar_server.advice import Adviser
 from exemplar_server.classifier import Classifier
 from exemplar_server.config import Settings
 from exemplar_server.enrolment import Enroller
@@ -56,9 +57,10 @@ class Edge:
     _gate: Gate
     _application: Application
 
-    async def begin(self, classifier: Classifier, enroller: Enroller) -> None:
+    async def begin(self, classifier: Classifier, adviser: Adviser, enroller: Enroller) -> None:
         """Let calls in."""
-        self._application.classifier, self._application.enroller = classifier, enroller
+        application = self._application
+        application.classifier, application.adviser, application.enroller = classifier, adviser, enroller
         self._gate.open()
         await self._say(_SERVING)
 

@@ -14,6 +14,7 @@ DEFAULT_PAGE = 100
 MAX_DISPLAY_NAME = 1024
 
 _GALLERY = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TOKEN_VERSION = "1:"
 
@@ -76,6 +77,13 @@ def check_class_id(field: str, class_id: str) -> str:
             field, f"it must be 1 to 128 characters without '/' and control characters; it is {class_id[:200]!r}"
         )
     return class_id
+
+
+def check_sha256(field: str, digest: str) -> str:
+    """The id of an exemplar in its class."""
+    if not _SHA256.fullmatch(digest):
+        raise invalid_field(field, f"it must be 64 hexadecimal digits in lower case; it is {digest[:200]!r}")
+    return digest
 
 
 def check_display_name(field: str, name: str) -> str:

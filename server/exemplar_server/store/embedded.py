@@ -13,16 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from exemplar_server.errors import (
     AlreadyExistsError,
     DataLossError,
     FailedPreconditionError,
-    InvalidArgumentError,
-    NotFoundError,
     class_not_found,
+    exemplar_not_found,
     gallery_not_found,
+    last_exemplar,
+    too_many_exemplars,
 )
 from exemplar_server.store.gallery_store import (
     ClassRecord,
@@ -32,12 +31,15 @@ from exemplar_server.store.gallery_store import (
     Gallery,
     GalleryChanges,
     NewClass,
+    NewExemplar,
     Pair,
     Search,
+    class_embedding,
 )
 from exemplar_server.store.lock import DataDirectoryLock
+from exemplar_server.store.schema import damaged
 from exemplar_server.store.searchable import Searchable, load
-from exemplar_server.store.sqlite import SqliteRows, damaged, now
+from exemplar_server.store.sqlite import SqliteRows, now
 
 DATABASE = "exemplar.db"
 
@@ -160,7 +162,7 @@ class EmbeddedStore:
         with self._change(gallery) as (held, next_state):
             for new in classes:
                 for item in new.exemplars:
-                    _check(held.gallery, item.embedding[None, :])
+                    held.check(item.embedding[None, :])
             last = {new.id: new for new in classes}
             rows = [held.row_of(class_id) for class_id in last]
             added = sum(row is None for row in rows)
@@ -196,9 +198,7 @@ class EmbeddedStore:
     ) -> ClassRecord:
         """See `GalleryStore`."""
         with self._change(gallery) as (held, next_state):
-            row = self._row(held, class_id)
-            if class_id in held.damaged:
-                raise damaged(gallery, [class_id])
+            row = self._intact_row(held, class_id)
             self._rows.update_class(next_state, row, display_name, attributes)
             record = self._rows.get_class(gallery, row, class_id)
             held.describe(next_state, row, record)
@@ -213,16 +213,47 @@ class EmbeddedStore:
             held.remove(updated, class_id)
             return updated.revision
 
+    def add_exemplars(self, gallery: str, class_id: str, exemplars: Sequence[NewExemplar]) -> tuple[ClassRecord, int]:
+        """See `GalleryStore`."""
+        with self._change(gallery) as (held, next_state):
+            row = self._intact_row(held, class_id)
+            for item in exemplars:
+                held.check(item.embedding[None, :])
+            present = self._rows.exemplar_embeddings(gallery, class_id, row)
+            new = {item.exemplar.sha256: item for item in exemplars if item.exemplar.sha256 not in present}
+            if not new:
+                return self._rows.get_class(gallery, row, class_id), held.gallery.revision
+            if len(present) + len(new) > next_state.most_exemplars:
+                raise too_many_exemplars(gallery, class_id, len(present), len(new), next_state.most_exemplars)
+            embedding = class_embedding([*present.values(), *(item.embedding for item in new.values())])
+            self._rows.change_exemplars(next_state, row, embedding, added=list(new.values()))
+            held.move(next_state, row, embedding)
+            return self._rows.get_class(gallery, row, class_id), next_state.revision
+
+    def remove_exemplar(self, gallery: str, class_id: str, sha256: str) -> tuple[ClassRecord, int]:
+        """See `GalleryStore`."""
+        with self._change(gallery) as (held, next_state):
+            row = self._intact_row(held, class_id)
+            present = self._rows.exemplar_embeddings(gallery, class_id, row)
+            if present.pop(sha256, None) is None:
+                raise exemplar_not_found(gallery, class_id, f"with SHA-256 {sha256}", {"sha256": sha256})
+            if not present:
+                raise last_exemplar(gallery, class_id)
+            embedding = class_embedding(list(present.values()))
+            self._rows.change_exemplars(next_state, row, embedding, removed=sha256)
+            held.move(next_state, row, embedding)
+            return self._rows.get_class(gallery, row, class_id), next_state.revision
+
+    def exemplar_embeddings(self, gallery: str, class_id: str) -> dict[str, Floats]:
+        """See `GalleryStore`."""
+        return self._rows.exemplar_embeddings(gallery, class_id, self._row(self._get(gallery), class_id))
+
     def exemplar_image(self, gallery: str, class_id: str, index: int) -> tuple[bytes, Exemplar]:
         """See `GalleryStore`."""
         row = self._row(self._get(gallery), class_id)
         found = self._rows.exemplar(gallery, class_id, row, index)
         if found is None:
-            raise NotFoundError(
-                "EXEMPLAR_NOT_FOUND",
-                f"class {class_id!r} of gallery {gallery!r} has no exemplar {index}",
-                {"gallery": gallery, "class": class_id, "index": str(index)},
-            )
+            raise exemplar_not_found(gallery, class_id, str(index), {"index": str(index)})
         return found.image, found.exemplar
 
     def classes_with_image(self, gallery: str, sha256: str) -> list[str]:
@@ -233,7 +264,7 @@ class EmbeddedStore:
     def search(self, gallery: str, queries: Floats, count: int) -> Search:
         """See `GalleryStore`."""
         held = self._get(gallery)
-        _check(held.gallery, queries)
+        held.check(queries)
         return held.search(queries, count)
 
     def spacing(self, gallery: str) -> float | None:
@@ -266,17 +297,8 @@ class EmbeddedStore:
             raise class_not_found(held.gallery.id, class_id)
         return row
 
-
-def _check(gallery: Gallery, vectors: Floats) -> None:
-    """FAISS answers a NaN with row -1 and reads past a short vector, so neither gets there."""
-    if vectors.ndim != 2 or vectors.shape[1] != gallery.dimension:
-        actual = vectors.shape[-1] if vectors.ndim else 0
-        raise FailedPreconditionError(
-            "DIMENSION_MISMATCH",
-            f"gallery {gallery.id!r} holds embeddings of {gallery.dimension} values, not {actual}",
-            {"gallery": gallery.id, "expected": str(gallery.dimension), "actual": str(actual)},
-        )
-    if not np.isfinite(vectors).all():
-        raise InvalidArgumentError(
-            "FIELD_INVALID", "embedding: it holds NaN or infinity", {"field": "embedding", "gallery": gallery.id}
-        )
+    def _intact_row(self, held: Searchable, class_id: str) -> int:
+        row = self._row(held, class_id)
+        if class_id in held.damaged:
+            raise damaged(held.gallery.id, [class_id])
+        return row

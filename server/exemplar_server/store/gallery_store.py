@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 
+DEFAULT_EXEMPLARS = 1
+
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
@@ -34,6 +36,11 @@ class Gallery:
     create_time: datetime
     update_time: datetime
 
+    @property
+    def most_exemplars(self) -> int:
+        """How many exemplars a class may hold."""
+        return self.max_exemplars_per_class or DEFAULT_EXEMPLARS
+
 
 @dataclass(frozen=True, slots=True)
 class GalleryChanges:
@@ -47,7 +54,7 @@ class GalleryChanges:
 
 @dataclass(frozen=True, slots=True)
 class Exemplar:
-    """What is known of a stored image; sizes in pixels after EXIF orientation."""
+    """What is known of a stored image; sizes in pixels after EXIF orientation. `sha256` is its id in its class."""
 
     sha256: str
     width: int
@@ -67,7 +74,7 @@ class NewExemplar:
 
 @dataclass(frozen=True, slots=True)
 class NewClass:
-    """A class to be stored, replacing one of the same id whole; at least one exemplar."""
+    """A class to be stored, replacing one of the same id whole; at least one exemplar, and no image twice."""
 
     id: str
     exemplars: Sequence[NewExemplar]
@@ -75,16 +82,24 @@ class NewClass:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
     def embedding(self) -> Floats:
-        """The one embedding that is searched, float32 `[dimension]`: the exemplars' mean, renormalised.
+        """The one embedding that is searched, see `class_embedding`."""
+        return class_embedding([exemplar.embedding for exemplar in self.exemplars])
 
-        A lone exemplar's embedding is taken as it is, so that models which do not normalise keep their lengths; so is
-        a mean of length zero, which has no direction.
-        """
-        if len(self.exemplars) == 1:
-            return self.exemplars[0].embedding
-        mean = np.mean([exemplar.embedding for exemplar in self.exemplars], axis=0, dtype=np.float64)
-        length = float(np.linalg.norm(mean))
-        return np.asarray(mean / length if length > 0 else mean, dtype=np.float32)
+
+def class_embedding(embeddings: Sequence[Floats]) -> Floats:
+    """The one embedding that a class is searched by, float32 `[dimension]`: its exemplars' mean, renormalised.
+
+    A lone exemplar's embedding is taken as it is, so that models which do not normalise keep their lengths; so is a
+    mean of length zero, which has no direction.
+
+    Args:
+        embeddings: of the exemplars, each float32 `[dimension]`; at least one.
+    """
+    if len(embeddings) == 1:
+        return embeddings[0]
+    mean = np.mean(embeddings, axis=0, dtype=np.float64)
+    length = float(np.linalg.norm(mean))
+    return np.asarray(mean / length if length > 0 else mean, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +222,37 @@ class GalleryStore(Protocol):
 
     def delete_class(self, gallery: str, class_id: str) -> int:
         """Delete a class; returns the gallery's revision."""
+        ...
+
+    def add_exemplars(self, gallery: str, class_id: str, exemplars: Sequence[NewExemplar]) -> tuple[ClassRecord, int]:
+        """Add exemplars after those that a class has; an image that it has already is passed over.
+
+        The class is then searched by the `class_embedding` of them all.
+
+        Returns:
+            The class as it is now, and the gallery's revision; where all were passed over nothing has changed.
+
+        Raises:
+            FailedPreconditionError: the class would hold more exemplars than the gallery allows; an embedding's
+                dimension is not the gallery's.
+            InvalidArgumentError: an embedding holds NaN or infinity.
+        """
+        ...
+
+    def remove_exemplar(self, gallery: str, class_id: str, sha256: str) -> tuple[ClassRecord, int]:
+        """Remove the exemplar with these bytes, and search the class by the others.
+
+        Returns:
+            The class as it is now, and the gallery's revision.
+
+        Raises:
+            NotFoundError: the class has no such exemplar.
+            FailedPreconditionError: the class has no other.
+        """
+        ...
+
+    def exemplar_embeddings(self, gallery: str, class_id: str) -> dict[str, Floats]:
+        """The embeddings of a class's exemplars by their SHA-256, in order, each float32 `[dimension]`."""
         ...
 
     def exemplar_image(self, gallery: str, class_id: str, index: int) -> tuple[bytes, Exemplar]:

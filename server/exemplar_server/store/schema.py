@@ -7,8 +7,9 @@ image is checked by the SHA-256 that is kept beside it.
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,6 +68,18 @@ def checksum(*values: object) -> bytes:
         digest.update(b"%s:%d:" % (type(value).__name__.encode(), len(content)))
         digest.update(content)
     return digest.digest()
+
+
+def damaged(gallery: str, class_ids: Sequence[str], what: str = "what is stored") -> DataLossError:
+    """Stored data that must not be served, and how to mend it."""
+    named = ", ".join(repr(class_id) for class_id in class_ids[:20])
+    more = f" and {len(class_ids) - 20} more" if len(class_ids) > 20 else ""
+    return DataLossError(
+        "DATA_CORRUPT",
+        f"{what} for class {named}{more} of gallery {gallery!r} does not match its checksum; "
+        "enrol the class again or delete it",
+        {"gallery": gallery, "classes": json.dumps(list(class_ids[:20]))},
+    )
 
 
 def open_database(path: Path, max_bytes: int | None = None) -> tuple[sqlite3.Connection, sqlite3.Connection]:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exemplar_server.errors import DataLossError
-from exemplar_server.store.faiss_index import FlatIndex
+from exemplar_server.errors import DataLossError, FailedPreconditionError, InvalidArgumentError
+from exemplar_server.store.faiss_index import FlatIndex, Rows
 from exemplar_server.store.gallery_store import Candidate, ClassRecord, Floats, Gallery, NewClass, Pair, Search
 from exemplar_server.store.pairs import nearest_pairs
+from exemplar_server.store.schema import damaged
 from exemplar_server.store.spacing import Spacing
-from exemplar_server.store.sqlite import ClassRow, damaged
+from exemplar_server.store.sqlite import ClassRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,22 @@ class Searchable:
         """The class's row, damaged or not."""
         return self._rows.get(class_id, self.damaged.get(class_id))
 
+    def check(self, vectors: Floats) -> None:
+        """Refuse vectors that are none of this gallery's: not float32 `[n, dimension]`, or not finite."""
+        # FAISS answers a NaN with row -1 and reads past a short vector, so neither gets there.
+        gallery = self.gallery
+        if vectors.ndim != 2 or vectors.shape[1] != gallery.dimension:
+            actual = vectors.shape[-1] if vectors.ndim else 0
+            raise FailedPreconditionError(
+                "DIMENSION_MISMATCH",
+                f"gallery {gallery.id!r} holds embeddings of {gallery.dimension} values, not {actual}",
+                {"gallery": gallery.id, "expected": str(gallery.dimension), "actual": str(actual)},
+            )
+        if not np.isfinite(vectors).all():
+            raise InvalidArgumentError(
+                "FIELD_INVALID", "embedding: it holds NaN or infinity", {"field": "embedding", "gallery": gallery.id}
+            )
+
     def update(self, gallery: Gallery) -> None:
         """Show the gallery's new state."""
         with self._lock:
@@ -53,15 +70,17 @@ class Searchable:
         rows = np.array([row for row, _ in classes], np.int64)
         vectors = np.array([new.embedding() for _, new in classes], np.float32).reshape(len(rows), -1)
         with self._lock:
-            replaced = rows[[int(row) in self._classes for row in rows]]
-            self._index.remove(replaced)
-            self._spacing.removed(replaced)
-            self._index.add(rows, vectors)
-            self._spacing.added(rows, vectors)
+            self._place(rows, vectors)
             for row, new in classes:
                 self._classes[row] = _Description(new.id, new.display_name, dict(new.attributes))
                 self._rows[new.id] = row
                 self.damaged.pop(new.id, None)
+            self.gallery = gallery
+
+    def move(self, gallery: Gallery, row: int, embedding: Floats) -> None:
+        """Show a class by another embedding, float32 `[dimension]`."""
+        with self._lock:
+            self._place(np.array([row], np.int64), embedding[None, :])
             self.gallery = gallery
 
     def describe(self, gallery: Gallery, row: int, record: ClassRecord) -> None:
@@ -115,6 +134,13 @@ class Searchable:
             for (first, second), distance in zip(indices.tolist(), distances.tolist(), strict=True)
         ]
         return pairs, close, revision
+
+    def _place(self, rows: Rows, vectors: Floats) -> None:
+        replaced = rows[[int(row) in self._classes for row in rows]]
+        self._index.remove(replaced)
+        self._spacing.removed(replaced)
+        self._index.add(rows, vectors)
+        self._spacing.added(rows, vectors)
 
     def _candidates(self, rows: list[int], distances: list[float], count: int) -> list[Candidate]:
         found = [(distance, self._classes[row]) for distance, row in zip(distances, rows, strict=True)]

@@ -1,4 +1,4 @@
-"""The rows of galleries, classes and exemplars: the one truth of the embedded store.
+"""The rows of galleries and classes, and with `exemplar_rows` all rows: the one truth of the embedded store.
 
 Every change is one transaction that also grows the gallery's revision, and is on disk when its method returns.
 Writing is for one thread at a time; the caller sees to that. Rows that do not match their checksum are never handed
@@ -7,7 +7,6 @@ out.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 import threading
@@ -21,16 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from exemplar_server.errors import DataLossError, class_not_found
-from exemplar_server.store.gallery_store import ClassRecord, Exemplar, Floats, Gallery, NewClass, NewExemplar
-from exemplar_server.store.schema import checksum, open_database, transaction, typed_errors
+from exemplar_server.errors import class_not_found
+from exemplar_server.store import exemplar_rows
+from exemplar_server.store.gallery_store import ClassRecord, Floats, Gallery, NewClass, NewExemplar
+from exemplar_server.store.schema import checksum, damaged, open_database, transaction, typed_errors
 
 _GALLERY = (
     "id, display_name, model, dimension, revision, class_count, false_accept_rate, max_exemplars_per_class,"
     " created, updated"
 )
 _CLASS = "gallery, id, display_name, attributes, embedding, created, updated"
-_EXEMPLAR = "class, position, sha256, width, height, format, size_bytes, embedding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +110,39 @@ class SqliteRows:
     ) -> None:
         """Change what is not None, and write the gallery's new state."""
         with transaction(self._writer):
-            found = self._writer.execute(f"SELECT checksum, {_CLASS} FROM classes WHERE row = ?", (row,))
-            stored, *columns = found.fetchone()
-            if checksum(row, *columns) != stored:
-                raise damaged(gallery.id, [columns[1]])
+            columns = self._class_columns(gallery, row)
             if display_name is not None:
                 columns[2] = display_name
             if attributes is not None:
                 columns[3] = _to_json(attributes)
             columns[6] = _micros(gallery.update_time)
             self._write_class(row, columns)
+            self._write_gallery(gallery)
+
+    def change_exemplars(
+        self,
+        gallery: Gallery,
+        row: int,
+        embedding: Floats,
+        added: Sequence[NewExemplar] = (),
+        removed: str | None = None,
+    ) -> None:
+        """Change a class's exemplars, and write the gallery's new state.
+
+        Args:
+            gallery: the gallery as it will be.
+            row: the class's row.
+            embedding: float32 `[dimension]`, that the class will be searched by.
+            added: exemplars to add after those there.
+            removed: SHA-256 of the exemplar to remove; None for none.
+        """
+        with transaction(self._writer):
+            columns = self._class_columns(gallery, row)
+            columns[4], columns[6] = _to_bytes(embedding), _micros(gallery.update_time)
+            self._write_class(row, columns)
+            if removed is not None:
+                exemplar_rows.remove(self._writer, row, removed)
+            exemplar_rows.append(self._writer, row, added)
             self._write_gallery(gallery)
 
     def delete_class(self, gallery: Gallery, row: int) -> None:
@@ -145,18 +167,15 @@ class SqliteRows:
             rows = reader.execute(query, (gallery, after, limit)).fetchall()
             return [self._record(reader, *row) for row in rows]
 
-    def exemplar(self, gallery: str, class_id: str, row: int, position: int) -> NewExemplar | None:
-        """An exemplar whole; None when there is no such position."""
-        query = f"SELECT checksum, image, {_EXEMPLAR} FROM exemplars WHERE class = ? AND position = ?"
+    def exemplar(self, gallery: str, class_id: str, row: int, index: int) -> NewExemplar | None:
+        """An exemplar whole; None when there is no such index."""
         with self._read() as reader:
-            found = reader.execute(query, (row, position)).fetchone()
-        if found is None:
-            return None
-        stored, image, *columns = found
-        exemplar = _exemplar(gallery, class_id, stored, columns)
-        if _sha256(image) != exemplar.sha256:
-            raise damaged(gallery, [class_id], "the exemplar's image")
-        return NewExemplar(exemplar, image, np.frombuffer(columns[7], np.float32))
+            return exemplar_rows.whole(reader, gallery, class_id, row, index)
+
+    def exemplar_embeddings(self, gallery: str, class_id: str, row: int) -> dict[str, Floats]:
+        """The embeddings of a class's exemplars by SHA-256, in order."""
+        with self._read() as reader:
+            return exemplar_rows.embeddings(reader, gallery, class_id, row)
 
     def classes_with_image(self, gallery: str, sha256: str) -> list[str]:
         """Ids of the classes that have an exemplar with these very bytes, in order."""
@@ -203,19 +222,20 @@ class SqliteRows:
         else:
             found = self._writer.execute("SELECT created FROM classes WHERE row = ?", (row,)).fetchone()
             created = found[0] if isinstance(found[0], int) else now  # it may be damaged, and is mended here
-            self._writer.execute("DELETE FROM exemplars WHERE class = ?", (row,))
+            exemplar_rows.remove(self._writer, row)
         attributes = _to_json(new.attributes)
         embedding = _to_bytes(new.embedding())
         self._write_class(row, [gallery.id, new.id, new.display_name, attributes, embedding, created, now])
-        for position, item in enumerate(new.exemplars):
-            of = item.exemplar
-            described = (of.sha256, of.width, of.height, of.format, of.size_bytes)
-            columns = (row, position, *described, _to_bytes(item.embedding))
-            self._writer.execute(
-                f"INSERT INTO exemplars ({_EXEMPLAR}, checksum, image) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*columns, checksum(*columns), item.image),
-            )
+        exemplar_rows.append(self._writer, row, new.exemplars)
         return row
+
+    def _class_columns(self, gallery: Gallery, row: int) -> list[Any]:
+        found = self._writer.execute(f"SELECT checksum, {_CLASS} FROM classes WHERE row = ?", (row,))
+        columns: list[Any]
+        stored, *columns = found.fetchone()
+        if checksum(row, *columns) != stored:
+            raise damaged(gallery.id, [columns[1]])
+        return columns
 
     def _write_class(self, row: int, columns: Sequence[Any]) -> None:
         assignments = ", ".join(f"{name.strip()} = ?" for name in _CLASS.split(","))
@@ -228,34 +248,13 @@ class SqliteRows:
         gallery, class_id, display_name, attributes, _, created, updated = columns
         if checksum(row, *columns) != stored:
             raise damaged(gallery, [class_id])
-        query = f"SELECT checksum, {_EXEMPLAR} FROM exemplars WHERE class = ? ORDER BY position"
-        exemplars = tuple(
-            _exemplar(gallery, class_id, stored, rest) for stored, *rest in reader.execute(query, (row,))
-        )
+        exemplars = exemplar_rows.described(reader, gallery, class_id, row)
         return ClassRecord(class_id, display_name, json.loads(attributes), exemplars, _time(created), _time(updated))
-
-
-def damaged(gallery: str, class_ids: Sequence[str], what: str = "what is stored") -> DataLossError:
-    """Stored data that must not be served, and how to mend it."""
-    named = ", ".join(repr(class_id) for class_id in class_ids[:20])
-    more = f" and {len(class_ids) - 20} more" if len(class_ids) > 20 else ""
-    return DataLossError(
-        "DATA_CORRUPT",
-        f"{what} for class {named}{more} of gallery {gallery!r} does not match its checksum; "
-        "enrol the class again or delete it",
-        {"gallery": gallery, "classes": json.dumps(list(class_ids[:20]))},
-    )
 
 
 def now() -> datetime:
     """The time to record, to the microsecond."""
     return _time(_now())
-
-
-def _exemplar(gallery: str, class_id: str, stored: bytes, columns: Sequence[Any]) -> Exemplar:
-    if checksum(*columns) != stored:
-        raise damaged(gallery, [class_id], "the exemplar")
-    return Exemplar(*columns[2:7])
 
 
 def _gallery(columns: Sequence[Any]) -> Gallery:
@@ -281,7 +280,3 @@ def _to_json(attributes: Mapping[str, str]) -> str:
 
 def _to_bytes(embedding: Floats) -> bytes:
     return np.ascontiguousarray(embedding, np.float32).tobytes()
-
-
-def _sha256(image: bytes) -> str:
-    return hashlib.sha256(image).hexdigest()
