@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from exemplar_encoder.bundle import Floats
-from exemplar_encoder.calibration import spacing_of
+from exemplar_encoder.calibration import gaps_of
 from exemplar_trainer.calibrate import fit_calibration
 from exemplar_trainer.dataset import ImageSet
 from exemplar_trainer.episodes import pairwise_distances
@@ -64,7 +64,7 @@ def check_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> Ca
             pairs = np.array([rng.choice(images.members[label], 2, replace=False) for label in classes])
             exemplars = embeddings[pairs[:way, 0]]
             distances = pairwise_distances(embeddings[pairs[:, 1]], exemplars)
-            spacing = calibration.spacing(way, spacing_of(exemplars))
+            spacing = calibration.spacing(way, gaps_of(exemplars))
             nearest = distances.argmin(axis=1)
             best = distances.min(axis=1)
             known = np.arange(len(classes)) < way

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from exemplar_encoder import Calibration
 from exemplar_encoder.bundle import Floats
-from exemplar_encoder.calibration import spacing_of
+from exemplar_encoder.calibration import gaps_of
 from exemplar_trainer.episodes import class_embeddings
 from exemplar_trainer.evaluation.judge import answer
 from exemplar_trainer.evaluation.questions import NOBODY, Questions
@@ -75,7 +75,7 @@ def judge_open_set(embeddings: Floats, questions: Questions, calibration: Calibr
     for task in questions.tasks:
         answers = answer(embeddings, task)
         way = len(task.exemplars)
-        spacing = calibration.spacing(way, spacing_of(class_embeddings(embeddings, task.exemplars)))
+        spacing = calibration.spacing(way, gaps_of(class_embeddings(embeddings, task.exemplars)))
         best = answers.distances.min(axis=1).astype(np.float64)
         nearest.append(best)
         knowns.append(task.truth != NOBODY)
