@@ -186,8 +186,10 @@ def test_open_sets_are_what_loops_over_the_files_find(
     pairs = [(k < u) + 0.5 * (k == u) for _, k in known for u in unknown]
     assert found["open_set"]["auroc"] == pytest.approx(sum(pairs) / len(pairs), abs=1e-6)
     # The area under "known, named rightly and accepted" by "unknown accepted" is a mean over the unknown queries.
-    steps = [sum(right and k < u for right, k in known) / len(known) for u in unknown]
-    assert found["open_set"]["oscr"] == pytest.approx(sum(steps) / len(steps), abs=0.02)
+    steps = [sum(right * ((k < u) + 0.5 * (k == u)) for right, k in known) / len(known) for u in unknown]
+    assert found["open_set"]["oscr"] == pytest.approx(sum(steps) / len(steps), abs=1e-6)
+    needed = sorted(k for _, k in known)[math.ceil(0.95 * len(known)) - 1]
+    assert found["open_set"]["false_positives"] == pytest.approx(sum(u <= needed for u in unknown) / len(unknown))
     calibration = oracle.encoder.bundle.calibration
     questions = protocols.open_set(images, 6, False, 10, 0)
     accepted = [[False] * 120 for _ in found["open_set"]["asked"]]
