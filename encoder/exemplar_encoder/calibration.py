@@ -44,7 +44,7 @@ class Calibration:
         ambiguity_error_rate: the share of wrong names, among accepted ones, that the margin was set for.
         class_count: how many unseen classes it was fitted on.
         gallery_sizes: ascending numbers of classes, at which the typical spacing was measured.
-        typical_spacings: that spacing at each size, in galleries of one group.
+        typical_spacings: that spacing at each size.
         false_accept_rates: ascending rates in (0, 1], at which factors were measured.
         factors: for each gallery size, for each rate: that share of queries of no enrolled class came nearer to some
             class than the spacing times this; ascending with the rate.
