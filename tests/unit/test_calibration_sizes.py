@@ -41,7 +41,7 @@ def test_the_rates_asked_for_and_the_probabilities_hold(found: list[Kept]) -> No
         assert kept.realised[1] == pytest.approx(0.05, abs=0.035)
         assert kept.realised[0] <= kept.realised[1]
         assert kept.accepted[0] <= kept.accepted[1] <= 1
-        assert kept.calibration_error < 0.1
+        assert kept.calibration_error < 0.15
 
 
 def test_a_calibration_that_promises_too_much_is_found_out(
