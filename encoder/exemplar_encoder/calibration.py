@@ -2,18 +2,20 @@
 
 How near a stranger comes to its nearest class depends on how many classes a gallery holds and how alike they are.
 Both show in the gallery itself: its classes are strangers to each other. So distances are judged against the
-gallery's *spacing*, the mean distance from a class to its nearest other class, and one calibration fits a gallery of
-20 unlike classes as well as one of 900 letters.
+gallery's *spacing*, the mean distance from a class to its nearest other class over those classes that have the
+nearest, and one calibration fits a gallery of 20 unlike classes as well as one of 900 letters.
 
 The trainer fits both on classes the network never saw. A threshold is the spacing times a factor: a quantile of
 strangers' distances to their nearest class, in units of the spacing, in galleries of that size. A probability is that
 of a softmax over the nearest classes and "none of them", whose weight depends on the spacing; half of the queries it
-was fitted on were of no enrolled class.
+was fitted on were of no enrolled class. A class's weight falls with the square of its distance, as that of a normal
+distribution does: by the distance itself, look-alikes among many classes were named with far too much confidence.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +31,8 @@ NEAREST_CONSIDERED = 16
 # A gallery of few classes shows little of its spacing: what is typical counts as much as this many classes.
 _PRIOR_CLASSES = 1
 
+Floats = npt.NDArray[np.float32]
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -40,13 +44,16 @@ class Calibration:
         ambiguity_error_rate: the share of wrong names, among accepted ones, that the margin was set for.
         class_count: how many unseen classes it was fitted on.
         gallery_sizes: ascending numbers of classes, at which the typical spacing was measured.
-        typical_spacings: that spacing at each size, in galleries of one group.
+        typical_spacings: that spacing at each size.
         false_accept_rates: ascending rates in (0, 1], at which factors were measured.
         factors: for each gallery size, for each rate: that share of queries of no enrolled class came nearer to some
             class than the spacing times this; ascending with the rate.
-        distance_weight: how fast a class's weight falls with its distance; natural logarithm, a unit of distance.
+        distance_weight: how fast a class's weight falls; natural logarithm, a unit of distance to `distance_power`.
         unknown_intercept: how small the weight of "none of them" is, natural logarithm, at spacing 0.
         unknown_spacing: by how much that grows with each unit of spacing.
+        nearest_share: the share of a gallery's classes, those with the nearest others, that its spacing is the mean
+            of; in (0, 1]. The default is what a calibration without it was fitted with.
+        distance_power: 1 or 2; the default likewise.
     """
 
     default_false_accept_rate: float
@@ -60,6 +67,8 @@ class Calibration:
     distance_weight: float
     unknown_intercept: float
     unknown_spacing: float
+    nearest_share: float = 1.0
+    distance_power: int = 1
 
     def __post_init__(self) -> None:
         """Refuse numbers that no fit produces."""
@@ -82,17 +91,22 @@ class Calibration:
             raise ValueError("ambiguity_margin and the weights must be finite")
         if self.ambiguity_margin < 0 or self.distance_weight < 0:
             raise ValueError("ambiguity_margin and distance_weight must be 0 or more")
+        if not 0 < self.nearest_share <= 1:
+            raise ValueError("nearest_share must lie above 0 and be at most 1")
+        if self.distance_power not in (1, 2):
+            raise ValueError("distance_power must be 1 or 2")
 
-    def spacing(self, class_count: int, measured: float | None) -> float:
+    def spacing(self, class_count: int, gaps: Floats | None) -> float:
         """The spacing to judge a gallery by: what was measured in it, and in a small one what is typical, too.
 
         Args:
             class_count: how many classes the gallery holds.
-            measured: see `spacing_of`; None where there is nothing to measure.
+            gaps: see `gaps_of`; None where there is nothing to measure.
         """
         typical = self._at_size(class_count, self.typical_spacings)
-        if measured is None:
+        if gaps is None:
             return typical
+        measured = mean_gap(gaps, self.nearest_share)
         return (class_count * measured + _PRIOR_CLASSES * typical) / (class_count + _PRIOR_CLASSES)
 
     def threshold(self, false_accept_rate: float, class_count: int, spacing: float) -> float:
@@ -128,7 +142,7 @@ class Calibration:
         Returns:
             float64 `[k]` in [0, 1], descending; what is missing to 1 is the probability of no enrolled class.
         """
-        weights = -self.distance_weight * np.asarray(distances, dtype=np.float64)
+        weights = -self.distance_weight * np.asarray(distances, dtype=np.float64) ** self.distance_power
         unknown = -(self.unknown_intercept + self.unknown_spacing * spacing)
         total = np.logaddexp.reduce(np.append(weights[:NEAREST_CONSIDERED], unknown))
         probabilities: npt.NDArray[np.float64] = np.exp(weights - total)
@@ -154,12 +168,18 @@ class Calibration:
         return cls.from_json(path.read_text(encoding="utf-8"))
 
 
-def spacing_of(vectors: npt.NDArray[np.float32]) -> float | None:
-    """Mean distance from each of `vectors` float32 `[n, dimension]` to its nearest other; None below two."""
+def mean_gap(gaps: Floats, share: float) -> float:
+    """The mean of the least of `gaps` float32 `[n]`, ascending: of that share of them, and of one at least."""
+    return float(gaps[: math.ceil(share * len(gaps))].mean(dtype=np.float64))
+
+
+def gaps_of(vectors: Floats) -> Floats | None:
+    """Distance from each of `vectors` float32 `[n, dimension]` to its nearest other, ascending; None below two."""
     if len(vectors) < 2:
         return None
     squares = np.square(vectors).sum(axis=1)
     squared = np.maximum(squares[:, None] + squares[None, :] - 2.0 * (vectors @ vectors.T), 0.0)
     np.fill_diagonal(squared, np.inf)
     # The product tells which is nearest, but not, of two that nearly coincide, how near.
-    return float(np.linalg.norm(vectors - vectors[squared.argmin(axis=1)], axis=1).mean(dtype=np.float64))
+    gaps: Floats = np.sort(np.linalg.norm(vectors - vectors[squared.argmin(axis=1)], axis=1))
+    return gaps

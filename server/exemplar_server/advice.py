@@ -79,15 +79,15 @@ class Adviser:
             nearest = [near for near in found.results[0] if near.class_id != class_id][:CHECK_NEIGHBOURS]
             same = await asyncio.to_thread(self._store.classes_with_image, gallery.id, new.exemplar.sha256)
             neighbours = [(near.class_id, near.distance) for near in nearest]
-            threshold = self._threshold(gallery, found.class_count, found.spacing)
+            threshold = self._threshold(gallery, found.class_count, found.gaps)
             warnings += compare(set(same) - {class_id}, neighbours, threshold)
         return Check(warnings, nearest, new.exemplar)
 
     async def diagnose(self, gallery_id: str, max_pairs: int) -> Diagnosis:
         """Find the pairs of classes most easily confused."""
         gallery = self._classifier.gallery(gallery_id)
-        spacing = await asyncio.to_thread(self._store.spacing, gallery_id)
-        threshold = self._threshold(gallery, gallery.class_count, spacing)
+        gaps = await asyncio.to_thread(self._store.gaps, gallery_id)
+        threshold = self._threshold(gallery, gallery.class_count, gaps)
         pairs, close, revision = await asyncio.to_thread(self._store.nearest_pairs, gallery_id, max_pairs, threshold)
         return Diagnosis(pairs, close, threshold, revision)
 
@@ -106,7 +106,7 @@ class Adviser:
             # A damaged gallery cannot be searched, and enrolling is how it is mended.
             return [[] for _ in subjects]
         ids = {subject.class_id for subject in subjects}
-        threshold = self._threshold(gallery, stored.class_count + joining, stored.spacing)
+        threshold = self._threshold(gallery, stored.class_count + joining, stored.gaps)
         by_image: dict[str, set[str]] = {}
         for subject in subjects:
             for digest in subject.images:
@@ -125,8 +125,8 @@ class Adviser:
             warnings.append(compare(same - {subject.class_id}, nearest, threshold))
         return warnings
 
-    def _threshold(self, gallery: Gallery, class_count: int, spacing: float | None) -> float:
-        return self._classifier.decisions.threshold(self._classifier.rate(gallery), class_count, spacing)
+    def _threshold(self, gallery: Gallery, class_count: int, gaps: Floats | None) -> float:
+        return self._classifier.decisions.threshold(self._classifier.rate(gallery), class_count, gaps)
 
 
 def described(image: bytes, embedded: Embedded) -> NewExemplar:

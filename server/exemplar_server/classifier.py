@@ -189,7 +189,7 @@ class Classifier:
         if not candidates:  # the last class was deleted meanwhile
             return FailedPreconditionError("GALLERY_EMPTY", f"gallery {gallery_id!r} has no classes", {})
         distances = [candidate.distance for candidate in candidates]
-        decision = self.decisions.decide(distances, rate, found.class_count, found.spacing)
+        decision = self.decisions.decide(distances, rate, found.class_count, found.gaps)
         return Classification(
             decision.verdict,
             decision.probabilities[0],

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from exemplar_encoder import Calibration
+from exemplar_encoder.calibration import Floats
 
 
 class Verdict(StrEnum):
@@ -37,13 +38,13 @@ class Decisions:
     def __init__(self, calibration: Calibration) -> None:
         self.calibration = calibration
 
-    def threshold(self, false_accept_rate: float, class_count: int, spacing: float | None) -> float:
-        """The Euclidean distance beyond which a query is UNKNOWN; `spacing` as `Search` has it."""
-        apart = self.calibration.spacing(class_count, spacing)
+    def threshold(self, false_accept_rate: float, class_count: int, gaps: Floats | None) -> float:
+        """The Euclidean distance beyond which a query is UNKNOWN; `gaps` as `Search` has them."""
+        apart = self.calibration.spacing(class_count, gaps)
         return self.calibration.threshold(false_accept_rate, class_count, apart)
 
     def decide(
-        self, distances: Sequence[float], false_accept_rate: float, class_count: int, spacing: float | None
+        self, distances: Sequence[float], false_accept_rate: float, class_count: int, gaps: Floats | None
     ) -> Decision:
         """Judge a query.
 
@@ -51,9 +52,9 @@ class Decisions:
             distances: to the nearest classes, ascending: at least one, and at least two where the gallery has two.
             false_accept_rate: between 0 and 1.
             class_count: how many classes the gallery holds.
-            spacing: as `Search` has it.
+            gaps: as `Search` has them.
         """
-        apart = self.calibration.spacing(class_count, spacing)
+        apart = self.calibration.spacing(class_count, gaps)
         threshold = self.calibration.threshold(false_accept_rate, class_count, apart)
         probabilities = self.calibration.probabilities(distances, apart).tolist()
         if distances[0] > threshold:

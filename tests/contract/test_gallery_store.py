@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from exemplar_encoder.calibration import spacing_of
+from exemplar_encoder.calibration import gaps_of
 from exemplar_server.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
@@ -88,10 +88,15 @@ def assert_answers_like_brute_force(
 ) -> None:
     found = store.search(gallery, query[None, :], count)
     assert found.class_count == len(vectors)
-    spacing = spacing_of(np.array(list(vectors.values()), np.float32))
-    rounding = 1e-5 if len(vectors) <= 256 else 0.02  # of a large gallery a sample may be measured
-    assert found.spacing == (None if spacing is None else pytest.approx(spacing, abs=rounding))
-    assert store.spacing(gallery) == found.spacing
+    gaps = gaps_of(np.array(list(vectors.values()), np.float32))
+    if gaps is None:
+        assert found.gaps is store.gaps(gallery) is None
+    else:
+        assert found.gaps is not None
+        if len(vectors) <= 256:  # of a large gallery a sample may be measured
+            assert found.gaps == pytest.approx(gaps, abs=1e-5)
+        assert found.gaps.mean() == pytest.approx(gaps.mean(), abs=0.02)
+        assert np.array_equal(store.gaps(gallery), found.gaps)
     expected = nearest_by_brute_force(vectors, query, count)
     assert [candidate.class_id for candidate in found.results[0]] == [class_id for class_id, _ in expected]
     assert [candidate.distance for candidate in found.results[0]] == pytest.approx([d for _, d in expected], abs=1e-6)
@@ -480,10 +485,12 @@ def test_everything_is_there_after_closing_and_opening(
     store.remove_exemplar("g", "c11", sha256("c11", 11))
     store.add_exemplars("g", "c11", [seeded("c11", 79)])
     queries = np.stack([vector(seed) for seed in range(90, 110)])
-    before = store.get_gallery("g"), store.list_classes("g"), store.search("g", queries, 6)
+    before = store.get_gallery("g"), store.list_classes("g"), store.search("g", queries, 6).results
+    gaps = store.gaps("g")
     store.close()
     store = open_store(tmp_path)
-    assert (store.get_gallery("g"), store.list_classes("g"), store.search("g", queries, 6)) == before
+    assert (store.get_gallery("g"), store.list_classes("g"), store.search("g", queries, 6).results) == before
+    assert np.array_equal(store.gaps("g"), gaps)
     store.close()
 
 

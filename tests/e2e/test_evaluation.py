@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import shutil
@@ -14,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from exemplar_encoder import Encoder, load_encoder, preprocess
+from exemplar_encoder import Bundle, Encoder, load_encoder, preprocess
+from exemplar_encoder.bundle import seal
 from exemplar_trainer.episodes import Protocol
 from exemplar_trainer.evaluation import protocols
 from exemplar_trainer.evaluation.questions import NOBODY, Questions
@@ -184,8 +186,10 @@ def test_open_sets_are_what_loops_over_the_files_find(
     pairs = [(k < u) + 0.5 * (k == u) for _, k in known for u in unknown]
     assert found["open_set"]["auroc"] == pytest.approx(sum(pairs) / len(pairs), abs=1e-6)
     # The area under "known, named rightly and accepted" by "unknown accepted" is a mean over the unknown queries.
-    steps = [sum(right and k < u for right, k in known) / len(known) for u in unknown]
-    assert found["open_set"]["oscr"] == pytest.approx(sum(steps) / len(steps), abs=0.02)
+    steps = [sum(right * ((k < u) + 0.5 * (k == u)) for right, k in known) / len(known) for u in unknown]
+    assert found["open_set"]["oscr"] == pytest.approx(sum(steps) / len(steps), abs=1e-6)
+    needed = sorted(k for _, k in known)[math.ceil(0.95 * len(known)) - 1]
+    assert found["open_set"]["false_positives"] == pytest.approx(sum(u <= needed for u in unknown) / len(unknown))
     calibration = oracle.encoder.bundle.calibration
     questions = protocols.open_set(images, 6, False, 10, 0)
     accepted = [[False] * 120 for _ in found["open_set"]["asked"]]
@@ -193,8 +197,8 @@ def test_open_sets_are_what_loops_over_the_files_find(
         zip(questions.tasks, answers(oracle, drawn_alphabets, questions), strict=True)
     ):
         shown = [oracle.embedding(drawn_alphabets / questions.names[row[0]]) for row in task.exemplars]
-        gaps = [min(math.dist(a, b) for b in shown if b is not a) for a in shown]
-        spacing = calibration.spacing(6, sum(gaps) / 6)
+        gaps = sorted(min(math.dist(a, b) for b in shown if b is not a) for a in shown)
+        spacing = calibration.spacing(6, np.array(gaps, np.float32))
         for position, asked in enumerate(found["open_set"]["asked"]):
             for row, (_, _, distance) in enumerate(answered):
                 accepted[position][12 * index + row] = distance <= calibration.threshold(asked, 6, spacing)
@@ -210,6 +214,27 @@ def test_an_open_set_within_groups_enrols_half_of_a_small_group(tiny_bundle: Pat
     (found,) = evaluate("openset", drawn_alphabets, "-b", tiny_bundle, "--within-group", "--number", "10")
     assert found["protocol"] == "open set, within-group 4-way"
     assert (found["open_set"]["known"], found["open_set"]["unknown"]) == (40, 40)
+
+
+def test_a_calibration_is_judged_in_galleries_of_every_kind(
+    tiny_bundle: Path, drawn_alphabets: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(tiny_bundle, folder)
+    manifest = Bundle.load(tiny_bundle).manifest
+    held_out = [f"Alphabet{index:02d}" for index in range(4)]
+    seal(folder, dataclasses.replace(manifest, training={**manifest.training, "held_out": held_out}))
+    arguments = ("calibration", drawn_alphabets, "-b", folder, "--gallery-size", "4", "--gallery-size", "40")
+    found = evaluate(*arguments, "--number", "3")
+    kinds = [(kept["gallery_size"], kept["one_group"], kept["one_source"]) for kept in found]
+    small = [(4, True, False), (4, True, True), (4, False, False), (4, False, True)]
+    assert kinds == [*small, (40, False, False), (40, False, True)]
+    assert [kept["strangers"] for kept in found] == [4 * 3 * 4] * 6
+    assert [kept["trained_share"] for kept in found] == pytest.approx([0, 0, 0, 0, 12 / 40, 12 / 40])
+    assert found == evaluate(*arguments, "--number", "3")
+    shown = call(*arguments, "--number", "3")
+    assert shown.returncode == 0
+    assert "one source" in shown.stdout
 
 
 def test_several_bundles_answer_the_same_questions_and_a_page_shows_them(
@@ -236,6 +261,7 @@ def test_several_bundles_answer_the_same_questions_and_a_page_shows_them(
         (["episodes", "{data}", "--group", "Klingon"], "has no group Klingon; it has Alphabet00"),
         (["episodes", "{data}/nowhere"], "there is no such folder or zip file"),
         (["runs", "{data}"], "holds no runs; expected"),
+        (["calibration", "{data}"], "takes 3 held-out groups of 4 classes or more; here are 2"),
         (["pairs", "{data}/Alphabet00", "{data}"], "no exemplar in"),
         (["pairs", "{data}/nowhere", "{data}"], "holds no images"),
         (["pairs", "{data}", "{data}", "--way", "500"], "500-way tasks need 500"),

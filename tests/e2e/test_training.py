@@ -203,6 +203,16 @@ def test_the_report_is_one_page_that_needs_nothing_from_outside(tiny_bundle: Pat
     assert "url(" not in text
 
 
+def test_the_report_tells_how_known_and_unknown_queries_are_told_apart(tiny_bundle: Path) -> None:
+    text = (tiny_bundle / "report.html").read_text()
+    figures = {figure.name: figure.value for figure in Bundle.load(tiny_bundle).figures}
+    auroc, rate = "AUROC, known against unknown", "unknown accepted where 95 % of known are"
+    assert f"<td>{auroc}</td><td>{figures[auroc]:.3f}</td>" in text
+    assert f"<td>{rate}</td><td>{figures[rate]:.1%}</td>" in text
+    assert f">{figures['OSCR']:.3f}<" in text
+    assert 'alt="ROC and OSCR"' in text
+
+
 def test_the_report_has_the_tables_of_accuracy_and_of_false_accepts(tiny_bundle: Path) -> None:
     text = (tiny_bundle / "report.html").read_text()
     heads = Page(text).heads

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exemplar_encoder import Calibration
-from exemplar_encoder.calibration import NEAREST_CONSIDERED, spacing_of
+from exemplar_encoder.calibration import NEAREST_CONSIDERED, gaps_of, mean_gap
 
 SIZES = (1, 2, 5, 20, 100)
 RATES = tuple(np.geomspace(0.001, 1.0, 31).tolist())
@@ -25,18 +25,21 @@ def points(count: int, likeness: float, rng: np.random.Generator) -> np.ndarray:
     return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
 
 
-def met(way: int, likeness: float, rng: np.random.Generator) -> tuple[float | None, np.ndarray]:
-    """A gallery's spacing, and the distances of 20 strangers of its kind to its nearest class."""
+def met(way: int, likeness: float, rng: np.random.Generator) -> tuple[np.ndarray | None, np.ndarray]:
+    """A gallery's gaps, and the distances of 20 strangers of its kind to its nearest class."""
     both = points(way + 20, likeness, rng)
     gallery, strangers = both[:way], both[way:]
-    return spacing_of(gallery), np.linalg.norm(strangers[:, None] - gallery[None], axis=2).min(axis=1)
+    return gaps_of(gallery), np.linalg.norm(strangers[:, None] - gallery[None], axis=2).min(axis=1)
 
 
 @pytest.fixture(scope="module")
 def calibration() -> Calibration:
     rng = np.random.default_rng(0)
     galleries = {way: [met(way, 0.3, rng) for _ in range(400)] for way in SIZES}
-    typical = tuple(float(np.mean([d.mean() if s is None else s for s, d in galleries[way]])) for way in SIZES)
+    typical = tuple(
+        float(np.mean([d.mean() if gaps is None else mean_gap(gaps, 0.5) for gaps, d in galleries[way]]))
+        for way in SIZES
+    )
     blank = Calibration(
         default_false_accept_rate=0.05,
         ambiguity_margin=0.02,
@@ -49,6 +52,8 @@ def calibration() -> Calibration:
         distance_weight=12.0,
         unknown_intercept=3.0,
         unknown_spacing=6.0,
+        nearest_share=0.5,
+        distance_power=2,
     )
     factors = []
     for way in SIZES:
@@ -60,15 +65,22 @@ def calibration() -> Calibration:
 # Spacing
 
 
-def test_the_spacing_is_the_mean_distance_to_the_nearest_other() -> None:
+@pytest.mark.parametrize(("share", "count"), [(1.0, 30), (0.1, 3), (0.11, 4), (0.001, 1)])
+def test_the_spacing_is_the_mean_of_the_least_distances_to_the_nearest_other(
+    calibration: Calibration, share: float, count: int
+) -> None:
     vectors = points(30, 0.3, np.random.default_rng(1))
-    by_hand = [min(math.dist(a, b) for j, b in enumerate(vectors) if j != i) for i, a in enumerate(vectors)]
-    assert spacing_of(vectors) == pytest.approx(sum(by_hand) / 30, abs=1e-5)
+    gaps = sorted(min(math.dist(a, b) for j, b in enumerate(vectors) if j != i) for i, a in enumerate(vectors))
+    assert gaps_of(vectors) == pytest.approx(gaps, abs=1e-5)
+    measured = sum(gaps[:count]) / count
+    sharing = dataclasses.replace(calibration, nearest_share=share)
+    expected = (30 * measured + sharing.spacing(30, None)) / 31
+    assert sharing.spacing(30, gaps_of(vectors)) == pytest.approx(expected, abs=1e-5)
 
 
-def test_fewer_than_two_classes_have_no_spacing() -> None:
-    assert spacing_of(np.zeros((0, 4), np.float32)) is None
-    assert spacing_of(np.ones((1, 4), np.float32)) is None
+def test_fewer_than_two_classes_have_no_gaps() -> None:
+    assert gaps_of(np.zeros((0, 4), np.float32)) is None
+    assert gaps_of(np.ones((1, 4), np.float32)) is None
 
 
 def test_a_gallery_without_a_spacing_gets_the_typical_one(calibration: Calibration) -> None:
@@ -79,7 +91,8 @@ def test_a_gallery_without_a_spacing_gets_the_typical_one(calibration: Calibrati
 
 def test_the_more_classes_there_are_the_more_the_measured_spacing_counts(calibration: Calibration) -> None:
     shares = [
-        (calibration.spacing(n, 0.1) - calibration.spacing(n, None)) / (0.1 - calibration.spacing(n, None))
+        (calibration.spacing(n, np.full(n, 0.1)) - calibration.spacing(n, None))
+        / (0.1 - calibration.spacing(n, None))
         for n in (2, 4, 40, 4000)
     ]
     assert shares == pytest.approx([2 / 3, 4 / 5, 40 / 41, 4000 / 4001])
@@ -150,7 +163,8 @@ def test_an_empty_gallery_has_the_threshold_of_one_class(calibration: Calibratio
 
 def by_hand(calibration: Calibration, distances: list[float], spacing: float) -> list[float]:
     """A softmax with one loop: each of the nearest classes, and none of them."""
-    weights = [math.exp(-calibration.distance_weight * distance) for distance in distances]
+    power = calibration.distance_power
+    weights = [math.exp(-calibration.distance_weight * distance**power) for distance in distances]
     nobody = math.exp(-(calibration.unknown_intercept + calibration.unknown_spacing * spacing))
     evidence = sum(weights[:NEAREST_CONSIDERED]) + nobody
     return [weight / evidence for weight in weights]
@@ -160,9 +174,11 @@ def by_hand(calibration: Calibration, distances: list[float], spacing: float) ->
     "distances", [[0.3], [0.3, 0.9], [0.8, 0.81, 1.1], [0.5] * 16, [0.5 + i / 50 for i in range(30)]]
 )
 @pytest.mark.parametrize("spacing", [0.4, 1.0])
+@pytest.mark.parametrize("power", [1, 2])
 def test_probabilities_agree_with_a_softmax_by_hand(
-    calibration: Calibration, distances: list[float], spacing: float
+    calibration: Calibration, distances: list[float], spacing: float, power: int
 ) -> None:
+    calibration = dataclasses.replace(calibration, distance_power=power)
     expected = by_hand(calibration, distances, spacing)
     assert calibration.probabilities(distances, spacing) == pytest.approx(expected, rel=1e-9)
 
@@ -218,6 +234,13 @@ def test_a_calibration_survives_json(calibration: Calibration) -> None:
     assert Calibration.from_json(calibration.to_json()) == calibration
 
 
+def test_a_calibration_written_before_there_was_a_choice_reads_as_it_was_fitted(calibration: Calibration) -> None:
+    fields = json.loads(calibration.to_json())
+    del fields["nearest_share"], fields["distance_power"]
+    read = Calibration.from_json(json.dumps(fields))
+    assert read == dataclasses.replace(calibration, nearest_share=1.0, distance_power=1)
+
+
 @pytest.mark.parametrize("text", ["", "null", "[]", "3", "{}", '"text"', "{", "\ufeff{}"])
 def test_text_that_is_no_calibration_is_refused(text: str) -> None:
     with pytest.raises((ValueError, TypeError, KeyError)):
@@ -252,6 +275,11 @@ def test_text_that_is_no_calibration_is_refused(text: str) -> None:
         {"factors": [["far"] * 31] * 5},
         {"factors": [[-0.5] * 31] * 5},
         {"factors": [[0.5] * 31] * 4 + [[0.5] * 30]},
+        {"nearest_share": 0.0},
+        {"nearest_share": 1.01},
+        {"nearest_share": math.nan},
+        {"distance_power": 0},
+        {"distance_power": 3},
         {"unheard": 1},
     ],
 )
@@ -261,7 +289,10 @@ def test_numbers_that_no_fit_produces_are_refused(calibration: Calibration, chan
         Calibration.from_json(json.dumps(fields))
 
 
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Calibration)])
+REQUIRED = [field.name for field in dataclasses.fields(Calibration) if field.default is dataclasses.MISSING]
+
+
+@pytest.mark.parametrize("name", REQUIRED)
 def test_a_missing_number_is_refused(calibration: Calibration, name: str) -> None:
     fields = json.loads(calibration.to_json())
     del fields[name]

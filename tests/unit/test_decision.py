@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from exemplar_encoder import Calibration
@@ -20,6 +21,10 @@ CALIBRATION = Calibration(
     unknown_intercept=1.0,
     unknown_spacing=4.0,
 )
+
+
+def gaps(each: float) -> np.ndarray:
+    return np.full(100, each, np.float32)
 
 
 @pytest.fixture
@@ -52,15 +57,15 @@ def test_the_rate_and_the_gallery_size_set_the_threshold(decisions: Decisions) -
 
 
 def test_classes_that_are_nearer_to_each_other_ask_for_a_closer_match(decisions: Decisions) -> None:
-    assert decisions.decide([0.45], 0.01, 100, 1.0).verdict == Verdict.MATCH
-    crowded = decisions.decide([0.45], 0.01, 100, 0.8)
+    assert decisions.decide([0.45], 0.01, 100, gaps(1.0)).verdict == Verdict.MATCH
+    crowded = decisions.decide([0.45], 0.01, 100, gaps(0.8))
     assert crowded.verdict == Verdict.UNKNOWN
-    assert crowded.threshold == decisions.threshold(0.01, 100, 0.8) == pytest.approx((80 + 1) / 101 * 0.5)
-    assert crowded.probabilities < decisions.decide([0.45], 0.01, 100, 1.0).probabilities
+    assert crowded.threshold == decisions.threshold(0.01, 100, gaps(0.8)) == pytest.approx((80 + 1) / 101 * 0.5)
+    assert crowded.probabilities < decisions.decide([0.45], 0.01, 100, gaps(1.0)).probabilities
 
 
 def test_each_class_looked_at_gets_a_probability_and_nearer_means_likelier(decisions: Decisions) -> None:
-    probabilities = decisions.decide([0.1, 0.3, 0.5], 0.01, 3, 1.0).probabilities
+    probabilities = decisions.decide([0.1, 0.3, 0.5], 0.01, 3, gaps(1.0)).probabilities
     assert len(probabilities) == 3
     assert probabilities == sorted(probabilities, reverse=True)
     assert 0 < sum(probabilities) < 1

@@ -1,7 +1,8 @@
 """Fits what a distance means, on classes the network never saw; see `Calibration` for the model behind it.
 
-Galleries of many sizes are put together from the set, of one group and of all; queries of enrolled and of other
-classes meet them. How well a fit holds on classes it was not fitted on, `calibration_check` says.
+Galleries of many sizes are put together from the set, of one group and of all, half of them with exemplars from one
+source (such as a drawer) where classes share some; queries of enrolled and of other classes meet them. How well a fit
+holds on classes it was not fitted on, `calibration_check` says, and by gallery size `calibration_sizes`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import numpy.typing as npt
 
 from exemplar_encoder import Calibration
 from exemplar_encoder.bundle import Floats
-from exemplar_encoder.calibration import NEAREST_CONSIDERED, spacing_of
+from exemplar_encoder.calibration import NEAREST_CONSIDERED, gaps_of, mean_gap
 from exemplar_trainer.dataset import ImageSet
 from exemplar_trainer.episodes import pairwise_distances
+from exemplar_trainer.sources import draw_pairs, draw_strangers
 
 DEFAULT_FALSE_ACCEPT_RATE = 0.05
 AMBIGUITY_ERROR_RATE = 0.02
@@ -29,6 +31,10 @@ _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _GALLERIES = 60
 _QUERIES = 20
 _RATES = np.geomspace(0.001, 1.0, 31)
+
+# How near strangers come in a large gallery is a matter of its look-alikes, which the mean over all classes hides.
+_NEAREST_SHARE = 0.1
+_DISTANCE_POWER = 2
 
 Floats64 = npt.NDArray[np.float64]
 
@@ -55,8 +61,10 @@ def fit_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> Cali
         distance_weight=0.0,
         unknown_intercept=0.0,
         unknown_spacing=0.0,
+        nearest_share=_NEAREST_SHARE,
+        distance_power=_DISTANCE_POWER,
     )
-    apart = np.array([blank.spacing(gallery.way, gallery.spacing) for gallery in galleries])
+    apart = np.array([blank.spacing(gallery.way, gallery.gaps) for gallery in galleries])
     weight, intercept, slope = _fit_softmax(galleries, apart)
     without_margin = dataclasses.replace(
         blank,
@@ -89,17 +97,15 @@ class _Gallery:
 
     Attributes:
         way: how many classes it has.
-        one_group: whether they are of one group.
-        spacing: as `spacing_of` measures it.
+        gaps: see `gaps_of`.
         strangers: distances of queries of other classes to their nearest classes, float32 `[queries, nearest]`,
-            ascending; in a gallery of one group the other classes are of that group, too.
+            ascending; for a gallery of one group the other classes are of that group, too.
         known: the same of queries of its classes.
         ranks: for each of `known`, which of its nearest classes is the right one; int64 `[queries]`.
     """
 
     way: int
-    one_group: bool
-    spacing: float | None
+    gaps: Floats | None
     strangers: Floats
     known: Floats
     ranks: npt.NDArray[np.int64]
@@ -110,14 +116,16 @@ def _galleries(embeddings: Floats, images: ImageSet, seed: int) -> list[_Gallery
     rng = np.random.default_rng([seed, 6])
     everything = _at_most(len(images.class_names), _MAX_CLASSES, seed)
     groups = [group for group in images.classes_by_group.values() if len(group) >= 2]
-    found = []
-    for pools, one_group in ((groups, True), ([everything], False)):
+    found: list[_Gallery] = []
+    for pools in (groups, [everything]):
         largest = max((len(pool) for pool in pools), default=0)
         for way in (size for size in _SIZES if size < largest):
+            if way == 1 and found and pools is not groups:
+                continue  # a lone class shows nothing of its kind, and strangers of its own group come nearest
             able = [pool for pool in pools if len(pool) > way]
             for _ in range(max(4, min(_GALLERIES, 2 * _MAX_CLASSES // way))):
                 classes = rng.permutation(able[rng.integers(len(able))])
-                found.append(_gallery(embeddings, images, rng, classes[:way], classes[way:], one_group))
+                found.append(_gallery(embeddings, images, rng, classes[:way], classes[way:]))
     return found
 
 
@@ -127,19 +135,17 @@ def _gallery(
     rng: np.random.Generator,
     enrolled: npt.NDArray[np.int64],
     others: npt.NDArray[np.int64],
-    one_group: bool,
 ) -> _Gallery:
-    pairs = np.array([rng.choice(images.members[label], 2, replace=False) for label in enrolled])
+    pairs, source = draw_pairs(images, enrolled, rng, one_source=bool(rng.random() < 0.5))
     exemplars = embeddings[pairs[:, 0]]
     asked = rng.permutation(len(enrolled))[:_QUERIES]
-    strangers = np.array([rng.choice(images.members[label]) for label in rng.choice(others, _QUERIES)])
+    strangers = draw_strangers(images, rng.choice(others, _QUERIES), rng, source)
     known = pairwise_distances(embeddings[pairs[asked, 1]], exemplars)
     nearest = known.argsort(axis=1, kind="stable")[:, :NEAREST_CONSIDERED]
     row, rank = np.nonzero(nearest == asked[:, None])  # a class that is not even among these is left out
     return _Gallery(
         way=len(enrolled),
-        one_group=one_group,
-        spacing=spacing_of(exemplars),
+        gaps=gaps_of(exemplars),
         strangers=np.sort(pairwise_distances(embeddings[strangers], exemplars), axis=1)[:, :NEAREST_CONSIDERED],
         known=np.take_along_axis(known, nearest, axis=1)[row],
         ranks=rank,
@@ -147,27 +153,25 @@ def _gallery(
 
 
 def _typical_spacing(galleries: Sequence[_Gallery], way: int) -> float:
-    """The mean spacing at a size, of one group where there are any such; of a lone class, a stranger's distance."""
+    """The mean spacing at a size; of a lone class, a stranger's distance."""
     same = [gallery for gallery in galleries if gallery.way == way]
-    same = [gallery for gallery in same if gallery.one_group] or same
-    return float(np.mean([g.strangers[:, 0].mean() if g.spacing is None else g.spacing for g in same]))
+    return float(
+        np.mean([g.strangers[:, 0].mean() if g.gaps is None else mean_gap(g.gaps, _NEAREST_SHARE) for g in same])
+    )
 
 
 def _factors(galleries: Sequence[_Gallery], apart: Floats64, way: int) -> tuple[float, ...]:
-    """Quantiles of strangers' nearest distances in units of the spacing, at a size.
-
-    The lesser of those in galleries of one group and of all, so that the rate asked for holds in both.
-    """
-    ratios: dict[bool, list[Floats64]] = {True: [], False: []}
+    """Quantiles of strangers' nearest distances in units of the spacing, in all galleries of a size."""
+    ratios = []
     for gallery, spacing in zip(galleries, apart, strict=True):
         if gallery.way == way:
             nearest = gallery.strangers[:, 0].astype(np.float64)
-            ratios[gallery.one_group].append(nearest / spacing if spacing > 0 else np.ones_like(nearest))
-    return tuple(np.min([np.quantile(np.concatenate(r), _RATES) for r in ratios.values() if r], axis=0).tolist())
+            ratios.append(nearest / spacing if spacing > 0 else np.ones_like(nearest))
+    return tuple(np.quantile(np.concatenate(ratios), _RATES).tolist())
 
 
 def _fit_softmax(galleries: Sequence[_Gallery], apart: Floats64) -> tuple[float, float, float]:
-    """Multinomial logistic regression of the right class, or none, on distances and the spacing.
+    """Multinomial logistic regression of the right class, or none, on squared distances and the spacing.
 
     Each gallery counts its known and its unknown queries alike. Newton's method on a convex loss.
 
@@ -181,7 +185,7 @@ def _fit_softmax(galleries: Sequence[_Gallery], apart: Floats64) -> tuple[float,
                 continue
             x = np.zeros((len(distances), NEAREST_CONSIDERED + 1, 3))
             x[:, :-1, 0] = -np.inf
-            x[:, : distances.shape[1], 0] = -distances
+            x[:, : distances.shape[1], 0] = -(distances.astype(np.float64) ** _DISTANCE_POWER)
             x[:, -1, 1:] = -1.0, -spacing
             features.append(x)
             truths.append(np.full(len(distances), NEAREST_CONSIDERED) if ranks is None else ranks)
@@ -218,7 +222,7 @@ def _margin(calibration: Calibration, embeddings: Floats, images: ImageSet, seed
         exemplars = np.array([rng.choice(images.members[label]) for label in classes])
         queries = chosen[~np.isin(chosen, exemplars)]
         distances = pairwise_distances(embeddings[queries], embeddings[exemplars])
-        spacing = calibration.spacing(len(classes), spacing_of(embeddings[exemplars]))
+        spacing = calibration.spacing(len(classes), gaps_of(embeddings[exemplars]))
         threshold = calibration.threshold(rate, len(classes), spacing)
         two = np.sort(np.partition(distances, 1, axis=1)[:, :2], axis=1)
         accepted = two[:, 0] <= threshold

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from exemplar_encoder.bundle import Floats
-from exemplar_encoder.calibration import spacing_of
+from exemplar_encoder.calibration import gaps_of
 from exemplar_trainer.calibrate import fit_calibration
 from exemplar_trainer.dataset import ImageSet
 from exemplar_trainer.episodes import pairwise_distances
 from exemplar_trainer.evaluation.openset import reliability
+from exemplar_trainer.evaluation.separation import Bools, Separation, separate
 
 _FOLDS = 6
 _CHECKED_WAY = 20
@@ -34,6 +35,7 @@ class CalibrationCheck:
         known_accepted: the share of known queries that were accepted, at each.
         expected_calibration_error: of the top match's probability, in ten bins of equal width.
         bins: for each occupied bin: mean probability, share right, share of all queries.
+        separation: of known and unknown queries by their distances.
     """
 
     way: int
@@ -42,6 +44,7 @@ class CalibrationCheck:
     known_accepted: tuple[float, ...]
     expected_calibration_error: float
     bins: tuple[tuple[float, float, float], ...]
+    separation: Separation
 
 
 def check_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> CalibrationCheck:
@@ -52,6 +55,8 @@ def check_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> Ca
     accepted_known: list[list[bool]] = [[] for _ in asked]
     probabilities: list[float] = []
     rights: list[bool] = []
+    distances_met: list[Floats] = []
+    knowns: list[Bools] = []
     folds = _folds(images)
     largest = min(_CHECKED_WAY, max(len(fold) for fold in folds) // 2)
     for index, fold in enumerate(folds):
@@ -64,10 +69,12 @@ def check_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> Ca
             pairs = np.array([rng.choice(images.members[label], 2, replace=False) for label in classes])
             exemplars = embeddings[pairs[:way, 0]]
             distances = pairwise_distances(embeddings[pairs[:, 1]], exemplars)
-            spacing = calibration.spacing(way, spacing_of(exemplars))
+            spacing = calibration.spacing(way, gaps_of(exemplars))
             nearest = distances.argmin(axis=1)
             best = distances.min(axis=1)
             known = np.arange(len(classes)) < way
+            distances_met.append(best)
+            knowns.append(known)
             for position, rate in enumerate(asked):
                 accepted = best <= calibration.threshold(rate, way, spacing)
                 accepted_unknown[position].extend(accepted[~known])
@@ -76,7 +83,8 @@ def check_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> Ca
                 ordered = np.sort(distances[row])
                 probabilities.append(float(calibration.probabilities(ordered, spacing)[0]))
                 rights.append(bool(known[row] and nearest[row] == row))
-    error, bins = reliability(np.array(probabilities), np.array(rights))
+    right = np.array(rights)
+    error, bins = reliability(np.array(probabilities), right)
     return CalibrationCheck(
         way=largest,
         false_accept_rates=asked,
@@ -84,6 +92,7 @@ def check_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> Ca
         known_accepted=tuple(float(np.mean(values)) for values in accepted_known),
         expected_calibration_error=error,
         bins=bins,
+        separation=separate(np.concatenate(distances_met).astype(np.float64), np.concatenate(knowns), right),
     )
 
 

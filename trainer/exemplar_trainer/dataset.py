@@ -73,6 +73,11 @@ class ImageSet:
         return np.split(order, bounds)
 
     @cached_property
+    def sources_of(self) -> list[dict[str, int]]:
+        """For each class, the position of its image by each source; of several the last."""
+        return [{self.sources[image]: int(image) for image in members} for members in self.members]
+
+    @cached_property
     def classes_by_group(self) -> dict[str, npt.NDArray[np.int64]]:
         """For each group, its classes."""
         found = defaultdict(list)

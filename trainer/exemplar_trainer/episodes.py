@@ -122,9 +122,7 @@ class _Sources:
 
     def __init__(self, images: ImageSet) -> None:
         self._images = images
-        self._by_source: list[dict[str, int]] = [
-            {images.sources[image]: int(image) for image in members} for members in images.members
-        ]
+        self._by_source = images.sources_of
         # Sources cross classes only when every class has one image from each of several shared sources.
         counts = Counter(source for sources in self._by_source for source in sources)
         self._recurring = {source for source, count in counts.items() if count > 1}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich import box
@@ -33,6 +33,8 @@ Number = Annotated[int, typer.Option(min=2, help="Tasks to draw.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the draw; the same seed asks the same questions.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Write a page with pictures here.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
+
+_SIZES = (20, 200, 900)
 
 
 @app.command()
@@ -120,6 +122,42 @@ def openset(
     _evaluate(ask, bundle, group or (), held_out, html, as_json)
 
 
+@app.command()
+def calibration(
+    data: Tree,
+    bundle: Annotated[Path, typer.Option("--bundle", "-b", help="A bundle's folder.", show_default=False)],
+    gallery_size: Annotated[
+        list[int] | None, typer.Option(min=2, help="Classes enrolled; repeat it. [default: 20, 200, 900]")
+    ] = None,
+    number: Annotated[int, typer.Option(min=1, help="Galleries of a kind for each held-out group.")] = 60,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Does a fit hold on groups it was not fitted on, in small and large galleries, by one drawer and by any?"""
+    from exemplar_encoder import BundleError, load_encoder
+    from exemplar_trainer.calibration_sizes import check_sizes
+    from exemplar_trainer.dataset import DatasetError, load_images
+    from exemplar_trainer.evaluation.questions import EvaluationError
+
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False, quiet=as_json)
+    try:
+        encoder = load_encoder(bundle)
+        manifest = encoder.bundle.manifest
+        with _counting(console, "Reading") as progress:
+            images = load_images(data, manifest.preprocessing, progress=progress)
+        console.print(f"{bundle}: {len(images.labels):,} images to embed")
+        embeddings = encoder.embed(images.pixels)
+        held_out = manifest.training["held_out"]
+        with _counting(console, "Judging") as progress:
+            found = check_sizes(embeddings, images, held_out, gallery_size or _SIZES, number, seed, progress)
+    except (BundleError, DatasetError, EvaluationError, OSError) as error:
+        _fail(error)
+    if as_json:
+        typer.echo(json.dumps([asdict(kept) for kept in found], indent=1))
+    else:
+        _print_sizes(found)
+
+
 def _evaluate(
     ask: Callable[[Any, Sequence[str], Callable[[int, int], None]], Iterator[Any]],
     bundles: Sequence[Path],
@@ -162,8 +200,7 @@ def _evaluate(
         if html:
             html.write_text(render_evaluation("Evaluation", results), encoding="utf-8")
     except (BundleError, DatasetError, EpisodeError, EvaluationError, OSError) as error:
-        Console(stderr=True, markup=False, emoji=False, highlight=False, style="red").print(str(error))
-        raise typer.Exit(1) from error
+        _fail(error)
     if as_json:
         typer.echo(json.dumps([_as_json(result) for result in results], indent=1))
     else:
@@ -180,6 +217,11 @@ def _held_out_of(bundle: Any) -> Sequence[str]:
     if not names:
         raise EvaluationError(f"the training of {bundle.path} held out nothing; name what it never saw with --group")
     return names
+
+
+def _fail(error: Exception) -> NoReturn:
+    Console(stderr=True, markup=False, emoji=False, highlight=False, style="red").print(str(error))
+    raise typer.Exit(1) from error
 
 
 @contextmanager
@@ -217,6 +259,26 @@ def _print(results: Sequence[Any]) -> None:
             for row in open_set_rows(result.open_set):
                 table.add_row(*row)
             console.print(table)
+
+
+def _print_sizes(found: Sequence[Any]) -> None:
+    table = Table(title="On groups that were not fitted on", box=box.SIMPLE_HEAD)
+    for title in ("classes", "of", "drawn by"):
+        table.add_column(title, no_wrap=True)
+    rates = [f"{asked:.0%} asked" for asked in found[0].asked]
+    for title in (*rates, f"known, {found[0].asked[-1]:.0%}", "error", "trained on"):
+        table.add_column(title, justify="right")
+    for kept in found:
+        table.add_row(
+            f"{kept.gallery_size:,}",
+            "one group" if kept.one_group else "all",
+            "one source" if kept.one_source else "any",
+            *(f"{realised:.1%}" for realised in kept.realised),
+            f"{kept.accepted[-1]:.0%}",
+            f"{kept.calibration_error:.3f}",
+            f"{kept.trained_share:.0%}",
+        )
+    Console(markup=False, emoji=False, highlight=False).print(table)
 
 
 def _as_json(result: Any) -> dict[str, Any]:

@@ -105,6 +105,9 @@ def make_bundle(
     )
     figures = [Figure(f"{a.protocol.name} accuracy", a.value, a.low, a.high) for a in accuracies]
     figures.append(Figure("expected calibration error", check.expected_calibration_error))
+    figures.append(Figure("AUROC, known against unknown", check.separation.auroc))
+    figures.append(Figure("unknown accepted where 95 % of known are", check.separation.false_positives))
+    figures.append(Figure("OSCR", check.separation.oscr))
     for asked, realised in zip(check.false_accept_rates, check.realised_rates, strict=True):
         figures.append(Figure(f"realised false-accept rate at {asked:.0%}", realised))
     manifest = Manifest(

@@ -59,14 +59,27 @@ def reliability_diagram(bins: Sequence[tuple[float, float, float]], error: float
     return _data_uri(figure)
 
 
-def roc_curve(points: Sequence[tuple[float, float]], area: float) -> str:
-    """True against false accepts, as a data URI; `points` are (false, true) shares."""
+def open_set_curves(
+    roc: Sequence[tuple[float, float]], auroc: float, correct: Sequence[tuple[float, float]], oscr: float
+) -> str:
+    """Known queries accepted, and named rightly, against unknown ones accepted, as a data URI.
+
+    Args:
+        roc: points (unknown accepted, known accepted), as shares.
+        auroc: the area under them.
+        correct: points (unknown accepted, known accepted and named rightly).
+        oscr: the area under them.
+    """
     figure, axes = _figure()
     axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", label="chance")
-    false, true = zip(*points, strict=True)
-    axes.plot(false, true, color=_BLUE, label="measured")
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="unknown queries accepted", ylabel="known queries accepted")
-    axes.set_title(f"Known or unknown? (area {area:.3f})")
+    for points, colour, label in (
+        (roc, _BLUE, f"accepted (AUROC {auroc:.3f})"),
+        (correct, _ORANGE, f"and named rightly (OSCR {oscr:.3f})"),
+    ):
+        axes.plot(*zip(*points, strict=True), color=colour, label=label)
+    axes.set(
+        xlim=(0, 1), ylim=(0, 1), xlabel="unknown queries accepted", ylabel="known queries", title="Known or unknown?"
+    )
     axes.legend(frameon=False)
     return _data_uri(figure)
 

@@ -56,6 +56,14 @@ def render_report(found: Findings) -> str:
     check = found.check
     columns = (check.false_accept_rates, check.realised_rates, check.known_accepted)
     rates = [tuple(f"{value:.1%}" for value in row) for row in zip(*columns, strict=True)]
+    told = check.separation
+    figures = [
+        ("AUROC, known against unknown", f"{told.auroc:.3f}"),
+        ("unknown accepted where 95 % of known are", f"{told.false_positives:.1%}"),
+        ("OSCR, area under known named rightly", f"{told.oscr:.3f}"),
+        ("expected calibration error", f"{check.expected_calibration_error:.3f}"),
+    ]
+    curves = plots.open_set_curves(told.roc, told.auroc, told.oscr_curve, told.oscr)
     body = f"""<h2>Accuracy from one example (and from a few)</h2>
 {_accuracy_table("episodes", [(a.protocol.name, a) for a in found.accuracies])}
 <p class="soft">Where sources recur (drawers, designs), exemplar and query come from different ones. Unstructured
@@ -63,9 +71,11 @@ episodes mix groups; within-group episodes, the hard ones, do not. The interval 
 {_by_group(found.by_group)}
 <h2>Does it know when it does not know?</h2>
 {page.table(("false accepts asked for", "realised", "known queries accepted"), rates)}
+{page.table(("", ""), figures)}
 <p class="soft">Open set within a group: {check.way} classes enrolled (or half the group), as many unknown classes
 asked about. Cross-fitted: each group is judged by a calibration fitted on the other groups.</p>
 <div class="plots">
+<img alt="ROC and OSCR" src="{curves}">
 <img alt="Reliability diagram" src="{plots.reliability_diagram(check.bins, check.expected_calibration_error)}">
 <img alt="Histogram of distances" src="{plots.distance_histogram(found.genuine, found.impostor, found.calibration)}">
 <img alt="Training loss by step" src="{plots.training_curve(found.records)}">

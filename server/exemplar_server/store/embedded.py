@@ -267,9 +267,9 @@ class EmbeddedStore:
         held.check(queries)
         return held.search(queries, count)
 
-    def spacing(self, gallery: str) -> float | None:
+    def gaps(self, gallery: str) -> Floats | None:
         """See `GalleryStore`."""
-        return self._get(gallery).spacing()
+        return self._get(gallery).gaps()
 
     def nearest_pairs(self, gallery: str, count: int, threshold: float) -> tuple[list[Pair], int, int]:
         """See `GalleryStore`."""

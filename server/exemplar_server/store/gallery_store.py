@@ -136,14 +136,14 @@ class Candidate:
 class Search:
     """The answer to some queries: for each its nearest classes, and the state of the gallery that was searched.
 
-    `spacing` is the mean distance from a class to its nearest other class, None below two classes; of a large gallery
-    it may be that of a sample, which depends on what the gallery holds and on nothing else.
+    `gaps` are the distances from each class to its nearest other class, ascending, None below two classes; of a large
+    gallery they may be those of a sample, which depends on what the gallery holds and on nothing else.
     """
 
     results: list[list[Candidate]]
     revision: int
     class_count: int
-    spacing: float | None
+    gaps: Floats | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,8 +272,8 @@ class GalleryStore(Protocol):
         """
         ...
 
-    def spacing(self, gallery: str) -> float | None:
-        """A gallery's spacing, see `Search`."""
+    def gaps(self, gallery: str) -> Floats | None:
+        """A gallery's gaps, see `Search`."""
         ...
 
     def nearest_pairs(self, gallery: str, count: int, threshold: float) -> tuple[list[Pair], int, int]:

@@ -14,9 +14,9 @@ import numpy as np
 from exemplar_server.errors import DataLossError, FailedPreconditionError, InvalidArgumentError
 from exemplar_server.store.faiss_index import FlatIndex, Rows
 from exemplar_server.store.gallery_store import Candidate, ClassRecord, Floats, Gallery, NewClass, Pair, Search
+from exemplar_server.store.gaps import Gaps
 from exemplar_server.store.pairs import nearest_pairs
 from exemplar_server.store.schema import damaged
-from exemplar_server.store.spacing import Spacing
 from exemplar_server.store.sqlite import ClassRow
 
 
@@ -35,7 +35,7 @@ class Searchable:
         self.damaged: dict[str, int] = {}
         self.incomplete: DataLossError | None = None
         self._index = FlatIndex(gallery.dimension)
-        self._spacing = Spacing(self._index)
+        self._gaps = Gaps(self._index)
         self._classes: dict[int, _Description] = {}
         self._rows: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -95,7 +95,7 @@ class Searchable:
             row = self._rows.pop(class_id, None)
             if row is not None:
                 self._index.remove(np.array([row], np.int64))
-                self._spacing.removed(np.array([row], np.int64))
+                self._gaps.removed(np.array([row], np.int64))
                 del self._classes[row]
             self.damaged.pop(class_id, None)
             self.gallery = gallery
@@ -111,13 +111,13 @@ class Searchable:
             self._refuse_damage()
             rows, distances = self._index.nearest(queries, count)
             results = [self._candidates(*pair, count) for pair in zip(rows.tolist(), distances.tolist(), strict=True)]
-            return Search(results, self.gallery.revision, self.gallery.class_count, self._spacing.value())
+            return Search(results, self.gallery.revision, self.gallery.class_count, self._gaps.value())
 
-    def spacing(self) -> float | None:
+    def gaps(self) -> Floats | None:
         """See `GalleryStore`."""
         with self._lock:
             self._refuse_damage()
-            return self._spacing.value()
+            return self._gaps.value()
 
     def nearest_pairs(self, count: int, threshold: float) -> tuple[list[Pair], int, int]:
         """See `GalleryStore`; works on a copy of the vectors, so that searches go on."""
@@ -138,9 +138,9 @@ class Searchable:
     def _place(self, rows: Rows, vectors: Floats) -> None:
         replaced = rows[[int(row) in self._classes for row in rows]]
         self._index.remove(replaced)
-        self._spacing.removed(replaced)
+        self._gaps.removed(replaced)
         self._index.add(rows, vectors)
-        self._spacing.added(rows, vectors)
+        self._gaps.added(rows, vectors)
 
     def _candidates(self, rows: list[int], distances: list[float], count: int) -> list[Candidate]:
         found = [(distance, self._classes[row]) for distance, row in zip(distances, rows, strict=True)]
@@ -171,7 +171,7 @@ def load(gallery: Gallery, rows: Iterable[ClassRow]) -> Searchable:
     numbers, stacked = np.array(list(held._classes), np.int64), np.array(vectors, np.float32)
     stacked = stacked.reshape(-1, gallery.dimension)
     held._index.add(numbers, stacked)
-    held._spacing.added(numbers, stacked)
+    held._gaps.added(numbers, stacked)
     found = len(held._classes) + len(held.damaged)
     if found != gallery.class_count:
         held.incomplete = DataLossError(

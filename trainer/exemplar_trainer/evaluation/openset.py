@@ -1,9 +1,7 @@
 """Does a bundle know when it does not know? Queries of enrolled and of other classes, told apart by distance.
 
-Figures of open-set recognition: area under the ROC curve and false-positive rate at 95 % true positives of "is this
-query of an enrolled class"; OSCR, the area under correct classification against false positives (Dhamija, Günther &
-Boult, "Reducing Network Agnostophobia", NeurIPS 2018); and what became of the rates and probabilities the bundle
-itself promises.
+How well distances separate them (`separation`), and what became of the rates and probabilities that the bundle itself
+promises.
 """
 
 from __future__ import annotations
@@ -11,21 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from exemplar_encoder import Calibration
 from exemplar_encoder.bundle import Floats
-from exemplar_encoder.calibration import spacing_of
+from exemplar_encoder.calibration import gaps_of
 from exemplar_trainer.episodes import class_embeddings
 from exemplar_trainer.evaluation.judge import answer
 from exemplar_trainer.evaluation.questions import NOBODY, Questions
+from exemplar_trainer.evaluation.separation import Bools, Floats64, Points, separate
 
 ASKED = (0.01, 0.05, 0.1)
 
 _BINS = 10
-
-Floats64 = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -35,13 +30,14 @@ class OpenSet:
     Attributes:
         auroc: probability that a known query is nearer its nearest class than an unknown one is.
         false_positives: share of unknown queries accepted where 95 % of known ones are.
-        oscr: area under the share of known queries accepted and named rightly, by the share of unknown accepted.
+        oscr: area under `oscr_curve`.
         asked: false-accept rates asked for.
         realised: the share of unknown queries accepted at each.
         accepted: the share of known queries accepted at each.
         calibration_error: expected calibration error of the top match's probability, in ten bins of equal width.
         bins: for each occupied bin: mean probability, share right, share of all queries.
-        roc: points (false positives, true positives) for a curve, at most 201.
+        roc: points (share of unknown queries accepted, share of known ones accepted) of a curve, at most 201.
+        oscr_curve: the same where a known query counts when it is also named rightly.
         known: how many queries were of enrolled classes.
         unknown: how many were not.
     """
@@ -54,7 +50,8 @@ class OpenSet:
     accepted: tuple[float, ...]
     calibration_error: float
     bins: tuple[tuple[float, float, float], ...]
-    roc: tuple[tuple[float, float], ...]
+    roc: Points
+    oscr_curve: Points
     known: int
     unknown: int
 
@@ -75,7 +72,7 @@ def judge_open_set(embeddings: Floats, questions: Questions, calibration: Calibr
     for task in questions.tasks:
         answers = answer(embeddings, task)
         way = len(task.exemplars)
-        spacing = calibration.spacing(way, spacing_of(class_embeddings(embeddings, task.exemplars)))
+        spacing = calibration.spacing(way, gaps_of(class_embeddings(embeddings, task.exemplars)))
         best = answers.distances.min(axis=1).astype(np.float64)
         nearest.append(best)
         knowns.append(task.truth != NOBODY)
@@ -85,42 +82,21 @@ def judge_open_set(embeddings: Floats, questions: Questions, calibration: Calibr
             accepted[position].append(best <= calibration.threshold(rate, way, spacing))
     distance, known, right = np.concatenate(nearest), np.concatenate(knowns), np.concatenate(rights)
     error, bins = reliability(np.array(stated), right)
-    curve = roc(distance, known)
+    separation = separate(distance, known, right)
     return OpenSet(
-        auroc=_area(curve),
-        false_positives=float(np.interp(0.95, curve[:, 1], curve[:, 0])),
-        oscr=_area(_correct_curve(distance, known, right)),
+        auroc=separation.auroc,
+        false_positives=separation.false_positives,
+        oscr=separation.oscr,
         asked=ASKED,
         realised=tuple(float(np.concatenate(each)[~known].mean()) for each in accepted),
         accepted=tuple(float(np.concatenate(each)[known].mean()) for each in accepted),
         calibration_error=error,
         bins=bins,
-        roc=tuple((float(x), float(y)) for x, y in curve[np.linspace(0, len(curve) - 1, 201).astype(int)]),
+        roc=separation.roc,
+        oscr_curve=separation.oscr_curve,
         known=int(known.sum()),
         unknown=int((~known).sum()),
     )
-
-
-def roc(distance: Floats64, known: Bools) -> Floats64:
-    """Points (false positives, true positives) `[k, 2]`, one for each distinct distance, from (0, 0) to (1, 1)."""
-    return _curve(distance, ~known, known)
-
-
-def _correct_curve(distance: Floats64, known: Bools, right: Bools) -> Floats64:
-    """As `roc`, but a true positive is a known query that is also named rightly."""
-    return _curve(distance, ~known, known & right, int(known.sum()))
-
-
-def _curve(distance: Floats64, negative: Bools, positive: Bools, of: int | None = None) -> Floats64:
-    order = np.argsort(distance, kind="stable")
-    last = np.append(np.diff(distance[order]) > 0, True)  # ties are accepted together
-    x = np.cumsum(negative[order])[last] / max(1, int(negative.sum()))
-    y = np.cumsum(positive[order])[last] / max(1, int(positive.sum()) if of is None else of)
-    return np.concatenate([[[0.0, 0.0]], np.stack([x, y], axis=1)])
-
-
-def _area(curve: Floats64) -> float:
-    return float(np.trapezoid(curve[:, 1], curve[:, 0]))
 
 
 def reliability(p: Floats64, right: Bools) -> tuple[float, tuple[tuple[float, float, float], ...]]:

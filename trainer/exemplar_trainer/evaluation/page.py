@@ -54,7 +54,7 @@ def open_set_rows(found: OpenSet) -> list[tuple[str, str]]:
     return [
         ("AUROC, known against unknown", f"{found.auroc:.3f}"),
         ("unknown accepted where 95 % of known are", f"{found.false_positives:.1%}"),
-        ("OSCR", f"{found.oscr:.3f}"),
+        ("OSCR, area under known named rightly", f"{found.oscr:.3f}"),
         *(
             (f"unknown accepted, {asked:.0%} asked for", f"{realised:.1%} (and {accepted:.1%} of known)")
             for asked, realised, accepted in zip(found.asked, found.realised, found.accepted, strict=True)
@@ -65,11 +65,11 @@ def open_set_rows(found: OpenSet) -> list[tuple[str, str]]:
 
 
 def _open_set(found: OpenSet) -> str:
-    curve = plots.roc_curve(found.roc, found.auroc)
+    curve = plots.open_set_curves(found.roc, found.auroc, found.oscr_curve, found.oscr)
     diagram = plots.reliability_diagram(found.bins, found.calibration_error)
     return (
         page.table(("", ""), open_set_rows(found))
-        + f'<div class="plots"><img alt="ROC curve" src="{curve}"><img alt="Reliability" src="{diagram}"></div>'
+        + f'<div class="plots"><img alt="ROC and OSCR" src="{curve}"><img alt="Reliability" src="{diagram}"></div>'
     )
 
 

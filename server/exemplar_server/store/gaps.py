@@ -1,8 +1,8 @@
-"""A gallery's spacing: the mean distance from a class to its nearest other class, kept up as classes come and go.
+"""A gallery's gaps: the distance from each class to its nearest other class, kept up as classes come and go.
 
-It is measured on at most 256 classes, chosen by a hash of their row numbers: a function of the rows alone, the same
-whatever order they came in and after every start. A new class is compared with those 256 only; the index is searched
-for a class that enters the sample, or that lost its nearest.
+They are measured on at most 256 classes, chosen by a hash of their row numbers: a function of the rows alone, the
+same whatever order they came in and after every start. A new class is compared with those 256 only; the index is
+searched for a class that enters the sample, or that lost its nearest.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from exemplar_server.store.gallery_store import Floats
 _SAMPLE = 256
 
 
-class Spacing:
+class Gaps:
     """See the module. Every change of the index must be told; for one thread at a time."""
 
     def __init__(self, index: FlatIndex) -> None:
@@ -26,7 +26,7 @@ class Spacing:
         self._nearest: Floats = np.empty(0, np.float32)
         self._neighbour: Rows = np.empty(0, np.int64)
         self._stale = False
-        self._value: float | None = None
+        self._value: Floats | None = None
         self._changed = False
 
     def added(self, rows: Rows, vectors: Floats) -> None:
@@ -52,8 +52,8 @@ class Spacing:
         else:
             self._nearest[np.isin(self._neighbour, rows)] = np.nan
 
-    def value(self) -> float | None:
-        """The spacing; None while there are fewer than two classes."""
+    def value(self) -> Floats | None:
+        """The gaps, ascending; None while there are fewer than two classes."""
         if self._stale:
             self._rows, self._vectors = self._rows[:0], self._vectors[:0]
             self._nearest, self._neighbour = self._nearest[:0], self._neighbour[:0]
@@ -62,7 +62,7 @@ class Spacing:
         if self._changed:
             self._changed = False
             self._look_up()
-            self._value = float(self._nearest.mean(dtype=np.float64)) if len(self._index) > 1 else None
+            self._value = np.sort(self._nearest) if len(self._index) > 1 else None
         return self._value
 
     def _choose(self, rows: Rows, vectors: Floats) -> None:

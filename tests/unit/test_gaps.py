@@ -1,4 +1,4 @@
-"""A gallery's spacing is kept up as classes come and go, and depends on what is there alone."""
+"""A gallery's gaps are kept up as classes come and go, and depend on what is there alone."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exemplar_encoder.calibration import spacing_of
-from exemplar_server.store import spacing as module
+from exemplar_encoder.calibration import gaps_of, mean_gap
+from exemplar_server.store import gaps as module
 from exemplar_server.store.faiss_index import FlatIndex
-from exemplar_server.store.spacing import Spacing
+from exemplar_server.store.gaps import Gaps
 
 
 def vectors(count: int, seed: int = 0) -> np.ndarray:
@@ -19,47 +19,51 @@ def vectors(count: int, seed: int = 0) -> np.ndarray:
 
 
 class Kept:
-    """An index and its spacing, changed together as the store changes them."""
+    """An index and its gaps, changed together as the store changes them."""
 
     def __init__(self) -> None:
         self.index = FlatIndex(8)
-        self.spacing = Spacing(self.index)
+        self.gaps = Gaps(self.index)
 
     def add(self, rows: list[int], values: np.ndarray) -> None:
         numbers = np.array(rows, np.int64)
         self.index.add(numbers, values)
-        self.spacing.added(numbers, values)
+        self.gaps.added(numbers, values)
 
     def remove(self, rows: list[int]) -> None:
         numbers = np.array(rows, np.int64)
         self.index.remove(numbers)
-        self.spacing.removed(numbers)
+        self.gaps.removed(numbers)
 
 
-def afresh(kept: Kept) -> float | None:
-    """The spacing of the same rows, added at once in another order."""
+def listed(gaps: np.ndarray | None) -> list[float] | None:
+    return None if gaps is None else gaps.tolist()
+
+
+def afresh(kept: Kept) -> list[float] | None:
+    """The gaps of the same rows, added at once in another order."""
     rows, values = kept.index.contents()
     order = np.random.default_rng(1).permutation(len(rows))
     other = Kept()
     other.add(rows[order].tolist(), values[order])
-    return other.spacing.value()
+    return listed(other.gaps.value())
 
 
-def test_a_small_gallery_s_spacing_is_the_exact_one() -> None:
+def test_a_small_gallery_s_gaps_are_the_exact_ones() -> None:
     kept = Kept()
     for row, vector in enumerate(vectors(40)):
         kept.add([row], vector[None])
-        expected = spacing_of(vectors(40)[: row + 1])
-        assert kept.spacing.value() == (expected if expected is None else pytest.approx(expected, abs=1e-5))
+        expected = gaps_of(vectors(40)[: row + 1])
+        assert kept.gaps.value() == (expected if expected is None else pytest.approx(expected, abs=1e-5))
 
 
 def test_no_classes_and_one_class_have_none() -> None:
     kept = Kept()
-    assert kept.spacing.value() is None
+    assert kept.gaps.value() is None
     kept.add([7], vectors(1))
-    assert kept.spacing.value() is None
+    assert kept.gaps.value() is None
     kept.remove([7])
-    assert kept.spacing.value() is None
+    assert kept.gaps.value() is None
 
 
 @settings(deadline=None, max_examples=60)
@@ -76,7 +80,7 @@ def test_after_any_changes_it_is_that_of_what_is_left(changes: list[tuple[str, i
                 kept.add(rows, vectors(count, seed))
                 held += rows
             elif what == "ask":
-                kept.spacing.value()
+                kept.gaps.value()
             elif held:
                 rows = rng.choice(held, min(count, len(held)), replace=False).tolist()
                 kept.remove(rows)
@@ -84,31 +88,33 @@ def test_after_any_changes_it_is_that_of_what_is_left(changes: list[tuple[str, i
                     kept.add(rows, vectors(len(rows), seed))
                 else:
                     held = [row for row in held if row not in rows]
-        assert kept.spacing.value() == afresh(kept)
+        assert listed(kept.gaps.value()) == afresh(kept)
 
 
 def test_a_class_whose_nearest_is_gone_finds_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SAMPLE", 4)
     kept = Kept()
     kept.add(list(range(40)), vectors(40))
-    before = kept.spacing.value()
-    outside = np.setdiff1d(kept.spacing._neighbour, kept.spacing._rows)
+    before = listed(kept.gaps.value())
+    outside = np.setdiff1d(kept.gaps._neighbour, kept.gaps._rows)
     assert len(outside) > 0
     kept.remove(outside.tolist())
-    assert kept.spacing.value() == afresh(kept) != before
+    assert listed(kept.gaps.value()) == afresh(kept) != before
 
 
-def test_a_large_gallery_s_spacing_is_that_of_a_sample_and_near_the_exact_one() -> None:
+def test_a_large_gallery_s_gaps_are_those_of_a_sample_and_like_the_exact_ones() -> None:
     kept = Kept()
     values = vectors(3000)
     for start in range(0, 3000, 64):
         kept.add(list(range(start, min(3000, start + 64))), values[start : start + 64])
-    assert kept.spacing.value() == pytest.approx(spacing_of(values), rel=0.05)
-    assert kept.spacing.value() == afresh(kept)
-    assert len(kept.spacing._rows) == 256
+    for share in (0.1, 1.0):
+        sampled, exact = (mean_gap(gaps, share) for gaps in (kept.gaps.value(), gaps_of(values)))
+        assert sampled == pytest.approx(exact, rel=0.05)
+    assert listed(kept.gaps.value()) == afresh(kept)
+    assert len(kept.gaps._rows) == 256
 
 
-def test_classes_in_the_same_place_have_no_space_between_them() -> None:
+def test_classes_in_the_same_place_have_no_gaps_between_them() -> None:
     kept = Kept()
     kept.add(list(range(30)), np.repeat(vectors(1), 30, axis=0))
-    assert kept.spacing.value() == 0.0
+    assert listed(kept.gaps.value()) == [0.0] * 30

@@ -1,0 +1,89 @@
+"""Rates and probabilities as they turn out in galleries of a size, on groups that were not fitted on."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from exemplar_encoder import Calibration
+from exemplar_trainer import calibration_sizes
+from exemplar_trainer.calibration_sizes import Kept, check_sizes
+from exemplar_trainer.evaluation.questions import EvaluationError
+from tests.unit.synthetic_sets import gaussian_embeddings, synthetic_set
+
+SET = synthetic_set({f"G{index}": 24 for index in range(9)}, images_per_class=6)
+EMBEDDINGS = gaussian_embeddings(SET, spread=0.9, dimension=32)
+HELD_OUT = [f"G{index}" for index in range(6)]
+
+
+@pytest.fixture(scope="module")
+def found() -> list[Kept]:
+    return check_sizes(EMBEDDINGS, SET, HELD_OUT, [12, 100, 180], number=20)
+
+
+def test_every_kind_that_the_set_can_supply_is_judged(found: list[Kept]) -> None:
+    kinds = [(kept.gallery_size, kept.one_group, kept.one_source) for kept in found]
+    assert kinds == [(12, True, False), (12, True, True)] + [
+        (size, False, one) for size in (12, 100, 180) for one in (False, True)
+    ]
+    assert {kept.strangers for kept in found} == {6 * 20 * 12}
+
+
+def test_classes_that_training_saw_are_enrolled_only_where_the_others_run_out(found: list[Kept]) -> None:
+    unseen = 6 * 24 - 12
+    assert [kept.trained_share for kept in found] == pytest.approx([0] * 6 + [(180 - unseen) / 180] * 2)
+
+
+def test_the_rates_asked_for_and_the_probabilities_hold(found: list[Kept]) -> None:
+    for kept in found:
+        assert kept.realised[1] == pytest.approx(0.05, abs=0.035)
+        assert kept.realised[0] <= kept.realised[1]
+        assert kept.accepted[0] <= kept.accepted[1] <= 1
+        assert kept.calibration_error < 0.15
+
+
+def test_a_calibration_that_promises_too_much_is_found_out(
+    found: list[Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = calibration_sizes.fit_calibration
+
+    def bold(*arguments: object) -> Calibration:
+        fitted = fit(*arguments)  # type: ignore[arg-type]
+        factors = tuple(tuple(1.2 * factor for factor in row) for row in fitted.factors)
+        return dataclasses.replace(fitted, factors=factors, unknown_intercept=fitted.unknown_intercept + 3)
+
+    monkeypatch.setattr(calibration_sizes, "fit_calibration", bold)
+    for honest, kept in zip(found, check_sizes(EMBEDDINGS, SET, HELD_OUT, [12], number=20), strict=False):
+        assert kept.realised[1] > 2 * honest.realised[1]
+        assert kept.calibration_error > honest.calibration_error + 0.1
+
+
+def test_the_same_seed_finds_the_same(found: list[Kept]) -> None:
+    assert check_sizes(EMBEDDINGS, SET, HELD_OUT, [12], number=20) == found[:4]
+
+
+@pytest.mark.parametrize(
+    ("held_out", "size", "sentence"),
+    [
+        (HELD_OUT[:2], 12, "takes 3 held-out groups"),
+        (HELD_OUT, 205, "for galleries of 204, and strangers; not of 205"),
+    ],
+)
+def test_what_cannot_be_judged_is_a_sentence(held_out: list[str], size: int, sentence: str) -> None:
+    with pytest.raises(EvaluationError, match=sentence):
+        check_sizes(EMBEDDINGS, SET, held_out, [size])
+
+
+def test_strangers_are_never_enrolled(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[np.ndarray, np.ndarray]] = []
+    ask = calibration_sizes._ask
+    monkeypatch.setattr(
+        calibration_sizes, "_ask", lambda *arguments: (seen.append((arguments[4], arguments[5])), ask(*arguments))
+    )
+    check_sizes(EMBEDDINGS, SET, HELD_OUT, [12, 204], number=2)
+    assert len(seen) == 6 * 6 * 2
+    for enrolled, strangers in seen:
+        assert len(np.unique(enrolled)) == len(enrolled)
+        assert not np.isin(strangers, enrolled).any()
