@@ -113,7 +113,7 @@ def too_many_exemplars(gallery: str, class_id: str, present: int, new: int, most
     """A class would hold more exemplars than its gallery allows."""
     return FailedPreconditionError(
         "TOO_MANY_EXEMPLARS",
-        f"class {class_id!r} of gallery {gallery!r} has {present} exemplars and would have {present + new}; the "
+        f"class {class_id!r} of gallery {gallery!r} would have {present + new} exemplars, {new} of them new; the "
         f"gallery allows {most} a class: remove some first, or raise its max_exemplars_per_class",
         {"gallery": gallery, "class": class_id, "present": str(present), "limit": str(most)},
     )

@@ -122,7 +122,7 @@ def test_what_cannot_be_added_or_removed_is_told_and_changes_nothing(stubs: Stub
     cases: list[tuple[Callable[[], object], str, str, str]] = [
         (
             lambda: add(stubs, roomy, "a", [png(seed=5), png(seed=6)]),
-            *("FAILED_PRECONDITION", "TOO_MANY_EXEMPLARS", "has 5 exemplars and would have 7"),
+            *("FAILED_PRECONDITION", "TOO_MANY_EXEMPLARS", "would have 7 exemplars, 2 of them new"),
         ),
         (lambda: add(stubs, roomy, "a", []), "INVALID_ARGUMENT", "FIELD_INVALID", "at least one is needed"),
         (
