@@ -37,7 +37,9 @@ def _sized(side: int) -> dict[str, Any]:
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "optimizer AdamW": {"optimizer": "adamw", "learning_rate": 2.5e-3},
-    "the whole image instead of its framed ink": {"preprocessing": replace(DEFAULT.preprocessing, framing="whole")},
+    "the whole image instead of its framed ink": {
+        "preprocessing": replace(DEFAULT.preprocessing, framing="whole", levels="kept")
+    },
     "input of 36 pixels": _sized(36),
     "input of 64 pixels": _sized(64),
     "upright only": {"orientations": 1},

@@ -15,8 +15,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from exemplar_encoder.framing import Box, ink_box
+from exemplar_encoder.levels import stretched
 
 Framing = Literal["whole", "ink"]
+Levels = Literal["kept", "stretched"]
 Resample = Literal["box", "bilinear"]
 Pixels = npt.NDArray[np.uint8]
 Region = tuple[int, int, int, int]
@@ -34,7 +36,8 @@ class Preprocessing:
 
     With `framing` "whole" an image is fitted into the input whole; with "ink" the square around what differs from
     the background is, see `ink_box`; always in its own proportions. What the image does not cover is `background`
-    (RGB, 0 to 255). `resample` is an area-aware filter: `box` averages, `bilinear` is a little smoother.
+    (RGB, 0 to 255). `resample` is an area-aware filter: `box` averages, `bilinear` is a little smoother. With
+    `levels` "stretched", for drawings in one channel, paper becomes background and ink its opposite, see `stretched`.
     """
 
     width: int
@@ -43,6 +46,7 @@ class Preprocessing:
     background: tuple[int, int, int] = (255, 255, 255)
     resample: Resample = "box"
     framing: Framing = "whole"
+    levels: Levels = "kept"
 
     def __post_init__(self) -> None:
         """Refuse what no network can take."""
@@ -59,6 +63,16 @@ class Preprocessing:
             raise ValueError(f"resample must be one of {', '.join(_FILTERS)}, not {self.resample!r}")
         if self.framing not in ("whole", "ink"):
             raise ValueError(f"framing must be whole or ink, not {self.framing!r}")
+        if self.levels not in ("kept", "stretched"):
+            raise ValueError(f"levels must be kept or stretched, not {self.levels!r}")
+        if self.levels == "stretched" and (self.channels, self.framing) != (1, "ink"):
+            raise ValueError("levels are stretched in one channel, with framing ink, only")
+
+    @property
+    def grey_background(self) -> int:
+        """The grey that Pillow makes of the background's colour (ITU-R 601)."""
+        red, green, blue = self.background
+        return (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -84,6 +98,8 @@ def preprocess_with_margin(image: Image.Image, spec: Preprocessing) -> tuple[Pix
     mode = "L" if spec.channels == 1 else "RGB"
     if image.mode != mode:
         image = image.convert(mode)
+    if spec.levels == "stretched":
+        image = stretched(image, spec.grey_background)
     box = ink_box(image, spec.background) if spec.framing == "ink" else None
     fitted, region = _whole(image, spec) if box is None else _boxed(image, box, spec)
     return np.asarray(fitted, dtype=np.uint8).reshape(spec.shape), region

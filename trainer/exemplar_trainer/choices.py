@@ -68,6 +68,7 @@ def choose(choices: Choices) -> Recipe:
             height=height,
             channels=3 if in_colour else 1,
             framing="ink" if framing == "ink" else "whole",
+            levels="kept" if in_colour or framing != "ink" else spec.levels,
         ),
         "network": network,
         "weights": weights,

@@ -64,12 +64,8 @@ class MetricLearner(keras.Model):
 
 def background_of(recipe: Recipe) -> tuple[int, ...]:
     """The background colour in the network's own channels."""
-    background = recipe.preprocessing.background
-    if recipe.preprocessing.channels == 3:
-        return background
-    # The grey that Pillow makes of a colour (ITU-R 601).
-    red, green, blue = background
-    return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16,)
+    spec = recipe.preprocessing
+    return spec.background if spec.channels == 3 else (spec.grey_background,)
 
 
 def build_learner(recipe: Recipe, class_count: int) -> MetricLearner:

@@ -100,7 +100,7 @@ RECIPES: dict[str, Recipe] = {
         name="default",
         network="residual",
         loss="nca-cosface",
-        preprocessing=Preprocessing(48, 48, 1, resample="bilinear", framing="ink"),
+        preprocessing=Preprocessing(48, 48, 1, resample="bilinear", framing="ink", levels="stretched"),
         dimension=128,
         steps=16_000,
         classes_per_batch=96,
