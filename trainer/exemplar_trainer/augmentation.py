@@ -51,7 +51,6 @@ def draw_transforms(
     orientations: npt.NDArray[np.int64],
     size: tuple[int, int],
     place: Place | None = None,
-    styles: npt.NDArray[np.float64] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Draw one transform an image.
 
@@ -61,7 +60,6 @@ def draw_transforms(
         orientations: `[n]` quarter turns to add, plus 4 to mirror left and right first.
         size: `(height, width)` in pixels.
         place: where the images go, when each is a part of another.
-        styles: `[n, 2, 2]`, distortions that come after the others and before the orientations.
 
     Returns:
         float32 `[n, 6]`: a0 a1 a2 b0 b1 b2, mapping output pixel (x, y) to input pixel
@@ -69,16 +67,16 @@ def draw_transforms(
     """
     n = len(orientations)
     height, width = size
-    angle = rng.uniform(-affine.rotation, affine.rotation, n) * (np.pi / 180)
+    angle = np.deg2rad(rng.uniform(-affine.rotation, affine.rotation, n)) + orientations % 4 * (np.pi / 2)
     scale_x, scale_y = 1.0 / rng.uniform(*affine.scale, n), 1.0 / rng.uniform(*affine.scale, n)
+    mirror = np.where(orientations >= 4, -1.0, 1.0)
     shear_x, shear_y = rng.uniform(-affine.shear, affine.shear, n), rng.uniform(-affine.shear, affine.shear, n)
     shift_x = rng.uniform(-affine.shift, affine.shift, n) * width
     shift_y = rng.uniform(-affine.shift, affine.shift, n) * height
-    own = _turns(angle) @ _matrices(scale_x, shear_x, shear_y, scale_y)
-    quarter = _turns((orientations % 4).astype(np.float64) * (np.pi / 2))
-    quarter[:, 0] *= np.where(orientations >= 4, -1.0, 1.0)[:, None]  # mirrored first, then turned
-    whole = quarter @ (own if styles is None else styles @ own)
-    a0, a1, b0, b1 = whole[:, 0, 0], whole[:, 0, 1], whole[:, 1, 0], whole[:, 1, 1]
+    cos, sin = np.cos(angle), np.sin(angle)
+    # Mirror times rotation times (shear and scale), around the centre.
+    a0, a1 = mirror * (cos * scale_x - sin * shear_y), mirror * (cos * shear_x - sin * scale_y)
+    b0, b1 = sin * scale_x + cos * shear_y, sin * shear_x + cos * scale_y
     centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
     middle_x, middle_y = centre_x, centre_y
     if place is not None:
@@ -87,16 +85,6 @@ def draw_transforms(
     a2 = centre_x + shift_x - a0 * middle_x - a1 * middle_y
     b2 = centre_y + shift_y - b0 * middle_x - b1 * middle_y
     return np.stack([a0, a1, a2, b0, b1, b2], axis=1).astype(np.float32)
-
-
-def _turns(angle: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    cos, sin = np.cos(angle), np.sin(angle)
-    return _matrices(cos, -sin, sin, cos)
-
-
-def _matrices(*entries: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """`[n, 2, 2]` from four `[n]`, row by row."""
-    return np.stack(entries, axis=1).reshape(-1, 2, 2)
 
 
 class Distort(keras.layers.Layer):

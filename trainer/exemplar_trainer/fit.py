@@ -28,7 +28,6 @@ from exemplar_trainer.learner import as_served, background_of, build_learner
 from exemplar_trainer.losses import PAIR_LOSSES
 from exemplar_trainer.recipe import Recipe
 from exemplar_trainer.samplers import ClassSampler, PairSampler, Sampler
-from exemplar_trainer.style import draw_styles
 from exemplar_trainer.thickness import draw_thickness
 
 LOG = "training.jsonl"
@@ -159,17 +158,11 @@ def make_batch(recipe: Recipe, images: ImageSet, sampler: Sampler, step: int) ->
     size = (recipe.preprocessing.height, recipe.preprocessing.width)
     seconds = batch.seconds
     whole = len(batch.images) - (len(seconds.images) if seconds else 0)
-    matrices, bends = None, np.zeros(1, np.float32)
-    if batch.styles is not None and recipe.style.share:
-        styles, fields = draw_styles(rng, recipe.style, int(batch.styles.max()) + 1, recipe.elastic.grid)
-        matrices, bends = styles[batch.styles], fields[batch.styles]
-    of_whole, of_parts = (None, None) if matrices is None else (matrices[:whole], matrices[whole:])
-    transforms = draw_transforms(rng, recipe.affine, batch.orientations[:whole], size, styles=of_whole)
+    transforms = draw_transforms(rng, recipe.affine, batch.orientations[:whole], size)
     if seconds:
-        place = seconds.first_place
-        firsts = draw_transforms(rng, recipe.affine, batch.orientations[whole:], size, place, of_parts)
+        firsts = draw_transforms(rng, recipe.affine, batch.orientations[whole:], size, seconds.first_place)
         transforms = np.concatenate([transforms, firsts])
-    displacements = draw_displacements(rng, recipe.elastic, len(batch.images)) + bends
+    displacements = draw_displacements(rng, recipe.elastic, len(batch.images))
     colours = draw_colours(rng, recipe.colours, len(batch.images), background_of(recipe))
     inputs = {
         "images": images.pixels[batch.images],
@@ -182,7 +175,7 @@ def make_batch(recipe: Recipe, images: ImageSet, sampler: Sampler, step: int) ->
     if seconds:
         inputs["second_images"] = images.pixels[seconds.images]
         inputs["second_transforms"] = draw_transforms(
-            rng, recipe.affine, seconds.orientations, size, seconds.second_place, of_parts
+            rng, recipe.affine, seconds.orientations, size, seconds.second_place
         )
         inputs["second_displacements"] = draw_displacements(rng, recipe.elastic, len(seconds.images))
     return inputs, batch.labels

@@ -15,7 +15,6 @@ from typing import Any, Literal, Self
 from exemplar_encoder import Preprocessing
 from exemplar_trainer.augmentation import Affine, Elastic
 from exemplar_trainer.colour import ColourJitter
-from exemplar_trainer.style import Style
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,6 @@ class Recipe:
         affine: rotation, scale, shear and shift of training images.
         elastic: their bending.
         thickness: up to so many pixels are strokes thicker or thinner on each side, 0 to 1.
-        style: distortions that all images of a class share.
         colours: their change of colour.
         optimizer: "muon", see `optimizer`, or "adamw".
         learning_rate: its peak.
@@ -67,7 +65,6 @@ class Recipe:
     affine: Affine = field(default_factory=Affine)
     elastic: Elastic = field(default_factory=Elastic)
     thickness: float = 0.0
-    style: Style = field(default_factory=Style)
     colours: ColourJitter = field(default_factory=ColourJitter)
     weights: str = ""
     frozen: bool = False
@@ -94,7 +91,6 @@ class Recipe:
         fields["preprocessing"] = Preprocessing(**spec)
         fields["affine"] = Affine(**affine)
         fields["elastic"] = Elastic(**fields["elastic"])
-        fields["style"] = Style(**fields.get("style", {}))
         fields["colours"] = ColourJitter(**fields["colours"])
         return cls(**fields)
 

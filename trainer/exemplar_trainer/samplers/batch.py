@@ -28,15 +28,13 @@ class Batch:
     """Positions of images in the set, labels for the loss, and orientations to give them; each int64 `[n]`.
 
     An orientation is the number of quarter turns, plus 4 where the image is mirrored before it is turned. With
-    `seconds`, the last rows are the first parts of composites, with labels beyond those of the set's classes. Rows
-    with the same number in `styles`, from 0, share a style, see `Style`; None where the sampler knows none.
+    `seconds`, the last rows are the first parts of composites, with labels beyond those of the set's classes.
     """
 
     images: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     orientations: npt.NDArray[np.int64]
     seconds: Seconds | None = None
-    styles: npt.NDArray[np.int64] | None = None
 
 
 def draw(rng: np.random.Generator, count: int, size: int) -> npt.NDArray[np.int64]:

@@ -57,11 +57,8 @@ class ClassSampler:
             ]
         )
         labels = classes * self.orientations + chosen
-        # Look-alikes must not be told apart by their styles either: one for the group, and one for each other class.
-        styles = np.concatenate([np.zeros(len(together), np.int64), 1 + np.arange(len(apart))])
         if self.composites == (0, 0):
-            images = self._images_of(rng, classes)
-            return Batch(images, self._each(labels), self._each(chosen), styles=self._each(styles))
+            return Batch(self._images_of(rng, classes), self._each(labels), self._each(chosen))
         grid = draw_grid(rng, self._groups, *self.composites, self.orientations)
         count = len(grid.firsts)
         turned = np.concatenate([chosen, np.full(count, grid.first_orientation)])
@@ -75,7 +72,6 @@ class ClassSampler:
                 grid.first_place,
                 grid.second_place,
             ),
-            self._each(np.concatenate([styles, np.full(count, len(apart) + 1)])),
         )
 
     def _each(self, of_class: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
