@@ -50,7 +50,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no elastic augmentation": {"elastic": Elastic()},
     "strokes thicker and thinner": {"thickness": 0.7},
     "weights averaged (0.99)": {"weight_average": 0.99},
-    "a quarter of the classes made of two": {"composites": (4, 6)},
     "48 classes of 4 images a batch": {"classes_per_batch": 48, "images_per_class": 4},
     "loss NCA": {"loss": "nca"},
     "loss SupCon, 48 x 4": {"loss": "supcon", "classes_per_batch": 48, "images_per_class": 4},

@@ -18,8 +18,6 @@ import numpy.typing as npt
 from keras import ops
 from PIL import Image
 
-from exemplar_trainer.samplers.composites import Place
-
 
 @dataclass(frozen=True)
 class Affine:
@@ -50,7 +48,6 @@ def draw_transforms(
     affine: Affine,
     orientations: npt.NDArray[np.int64],
     size: tuple[int, int],
-    place: Place | None = None,
 ) -> npt.NDArray[np.float32]:
     """Draw one transform an image.
 
@@ -59,7 +56,6 @@ def draw_transforms(
         affine: the ranges.
         orientations: `[n]` quarter turns to add, plus 4 to mirror left and right first.
         size: `(height, width)` in pixels.
-        place: where the images go, when each is a part of another.
 
     Returns:
         float32 `[n, 6]`: a0 a1 a2 b0 b1 b2, mapping output pixel (x, y) to input pixel
@@ -78,12 +74,8 @@ def draw_transforms(
     a0, a1 = mirror * (cos * scale_x - sin * shear_y), mirror * (cos * shear_x - sin * scale_y)
     b0, b1 = sin * scale_x + cos * shear_y, sin * shear_x + cos * scale_y
     centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
-    middle_x, middle_y = centre_x, centre_y
-    if place is not None:
-        a0, a1, b0, b1 = (factor / place.scale for factor in (a0, a1, b0, b1))
-        middle_x, middle_y = centre_x + place.x * width, centre_y + place.y * height
-    a2 = centre_x + shift_x - a0 * middle_x - a1 * middle_y
-    b2 = centre_y + shift_y - b0 * middle_x - b1 * middle_y
+    a2 = centre_x + shift_x - a0 * centre_x - a1 * centre_y
+    b2 = centre_y + shift_y - b0 * centre_x - b1 * centre_y
     return np.stack([a0, a1, a2, b0, b1, b2], axis=1).astype(np.float32)
 
 
@@ -106,11 +98,6 @@ class Distort(keras.layers.Layer):
         x = a0 * xs + a1 * ys + a2 + field[..., 0] * width
         y = b0 * xs + b1 * ys + b2 + field[..., 1] * height
         return _sample(ops.cast(images, "float32") - self.background, x, y) + self.background
-
-    def together(self, images: Any, others: Any) -> Any:
-        """Two pictures on one paper: each value from the image where it is farther from the background."""
-        nearer = ops.abs(images - self.background) < ops.abs(others - self.background)
-        return ops.where(nearer, others, images)
 
 
 def _spread(displacements: Any, height: int, width: int) -> Any:

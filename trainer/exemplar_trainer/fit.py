@@ -140,7 +140,6 @@ def make_sampler(recipe: Recipe, images: ImageSet) -> Sampler:
         recipe.group_share,
         recipe.orientations,
         recipe.seed,
-        recipe.composites,
     )
 
 
@@ -149,19 +148,13 @@ def make_batch(recipe: Recipe, images: ImageSet, sampler: Sampler, step: int) ->
 
     Returns:
         `{"images": uint8 [n, h, w, c], "transforms": float32 [n, 6], "displacements": float32 [n, g, g, 2],
-        "colours": float32 [n, c, c + 1]}` and labels int64 `[n]`; where the last m rows are composites, also
-        "second_images", "second_transforms" and "second_displacements", of m rows; and "thickness" float32 [n]
-        where the recipe varies it.
+        "colours": float32 [n, c, c + 1]}` and labels int64 `[n]`; also "thickness" float32 [n] where the recipe varies
+        it.
     """
     batch = sampler.batch(step)
     rng = np.random.default_rng([recipe.seed, step, _AUGMENTATION_STREAM])
     size = (recipe.preprocessing.height, recipe.preprocessing.width)
-    seconds = batch.seconds
-    whole = len(batch.images) - (len(seconds.images) if seconds else 0)
-    transforms = draw_transforms(rng, recipe.affine, batch.orientations[:whole], size)
-    if seconds:
-        firsts = draw_transforms(rng, recipe.affine, batch.orientations[whole:], size, seconds.first_place)
-        transforms = np.concatenate([transforms, firsts])
+    transforms = draw_transforms(rng, recipe.affine, batch.orientations, size)
     displacements = draw_displacements(rng, recipe.elastic, len(batch.images))
     colours = draw_colours(rng, recipe.colours, len(batch.images), background_of(recipe))
     inputs = {
@@ -172,12 +165,6 @@ def make_batch(recipe: Recipe, images: ImageSet, sampler: Sampler, step: int) ->
     }
     if recipe.thickness:
         inputs["thickness"] = draw_thickness(rng, recipe.thickness, len(batch.images))
-    if seconds:
-        inputs["second_images"] = images.pixels[seconds.images]
-        inputs["second_transforms"] = draw_transforms(
-            rng, recipe.affine, seconds.orientations, size, seconds.second_place
-        )
-        inputs["second_displacements"] = draw_displacements(rng, recipe.elastic, len(seconds.images))
     return inputs, batch.labels
 
 

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
-from keras import ops
 
 from exemplar_trainer.augmentation import Distort
 from exemplar_trainer.colour import Recolour
@@ -44,13 +43,6 @@ class MetricLearner(keras.Model):
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
         """Embeddings float32 `[n, dimension]`."""
         distorted = self.augmentation(inputs["images"], inputs["transforms"], inputs["displacements"])
-        if "second_images" in inputs:
-            seconds = self.augmentation(
-                inputs["second_images"], inputs["second_transforms"], inputs["second_displacements"]
-            )
-            whole = ops.shape(distorted)[0] - ops.shape(seconds)[0]
-            composites = self.augmentation.together(distorted[whole:], seconds)
-            distorted = ops.concatenate([distorted[:whole], composites], axis=0)
         if "thickness" in inputs:
             distorted = self.thickening(distorted, inputs["thickness"])
         return self.base_network(self.recolouring(distorted, inputs["colours"]), training=training)

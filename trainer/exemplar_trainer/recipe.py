@@ -35,7 +35,6 @@ class Recipe:
         images_per_class: K.
         group_share: share of a batch's classes, or of its pairs of two classes, drawn from one group.
         orientations: 4 to make quarter turns of a class classes of their own, 8 to add mirror images, else 1.
-        composites: of those, first parts times second parts are classes made up of two; see `samplers.composites`.
         affine: rotation, scale, shear and shift of training images.
         elastic: their bending.
         thickness: up to so many pixels are strokes thicker or thinner on each side, 0 to 1.
@@ -61,7 +60,6 @@ class Recipe:
     images_per_class: int
     group_share: float
     orientations: Literal[1, 4, 8]
-    composites: tuple[int, int] = (0, 0)
     affine: Affine = field(default_factory=Affine)
     elastic: Elastic = field(default_factory=Elastic)
     thickness: float = 0.0
@@ -87,7 +85,6 @@ class Recipe:
         spec, affine = dict(fields["preprocessing"]), dict(fields["affine"])
         spec["background"] = tuple(spec["background"])
         affine["scale"] = tuple(affine["scale"])
-        fields["composites"] = tuple(fields["composites"])
         fields["preprocessing"] = Preprocessing(**spec)
         fields["affine"] = Affine(**affine)
         fields["elastic"] = Elastic(**fields["elastic"])

@@ -35,14 +35,12 @@ class NCACosFace(keras.layers.Layer):
         )
 
     def call(self, embeddings: Any, labels: Any) -> Any:
-        """Embeddings `[n, dimension]`, labels `[n]`, scalar out; labels from `classes` on count in the batch term."""
+        """Embeddings `[n, dimension]`, labels `[n]` below `classes`, scalar out."""
         directions = ops.normalize(self.directions, axis=-1)
         cosine = ops.matmul(embeddings, ops.transpose(directions))
-        known = ops.cast(labels < self.classes, "float32")  # composites are of no class that has a direction
         own = ops.one_hot(labels, self.classes, dtype="float32")
         symbols = np.arange(self.classes) // self.orientations
         alike = ops.cast(ops.expand_dims(labels, 1) // self.orientations == symbols, "float32") - own
         logits = self.scale * (cosine - self.margin * own) - FAR * alike
-        each = ops.logsumexp(logits, axis=1) - ops.sum(logits * own, axis=1)
-        cosface = ops.sum(each * known) / ops.maximum(ops.sum(known), 1.0)
+        cosface = ops.mean(ops.logsumexp(logits, axis=1) - ops.sum(logits * own, axis=1))
         return self.nca(embeddings, labels) + self.weight * cosface

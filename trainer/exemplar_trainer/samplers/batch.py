@@ -7,34 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exemplar_trainer.samplers.composites import Place
-
-
-@dataclass(frozen=True)
-class Seconds:
-    """What is added to the last rows of a batch to make composites of them; see `composites`.
-
-    Positions of images and orientations, each int64 `[m]`, and where the two parts go.
-    """
-
-    images: npt.NDArray[np.int64]
-    orientations: npt.NDArray[np.int64]
-    first_place: Place
-    second_place: Place
-
 
 @dataclass(frozen=True)
 class Batch:
     """Positions of images in the set, labels for the loss, and orientations to give them; each int64 `[n]`.
 
-    An orientation is the number of quarter turns, plus 4 where the image is mirrored before it is turned. With
-    `seconds`, the last rows are the first parts of composites, with labels beyond those of the set's classes.
+    An orientation is the number of quarter turns, plus 4 where the image is mirrored before it is turned.
     """
 
     images: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     orientations: npt.NDArray[np.int64]
-    seconds: Seconds | None = None
 
 
 def draw(rng: np.random.Generator, count: int, size: int) -> npt.NDArray[np.int64]:

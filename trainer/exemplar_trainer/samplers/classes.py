@@ -4,7 +4,6 @@ P x K batches: Hermans, Beyer & Leibe, 2017. Classes of one group (letters of on
 apart, so a share of each batch comes from a single group. With `orientations` = 4, a class turned by a quarter is a
 class of its own (Santoro et al., "Meta-Learning with Memory-Augmented Neural Networks", ICML 2016), with 8 its mirror
 images are too. One batch holds each class in one orientation only: two of a round letter must not be pushed apart.
-Some of the classes can be made up of two, see `composites`.
 """
 
 from __future__ import annotations
@@ -13,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exemplar_trainer.dataset import ImageSet
-from exemplar_trainer.samplers.batch import Batch, Seconds, draw
-from exemplar_trainer.samplers.composites import draw_grid
+from exemplar_trainer.samplers.batch import Batch, draw
 
 
 class ClassSampler:
@@ -28,18 +26,13 @@ class ClassSampler:
         group_share: float,
         orientations: int,
         seed: int,
-        composites: tuple[int, int] = (0, 0),
     ) -> None:
-        """`group_share` of the classes, 0 to 1, come from one group; `orientations` is 1, 4 or 8.
-
-        `composites` is a grid of first by second parts, whose product counts among `classes_per_batch`.
-        """
+        """`group_share` of the classes, 0 to 1, come from one group; `orientations` is 1, 4 or 8."""
         self.images = images
-        self.classes_per_batch = min(classes_per_batch - composites[0] * composites[1], len(images.class_names))
+        self.classes_per_batch = min(classes_per_batch, len(images.class_names))
         self.images_per_class = images_per_class
         self.group_share = group_share
         self.orientations = orientations
-        self.composites = composites
         self.seed = seed
         self.class_count = len(images.class_names) * orientations
         self._groups = list(images.classes_by_group.values())
@@ -56,27 +49,10 @@ class ClassSampler:
                 rng.integers(self.orientations, size=len(apart)),
             ]
         )
+        images = [self._images_of(rng, int(label)) for label in classes]
+        k = self.images_per_class
         labels = classes * self.orientations + chosen
-        if self.composites == (0, 0):
-            return Batch(self._images_of(rng, classes), self._each(labels), self._each(chosen))
-        grid = draw_grid(rng, self._groups, *self.composites, self.orientations)
-        count = len(grid.firsts)
-        turned = np.concatenate([chosen, np.full(count, grid.first_orientation)])
-        return Batch(
-            self._images_of(rng, np.concatenate([classes, grid.firsts])),
-            self._each(np.concatenate([labels, self.class_count + np.arange(count)])),
-            self._each(turned),
-            Seconds(
-                self._images_of(rng, grid.seconds),
-                self._each(np.full(count, grid.second_orientation)),
-                grid.first_place,
-                grid.second_place,
-            ),
-        )
-
-    def _each(self, of_class: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """What holds of a class, for each of its images."""
-        return np.repeat(of_class, self.images_per_class)
+        return Batch(np.concatenate(images), np.repeat(labels, k), np.repeat(chosen, k))
 
     def _classes(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Classes of one group, and classes from anywhere else."""
@@ -87,6 +63,6 @@ class ClassSampler:
         apart = rng.choice(others, self.classes_per_batch - wanted, replace=False)
         return together.astype(np.int64), apart.astype(np.int64)
 
-    def _images_of(self, rng: np.random.Generator, classes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        members = [self.images.members[label] for label in classes]
-        return np.concatenate([each[draw(rng, len(each), self.images_per_class)] for each in members])
+    def _images_of(self, rng: np.random.Generator, label: int) -> npt.NDArray[np.int64]:
+        members = self.images.members[label]
+        return members[draw(rng, len(members), self.images_per_class)]
