@@ -148,8 +148,8 @@ def make_batch(recipe: Recipe, images: ImageSet, sampler: Sampler, step: int) ->
 
     Returns:
         `{"images": uint8 [n, h, w, c], "transforms": float32 [n, 6], "displacements": float32 [n, g, g, 2],
-        "colours": float32 [n, c, c + 1]}` and labels int64 `[n]`; also "thickness" float32 [n] where the recipe varies
-        it.
+        "colours": float32 [n, c, c + 1]}` and labels int64 `[n]`; also "thickness", float32 [n], where the recipe
+        varies it.
     """
     batch = sampler.batch(step)
     rng = np.random.default_rng([recipe.seed, step, _AUGMENTATION_STREAM])

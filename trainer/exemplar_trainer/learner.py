@@ -36,14 +36,14 @@ class MetricLearner(keras.Model):
         if recipe.frozen:
             freeze(self.base_network)
         self.augmentation = Distort(background_of(recipe))
-        self.thickening = Thicken()
+        self.thickening = Thicken() if recipe.thickness else None
         self.recolouring = Recolour()
         self.metric_loss = LOSSES[recipe.loss](class_count, recipe.orientations)
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
         """Embeddings float32 `[n, dimension]`."""
         distorted = self.augmentation(inputs["images"], inputs["transforms"], inputs["displacements"])
-        if "thickness" in inputs:
+        if self.thickening is not None:
             distorted = self.thickening(distorted, inputs["thickness"])
         return self.base_network(self.recolouring(distorted, inputs["colours"]), training=training)
 
