@@ -17,7 +17,7 @@ $(READY): requirements/dev.txt requirements/install.sh pyproject.toml
 	@sh requirements/install.sh
 
 demo: $(READY)  ## See it work: serve the shipped model, enrol unseen alphabets, classify (TRAIN=1 trains one first)
-	@$(BIN)/python -m demo --bundle $(BUNDLE) $(if $(TRAIN),--train)
+	@$(BIN)/python -m demo $(if $(filter-out file,$(origin BUNDLE)),--bundle $(BUNDLE)) $(if $(TRAIN),--train)
 
 test: $(READY)  ## Run every test
 	@$(BIN)/python -m pytest

@@ -1,6 +1,6 @@
 """Is the advice about exemplars any good? How often the server warns of pictures made bad, and of good ones.
 
-`python -m benchmarks.exemplar_advice OMNIGLOT EMOJI --bundle models/omniglot` serves the bundle and has pictures
+`python -m benchmarks.exemplar_advice OMNIGLOT EMOJI --bundle models/omniglot-held-out` serves the bundle and has pictures
 checked as a caller would. Of each set one half of the classes is for choosing thresholds (`--half choosing`) and the
 other for reporting; of the alphabets that the bundle's training held out, every other one likewise. Only those are
 compared with each other, since the model has seen the rest. It knows handwriting: what it says of two emoji is shown
@@ -74,7 +74,7 @@ class Tally:
 def main(
     omniglot: Annotated[Path, typer.Argument(help="Omniglot, folder or zip.")],
     emoji: Annotated[Path, typer.Argument(help="Emoji, .../CLASS/DESIGN.png, folder or zip.")],
-    bundle: Annotated[Path, typer.Option(help="The bundle.")] = Path("models/omniglot"),
+    bundle: Annotated[Path, typer.Option(help="The bundle.")] = Path("models/omniglot-held-out"),
     half: Annotated[Half, typer.Option(help="Which half of the classes.")] = Half.REPORTING,
     pictures: Annotated[int, typer.Option(min=1, help="Pictures of each set to look at one by one.")] = 500,
 ) -> None:

@@ -34,7 +34,7 @@ console = Console(highlight=False)
 
 
 def demonstrate(
-    bundle: Annotated[Path, typer.Option(help="The bundle to serve.")] = Path("models/omniglot"),
+    bundle: Annotated[Path, typer.Option(help="The bundle to serve.")] = Path("models/omniglot-held-out"),
     output: Annotated[Path, typer.Option(help="Where the page and everything else goes.")] = Path("demo-output"),
     train: Annotated[bool, typer.Option("--train", help="Train a small model first and serve that.")] = False,
 ) -> None:
