@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from exemplar import Calibration
-from exemplar.commands.output import print_json, print_line, print_table
+from exemplar.commands.output import print_facts, print_json, print_line, print_table
 from exemplar.commands.session import Session, client_command
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -57,6 +57,7 @@ def _clear(session: Session, gallery: str) -> None:
 
 def _calibrate(session: Session, gallery: str, images: Path, dry_run: bool, html: Path | None, seed: int) -> None:
     from exemplar_trainer.dataset import some
+    from exemplar_trainer.evaluation.questions import NOBODY
     from exemplar_trainer.labelled_queries import LabelledError, gather
     from exemplar_trainer.recalibrate import cross_fit, refit
     from exemplar_trainer.recalibration_page import comparison, facts, render
@@ -87,8 +88,11 @@ def _calibrate(session: Session, gallery: str, images: Path, dry_run: bool, html
             {
                 "gallery": gallery,
                 "stored": not dry_run,
-                "facts": told,
-                "strangers": gathered.strangers,
+                "queries": int((labelled.labels != NOBODY).sum()),
+                "classes": len(labelled.asked),
+                "stranger_pictures": int((labelled.labels == NOBODY).sum()),
+                "stranger_folders": gathered.strangers,
+                "left_out": gathered.left_out,
                 "skipped": gathered.skipped,
                 "gallery_size": found.gallery_size,
                 "before": asdict(found.before),
@@ -97,8 +101,7 @@ def _calibrate(session: Session, gallery: str, images: Path, dry_run: bool, html
             }
         )
         return
-    for name, value in told.items():
-        print_line(f"{name}: {value}")
+    print_facts(told)
     header, *rows = comparison(found)
     print_table(header, rows, right=header[1:])
     if html is not None:

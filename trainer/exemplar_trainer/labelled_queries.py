@@ -45,14 +45,14 @@ class Gathered:
         labelled: classes and queries.
         model: the calibration of the gallery's model.
         strangers: names of the folders that are no enrolled class.
-        exemplars: how many pictures were left out because they are exemplars, or were there before.
+        left_out: how many pictures are exemplars of the gallery, or came before.
         skipped: pictures that could not be embedded, with the reason.
     """
 
     labelled: Labelled
     model: Calibration
     strangers: tuple[str, ...]
-    exemplars: int
+    left_out: int
     skipped: tuple[str, ...]
 
 

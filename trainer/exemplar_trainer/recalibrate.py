@@ -34,7 +34,7 @@ from exemplar_trainer.evaluation.questions import NOBODY, Task
 LEAST_QUERIES = 100
 LEAST_CLASSES = 8
 
-_FOLDS = 5
+_FOLDS = 10
 _DRAWS = 20
 _ASKED = 100
 
@@ -62,6 +62,20 @@ class Labelled:
     def asked(self) -> Ints:
         """The classes that have queries."""
         return np.unique(self.labels[self.labels != NOBODY])
+
+    def draw_strangers(self, rng: np.random.Generator, left_out: Ints, strangers: Ints, most: int) -> Ints:
+        """Some queries that a gallery does not know: as many of each kind as there are in all, in proportion.
+
+        Args:
+            rng: the draw.
+            left_out: queries of classes that were left out of the gallery, int64 `[n]`.
+            strangers: queries of no class at all, int64 `[m]`.
+            most: how many at most.
+        """
+        share = float((self.labels != NOBODY).mean())
+        first = rng.permutation(left_out)[: max(1, round(most * share))]
+        second = rng.permutation(strangers)[: round(len(first) * (1 - share) / share)]
+        return np.concatenate([first, second])
 
     def without(self, classes: Ints, queries: Ints) -> Labelled:
         """All but these classes with their queries, and these queries."""
@@ -97,12 +111,13 @@ def refit(labelled: Labelled, default_false_accept_rate: float, seed: int = 0) -
     """
     rng = np.random.default_rng([seed, 8])
     count = len(labelled.classes)
-    # Nearly all classes, so that the fit saw galleries of about this size; those left out are the strangers.
-    largest = count - max(1, count // 10)
     galleries: list[Met] = []
-    for way in (*(size for size in SIZES if size < largest), largest):
+    for way in (size for size in SIZES if size < count - 1):
         for _ in range(max(4, min(GALLERIES, _MAX_ENROLLED // way))):
             galleries += _gallery(labelled, rng, rng.permutation(count)[:way])
+    # The gallery as it is, but for one class: whose queries are strangers to it.
+    for left in rng.permutation(labelled.asked)[: max(20, _MAX_ENROLLED // count)]:
+        galleries += _gallery(labelled, rng, np.delete(np.arange(count), left))
     fitted = fit_met(galleries, len(labelled.asked), default_false_accept_rate, 1 / len(labelled.labels))
     known = labelled.labels != NOBODY
     margins = accepted_margins(fitted, labelled.classes, labelled.queries[known], labelled.labels[known])
@@ -148,10 +163,11 @@ def _gallery(labelled: Labelled, rng: np.random.Generator, enrolled: Ints) -> li
     place = np.full(len(labelled.classes), NOBODY)
     place[enrolled] = np.arange(len(enrolled))
     own = np.where(labelled.labels == NOBODY, NOBODY, place[labelled.labels])
-    known, strangers = np.flatnonzero(own != NOBODY), np.flatnonzero(own == NOBODY)
+    known = rng.permutation(np.flatnonzero(own != NOBODY))[:QUERIES]
+    left_out = np.flatnonzero((own == NOBODY) & (labelled.labels != NOBODY))
+    strangers = labelled.draw_strangers(rng, left_out, np.flatnonzero(labelled.labels == NOBODY), QUERIES)
     if not len(strangers):
         return []
-    known, strangers = rng.permutation(known)[:QUERIES], rng.permutation(strangers)[:QUERIES]
     classes, queries = labelled.classes[enrolled], labelled.queries
     return [meet(classes, queries[known], own[known], queries[strangers])]
 
@@ -162,8 +178,9 @@ def _task(labelled: Labelled, rng: np.random.Generator, fold: Ints, strangers: I
     half = len(own) // 2
     enrolled = np.setdiff1d(np.arange(len(labelled.classes)), own[half:])
     known = np.flatnonzero(np.isin(labelled.labels, own[:half]))
-    unknown = np.concatenate([np.flatnonzero(np.isin(labelled.labels, own[half:])), strangers])
-    alike = min(_ASKED, len(known), len(unknown))  # the probability takes half of all queries to be strangers'
+    left_out = np.flatnonzero(np.isin(labelled.labels, own[half:]))
+    unknown = labelled.draw_strangers(rng, left_out, strangers, _ASKED)
+    alike = min(len(known), len(unknown))  # the probability takes half of all queries to be strangers'
     known, unknown = rng.permutation(known)[:alike], rng.permutation(unknown)[:alike]
     return Task(
         exemplars=enrolled[:, None],

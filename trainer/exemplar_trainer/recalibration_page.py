@@ -22,7 +22,7 @@ def facts(gathered: Gathered, found: CrossFit) -> dict[str, str]:
     return {
         "labelled queries": f"{len(labels) - strangers:,} of {len(gathered.labelled.asked):,} enrolled classes",
         "pictures of strangers": f"{strangers:,}",
-        "left out as exemplars or repeated": f"{gathered.exemplars:,}",
+        "left out as exemplars or repeated": f"{gathered.left_out:,}",
         "classes in a gallery that is judged": f"{found.gallery_size:,} of {len(gathered.labelled.classes):,}",
         "area under the ROC curve": f"{found.after.auroc:.3f}",
         "strangers accepted where 95 % of known queries are": f"{found.after.false_positives:.1%}",
