@@ -127,10 +127,11 @@ class AsyncClient:
         display_name: str | Keep = KEEP,
         false_accept_rate: float | Keep | None = KEEP,
         max_exemplars_per_class: int | Keep | None = KEEP,
+        calibration: results.Calibration | Keep | None = KEEP,
     ) -> results.Gallery:
         """Changes what is given and keeps the rest; as `Client.update_gallery`."""
         return await self._run(
-            calls.update_gallery(gallery, display_name, false_accept_rate, max_exemplars_per_class)
+            calls.update_gallery(gallery, display_name, false_accept_rate, max_exemplars_per_class, calibration)
         )
 
     async def delete_gallery(self, gallery: str, *, force: bool = False) -> None:

@@ -140,12 +140,18 @@ def update_gallery(
     display_name: str | Keep,
     false_accept_rate: float | Keep | None,
     max_exemplars_per_class: int | Keep | None,
+    calibration: results.Calibration | Keep | None,
 ) -> Call[results.Gallery]:
     """Changes the fields that are not KEEP."""
     values = _changes(
         display_name=display_name,
         false_accept_rate=false_accept_rate,
         max_exemplars_per_class=max_exemplars_per_class,
+        calibration=(
+            conversion.calibration_message(calibration)
+            if isinstance(calibration, results.Calibration)
+            else calibration
+        ),
     )
     request = gallery_pb.UpdateGalleryRequest(
         gallery=resources_pb.Gallery(name=gallery_name(gallery), **values),

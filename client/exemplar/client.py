@@ -155,9 +155,20 @@ class Client:
         display_name: str | Keep = KEEP,
         false_accept_rate: float | Keep | None = KEEP,
         max_exemplars_per_class: int | Keep | None = KEEP,
+        calibration: results.Calibration | Keep | None = KEEP,
     ) -> results.Gallery:
-        """Changes what is given and keeps the rest; None returns a field to its default."""
-        return self._run(calls.update_gallery(gallery, display_name, false_accept_rate, max_exemplars_per_class))
+        """Changes what is given and keeps the rest; None returns a field to its default.
+
+        Args:
+            gallery: Id of the gallery.
+            display_name: A name for people.
+            false_accept_rate: As for `create_gallery`.
+            max_exemplars_per_class: As for `create_gallery`.
+            calibration: The gallery's own, fitted on queries of its own; None for the model's.
+        """
+        return self._run(
+            calls.update_gallery(gallery, display_name, false_accept_rate, max_exemplars_per_class, calibration)
+        )
 
     def delete_gallery(self, gallery: str, *, force: bool = False) -> None:
         """Deletes a gallery; one that holds classes only with `force` (else `FailedPreconditionError`)."""

@@ -1,7 +1,8 @@
-"""From the contract's messages to the client's dataclasses; the only place that knows both shapes."""
+"""Between the contract's messages and the client's dataclasses; the only place that knows both shapes."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -50,7 +51,35 @@ def gallery(message: resources_pb.Gallery) -> results.Gallery:
         ),
         create_time=_time(message.create_time),
         update_time=_time(message.update_time),
+        calibration=calibration(message.calibration) if message.HasField("calibration") else None,
     )
+
+
+def calibration(message: resources_pb.Calibration) -> results.Calibration:
+    """Converts a calibration."""
+    return results.Calibration(
+        default_false_accept_rate=message.default_false_accept_rate,
+        ambiguity_margin=message.ambiguity_margin,
+        class_count=message.class_count,
+        ambiguity_error_rate=message.ambiguity_error_rate,
+        gallery_sizes=tuple(message.gallery_sizes),
+        typical_spacings=tuple(message.typical_spacings),
+        false_accept_rates=tuple(message.false_accept_rates),
+        factors=tuple(tuple(row.values) for row in message.factors),
+        distance_weight=message.distance_weight,
+        unknown_intercept=message.unknown_intercept,
+        unknown_spacing=message.unknown_spacing,
+        nearest_share=message.nearest_share,
+        distance_power=message.distance_power,
+        threshold_at_20_classes=message.threshold_at_20_classes,
+    )
+
+
+def calibration_message(of: results.Calibration) -> resources_pb.Calibration:
+    """Builds the message of a calibration."""
+    values = {field.name: getattr(of, field.name) for field in dataclasses.fields(of)}
+    values["factors"] = [resources_pb.CalibrationFactors(values=row) for row in of.factors]
+    return resources_pb.Calibration(**values)
 
 
 def exemplar(message: resources_pb.Exemplar) -> results.Exemplar:
@@ -168,12 +197,7 @@ def model(message: resources_pb.Model) -> results.Model:
         input_height=message.input_height,
         input_channels=message.input_channels,
         engine=message.engine,
-        calibration=results.Calibration(
-            default_false_accept_rate=message.calibration.default_false_accept_rate,
-            threshold_at_20_classes=message.calibration.threshold_at_20_classes,
-            ambiguity_margin=message.calibration.ambiguity_margin,
-            class_count=message.calibration.class_count,
-        ),
+        calibration=calibration(message.calibration),
         figures=tuple(
             results.Figure(
                 each.name,

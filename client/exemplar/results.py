@@ -37,7 +37,10 @@ class WarningKind(StrEnum):
 
 @dataclass(frozen=True)
 class Gallery:
-    """A named set of classes; `false_accept_rate` is None where the model's default holds."""
+    """A named set of classes; `false_accept_rate` and `calibration` are None where the model's hold.
+
+    In a list of galleries, a calibration comes without its tables.
+    """
 
     id: str
     display_name: str
@@ -48,6 +51,7 @@ class Gallery:
     max_exemplars_per_class: int
     create_time: datetime
     update_time: datetime
+    calibration: Calibration | None
 
 
 @dataclass(frozen=True)
@@ -216,12 +220,25 @@ class Figure:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How a model's distances become verdicts, in summary."""
+    """How distances become probabilities and verdicts; the contract says what each number means.
+
+    `threshold_at_20_classes` sums it up; the server computes it, and does not read it where one is set.
+    """
 
     default_false_accept_rate: float
-    threshold_at_20_classes: float
     ambiguity_margin: float
     class_count: int
+    ambiguity_error_rate: float
+    gallery_sizes: tuple[int, ...]
+    typical_spacings: tuple[float, ...]
+    false_accept_rates: tuple[float, ...]
+    factors: tuple[tuple[float, ...], ...]
+    distance_weight: float
+    unknown_intercept: float
+    unknown_spacing: float
+    nearest_share: float
+    distance_power: int
+    threshold_at_20_classes: float = 0.0
 
 
 @dataclass(frozen=True)

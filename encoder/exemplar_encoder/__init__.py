@@ -5,7 +5,7 @@ served. It imports nothing else of the project.
 """
 
 from exemplar_encoder.bundle import Bundle, BundleError, Figure, Manifest
-from exemplar_encoder.calibration import Calibration
+from exemplar_encoder.calibration import Calibration, CalibrationError
 from exemplar_encoder.decode import DecodedImage, ImageError, ImageLimits, ImageProblem, decode
 from exemplar_encoder.encoder import Encoder, PreparedImage, load_encoder
 from exemplar_encoder.preprocess import Preprocessing, preprocess, preprocess_with_margin
@@ -14,6 +14,7 @@ __all__ = [
     "Bundle",
     "BundleError",
     "Calibration",
+    "CalibrationError",
     "DecodedImage",
     "Encoder",
     "Figure",

@@ -34,6 +34,15 @@ _PRIOR_CLASSES = 1
 Floats = npt.NDArray[np.float32]
 
 
+class CalibrationError(ValueError):
+    """Numbers that no fit produces; `field` names those at fault."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field} {problem}")
+        self.field = field
+        self.problem = problem
+
+
 @dataclass(frozen=True)
 class Calibration:
     """Fitted numbers; see the module for the model behind them.
@@ -71,30 +80,35 @@ class Calibration:
     distance_power: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse numbers that no fit produces."""
+        """Refuse numbers that no fit produces, with a `CalibrationError`."""
         if not 0 < self.default_false_accept_rate < 1:
-            raise ValueError("default_false_accept_rate must lie between 0 and 1")
+            raise CalibrationError("default_false_accept_rate", "must lie between 0 and 1")
         sizes, rates = np.array(self.gallery_sizes), np.array(self.false_accept_rates)
         if not (sizes.size >= 1 and sizes[0] >= 1 and (np.diff(sizes) > 0).all()):
-            raise ValueError("gallery_sizes must ascend from 1 or more")
+            raise CalibrationError("gallery_sizes", "must ascend from 1 or more")
         if not (rates.size >= 2 and (np.diff(rates) > 0).all() and rates[0] > 0 and rates[-1] <= 1):
-            raise ValueError("false_accept_rates must ascend within (0, 1]")
-        spacings, factors = np.array(self.typical_spacings), np.array(self.factors)
+            raise CalibrationError("false_accept_rates", "must ascend within (0, 1]")
+        spacings = np.array(self.typical_spacings)
         if spacings.shape != sizes.shape or not (np.isfinite(spacings) & (spacings >= 0)).all():
-            raise ValueError("typical_spacings must hold a distance for each gallery size")
-        if factors.shape != (sizes.size, rates.size) or not (np.isfinite(factors) & (factors >= 0)).all():
-            raise ValueError("factors must hold a number, 0 or more, for each gallery size and rate")
+            raise CalibrationError("typical_spacings", "must hold a distance for each gallery size")
+        if [len(row) for row in self.factors] != [rates.size] * sizes.size:
+            raise CalibrationError("factors", "must hold a number for each gallery size and rate")
+        factors = np.array(self.factors)
+        if not (np.isfinite(factors) & (factors >= 0)).all():
+            raise CalibrationError("factors", "must be 0 or more")
         if (np.diff(factors, axis=1) < 0).any():
-            raise ValueError("factors must ascend with the rate")
-        weights = [self.ambiguity_margin, self.distance_weight, self.unknown_intercept, self.unknown_spacing]
-        if not np.isfinite(weights).all():
-            raise ValueError("ambiguity_margin and the weights must be finite")
-        if self.ambiguity_margin < 0 or self.distance_weight < 0:
-            raise ValueError("ambiguity_margin and distance_weight must be 0 or more")
+            raise CalibrationError("factors", "must ascend with the rate")
+        for name in ("ambiguity_margin", "ambiguity_error_rate", "distance_weight"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise CalibrationError(name, "must be finite, and 0 or more")
+        for name in ("unknown_intercept", "unknown_spacing"):
+            if not math.isfinite(getattr(self, name)):
+                raise CalibrationError(name, "must be finite")
         if not 0 < self.nearest_share <= 1:
-            raise ValueError("nearest_share must lie above 0 and be at most 1")
+            raise CalibrationError("nearest_share", "must lie above 0 and be at most 1")
         if self.distance_power not in (1, 2):
-            raise ValueError("distance_power must be 1 or 2")
+            raise CalibrationError("distance_power", "must be 1 or 2")
 
     def spacing(self, class_count: int, gaps: Floats | None) -> float:
         """The spacing to judge a gallery by: what was measured in it, and in a small one what is typical, too.

@@ -126,7 +126,8 @@ class Adviser:
         return warnings
 
     def _threshold(self, gallery: Gallery, class_count: int, gaps: Floats | None) -> float:
-        return self._classifier.decisions.threshold(self._classifier.rate(gallery), class_count, gaps)
+        decisions = self._classifier.decisions(gallery)
+        return decisions.threshold(self._classifier.rate(gallery), class_count, gaps)
 
 
 def described(image: bytes, embedded: Embedded) -> NewExemplar:

@@ -74,7 +74,6 @@ class Classifier:
     def __init__(self, encoder: Encoder, batcher: Batcher, store: GalleryStore, metrics: Metrics) -> None:
         self.encoder = encoder
         self.store = store
-        self.decisions = Decisions(encoder.bundle.calibration)
         self._batcher = batcher
         self._metrics = metrics
 
@@ -116,7 +115,7 @@ class Classifier:
         return [
             embedding
             if isinstance(embedding, ServiceError)
-            else self._conclude(next(nearest), found, top_k, rate, gallery_id)
+            else self._conclude(next(nearest), found, top_k, rate, gallery)
             for embedding in embeddings
         ]
 
@@ -139,9 +138,13 @@ class Classifier:
             )
         return gallery
 
+    def decisions(self, gallery: Gallery) -> Decisions:
+        """What judges a gallery's queries: its own calibration, or else the bundle's."""
+        return Decisions(gallery.calibration or self.bundle.calibration)
+
     def rate(self, gallery: Gallery) -> float:
         """The false-accept rate that holds where a request names none."""
-        return gallery.false_accept_rate or self.decisions.calibration.default_false_accept_rate
+        return gallery.false_accept_rate or self.decisions(gallery).calibration.default_false_accept_rate
 
     async def search(self, gallery: Gallery, queries: Floats, count: int) -> Search:
         """Search on the spot where that is quick, else in a thread."""
@@ -184,19 +187,20 @@ class Classifier:
         return query.values
 
     def _conclude(
-        self, candidates: list[Candidate], found: Search, top_k: int, rate: float, gallery_id: str
+        self, candidates: list[Candidate], found: Search, top_k: int, rate: float, gallery: Gallery
     ) -> Classification | ServiceError:
         if not candidates:  # the last class was deleted meanwhile
-            return FailedPreconditionError("GALLERY_EMPTY", f"gallery {gallery_id!r} has no classes", {})
+            return FailedPreconditionError("GALLERY_EMPTY", f"gallery {gallery.id!r} has no classes", {})
         distances = [candidate.distance for candidate in candidates]
-        decision = self.decisions.decide(distances, rate, found.class_count, found.gaps)
+        decisions = self.decisions(gallery)
+        decision = decisions.decide(distances, rate, found.class_count, found.gaps)
         return Classification(
             decision.verdict,
             decision.probabilities[0],
             list(zip(candidates, decision.probabilities, strict=True))[:top_k],
             decision.threshold,
             rate,
-            self.decisions.calibration.ambiguity_margin,
+            decisions.calibration.ambiguity_margin,
             self.bundle.id,
             found.revision,
         )

@@ -1,8 +1,8 @@
 """From distances to a verdict.
 
 UNKNOWN when even the nearest class is farther than the threshold; AMBIGUOUS when the second is too close behind the
-first to call; else MATCH. The threshold and the probabilities are the bundle's calibration, at the false-accept rate
-asked for and for a gallery of as many classes, as far apart.
+first to call; else MATCH. The threshold and the probabilities are those of a calibration, the gallery's own or the
+bundle's, at the false-accept rate asked for and for a gallery of as many classes, as far apart.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ from exemplar_server.store import (
     NewClass,
     NewExemplar,
 )
+from tests.calibrations import made_up
 
 DIMENSION = 8
 MODEL = "m" * 64
@@ -124,6 +125,19 @@ def test_an_update_changes_only_the_fields_named(store: GalleryStore) -> None:
     updated = store.update_gallery("stamps", changes)
     assert (updated.display_name, updated.false_accept_rate, updated.max_exemplars_per_class) == ("Stamps", None, 4)
     assert updated == store.get_gallery("stamps")
+
+
+def test_a_calibration_is_set_kept_beside_other_changes_and_cleared(store: GalleryStore) -> None:
+    assert store.get_gallery("g").calibration is None
+    fitted = made_up(1 / 3)
+    updated = store.update_gallery("g", GalleryChanges(frozenset({"calibration"}), calibration=fitted))
+    assert updated.calibration == fitted
+    store.put_classes("g", [new_class("a", 1)])
+    store.update_gallery("g", GalleryChanges(frozenset({"display_name"}), display_name="G"))
+    assert store.get_gallery("g").calibration == store.list_galleries()[0].calibration == fitted
+    cleared = store.update_gallery("g", GalleryChanges(frozenset({"calibration"})))
+    assert (cleared.calibration, cleared.display_name, cleared.class_count) == (None, "G", 1)
+    assert cleared.revision > updated.revision
 
 
 def test_galleries_are_listed_by_id_a_page_at_a_time(store: GalleryStore) -> None:
@@ -484,6 +498,7 @@ def test_everything_is_there_after_closing_and_opening(
     store.add_exemplars("g", "c11", [seeded("c11", 78)])
     store.remove_exemplar("g", "c11", sha256("c11", 11))
     store.add_exemplars("g", "c11", [seeded("c11", 79)])
+    store.update_gallery("g", GalleryChanges(frozenset({"calibration"}), calibration=made_up(1 / 3)))
     queries = np.stack([vector(seed) for seed in range(90, 110)])
     before = store.get_gallery("g"), store.list_classes("g"), store.search("g", queries, 6).results
     gaps = store.gaps("g")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -200,3 +202,27 @@ def test_both_clients_give_the_same_answers(client: Client, taught: str, picture
         client.diagnose(taught),
         client.get_gallery(taught),
     )
+
+
+def test_a_calibration_is_read_set_and_cleared_by_both_clients(client: Client) -> None:
+    (model,) = client.models()
+    client.create_gallery("calibrated")
+    assert client.get_gallery("calibrated").calibration is None
+    own = dataclasses.replace(model.calibration, class_count=7, ambiguity_margin=0.25)
+    assert client.update_gallery("calibrated", calibration=own).calibration == own
+    assert client.update_gallery("calibrated", display_name="C").calibration == own
+    (listed,) = (each for each in client.galleries() if each.id == "calibrated")
+    assert listed.calibration == dataclasses.replace(
+        own, gallery_sizes=(), typical_spacings=(), false_accept_rates=(), factors=()
+    )
+
+    async def change() -> list[exemplar.Gallery]:
+        async with AsyncClient(client.address) as other:
+            read = await other.get_gallery("calibrated")
+            cleared = await other.update_gallery("calibrated", calibration=None)
+            return [read, cleared, await other.update_gallery("calibrated", calibration=own)]
+
+    assert [each.calibration for each in asyncio.run(change())] == [own, None, own]
+    with pytest.raises(exemplar.InvalidArgumentError) as refused:
+        client.update_gallery("calibrated", calibration=dataclasses.replace(own, nearest_share=math.nan))
+    assert refused.value.metadata["field"] == "gallery.calibration.nearest_share"

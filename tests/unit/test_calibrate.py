@@ -12,13 +12,9 @@ import pytest
 from exemplar_encoder import Calibration
 from exemplar_encoder.calibration import gaps_of
 from exemplar_trainer import calibrate
-from exemplar_trainer.calibrate import (
-    _fit_softmax,
-    _Gallery,
-    fit_calibration,
-    pair_distances,
-)
+from exemplar_trainer.calibrate import fit_calibration, pair_distances
 from exemplar_trainer.calibration_check import CalibrationCheck, check_calibration
+from exemplar_trainer.calibration_fit import Met, fit_softmax
 from exemplar_trainer.dataset import ImageSet
 from tests.unit.synthetic_sets import gaussian_embeddings, synthetic_set
 
@@ -154,7 +150,7 @@ def test_the_softmax_is_the_one_of_least_loss() -> None:
     for _ in apart:
         known = np.sort(rng.uniform(0.2, 1.3, (20, 4)), axis=1).astype(np.float32)
         strangers = np.sort(rng.uniform(0.6, 1.4, (20, 4)), axis=1).astype(np.float32)
-        galleries.append(_Gallery(4, None, strangers, known, rng.choice(4, 20, p=[0.8, 0.1, 0.05, 0.05])))
+        galleries.append(Met(4, None, strangers, known, rng.choice(4, 20, p=[0.8, 0.1, 0.05, 0.05])))
 
     def loss(weight: float, intercept: float, slope: float) -> float:
         total = 0.0
@@ -167,7 +163,7 @@ def test_the_softmax_is_the_one_of_least_loss() -> None:
                 total -= math.log(nobody / (sum(math.exp(-weight * d * d) for d in distances) + nobody))
         return total
 
-    found = _fit_softmax(galleries, apart)
+    found = fit_softmax(galleries, apart)
     for change in np.concatenate([np.eye(3), -np.eye(3)]) * 0.05:
         assert loss(*found) < loss(*(np.array(found) + change))
 

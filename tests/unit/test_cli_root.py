@@ -58,6 +58,7 @@ def test_help_lists_every_command_with_what_it_does() -> None:
         "models": "loaded models",
         "serve": "Run the server",
         "train": "Train a model",
+        "calibrate": "Refit what distances mean",
         "index": "Enrol many classes",
     }.items():
         (line,) = (line for line in shown.stdout.splitlines() if line.startswith(f"│ {command} "))

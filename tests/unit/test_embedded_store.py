@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from exemplar_server.errors import DataLossError, ResourceExhaustedError, StartError
-from exemplar_server.store import EmbeddedStore, Exemplar, NewClass, NewExemplar
+from exemplar_server.store import EmbeddedStore, Exemplar, GalleryChanges, NewClass, NewExemplar
+from exemplar_server.store.schema import checksum
+from tests.calibrations import made_up
 
 DIMENSION = 4
 
@@ -75,6 +77,66 @@ def test_a_database_of_a_newer_version_is_refused_and_left_alone(two_galleries: 
     database = sqlite3.connect(two_galleries / "exemplar.db")
     assert database.execute("SELECT count(*) FROM classes").fetchone() == (4,)
     database.close()
+
+
+VERSION_1 = """
+CREATE TABLE galleries (
+    id TEXT PRIMARY KEY, display_name TEXT NOT NULL, model TEXT NOT NULL, dimension INTEGER NOT NULL,
+    revision INTEGER NOT NULL, class_count INTEGER NOT NULL, false_accept_rate REAL, max_exemplars_per_class INTEGER,
+    created INTEGER NOT NULL, updated INTEGER NOT NULL, checksum BLOB NOT NULL
+);
+CREATE TABLE classes (
+    row INTEGER PRIMARY KEY AUTOINCREMENT, gallery TEXT NOT NULL REFERENCES galleries (id) ON DELETE CASCADE,
+    id TEXT NOT NULL, display_name TEXT NOT NULL, attributes TEXT NOT NULL, embedding BLOB NOT NULL,
+    created INTEGER NOT NULL, updated INTEGER NOT NULL, checksum BLOB NOT NULL, UNIQUE (gallery, id)
+);
+CREATE TABLE exemplars (
+    class INTEGER NOT NULL REFERENCES classes (row) ON DELETE CASCADE, position INTEGER NOT NULL,
+    sha256 TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL, format TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL, embedding BLOB NOT NULL, checksum BLOB NOT NULL, image BLOB NOT NULL,
+    PRIMARY KEY (class, position)
+);
+CREATE INDEX exemplars_by_sha256 ON exemplars (sha256);
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_database_of_version_1_goes_on_and_what_was_damaged_in_it_stays_so(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "exemplar.db")
+    database.executescript(VERSION_1)
+    for name, revision in (("broken", 8), ("whole", 7)):
+        row = (name, "G", "m", DIMENSION, 7, 0, 0.02, None, 1_700_000_000_000_000, 1_700_000_000_000_001)
+        written = (*row[:4], revision, *row[5:], checksum(*row))
+        database.execute(f"INSERT INTO galleries VALUES ({', '.join('?' * 11)})", written)
+    database.commit()
+    database.close()
+    for _ in range(2):
+        store = EmbeddedStore(tmp_path)
+        gallery = store.get_gallery("whole")
+        assert (gallery.revision, gallery.false_accept_rate, gallery.calibration) == (7, 0.02, None)
+        with pytest.raises(DataLossError, match="its own row"):
+            store.get_gallery("broken")
+        store.close()
+    store = EmbeddedStore(tmp_path)
+    store.update_gallery("whole", GalleryChanges(frozenset({"calibration"}), calibration=made_up()))
+    store.put_classes("whole", [new_class("a", 1)])
+    store.close()
+    store = EmbeddedStore(tmp_path)
+    assert (store.get_gallery("whole").calibration, store.get_gallery("whole").revision) == (made_up(), 9)
+    store.close()
+
+
+@pytest.mark.parametrize("assignment", ["calibration = NULL", "calibration = replace(calibration, '0.5', '0.6')"])
+def test_a_calibration_that_was_altered_or_lost_is_never_applied(two_galleries: Path, assignment: str) -> None:
+    store = EmbeddedStore(two_galleries)
+    store.update_gallery("broken", GalleryChanges(frozenset({"calibration"}), calibration=made_up()))
+    store.close()
+    damage(two_galleries, f"UPDATE galleries SET {assignment} WHERE id = 'broken'")
+    store = EmbeddedStore(two_galleries)
+    with pytest.raises(DataLossError, match="its own row"):
+        store.get_gallery("broken")
+    assert store.get_gallery("whole").class_count == 2
+    store.close()
 
 
 def test_a_file_that_is_no_database_is_refused_with_a_sentence(tmp_path: Path) -> None:
@@ -230,6 +292,23 @@ while True:
 """
 
 
+CALIBRATOR = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_embedded_store import DIMENSION, EmbeddedStore, GalleryChanges, made_up
+
+store = EmbeddedStore(Path(sys.argv[1]))
+store.create_gallery("g", "m", DIMENSION)
+number = 0
+while True:
+    number += 1
+    fields = frozenset({"calibration", "false_accept_rate"})
+    store.update_gallery("g", GalleryChanges(fields, "", 1 / (1 + number), None, made_up(number)))
+    print(number, flush=True)
+"""
+
+
 def last_acknowledged_before_a_kill_nine(program: str, directory: Path, wanted: int) -> int:
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(directory), str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True
@@ -270,4 +349,15 @@ def test_exemplars_acknowledged_before_a_kill_nine_are_there_and_their_class_is_
     together = NewClass("a", [new_exemplar(number) for number in held])
     (nearest,) = store.search("g", together.embedding()[None, :], 1).results[0]
     assert nearest.distance == 0.0
+    store.close()
+
+
+def test_a_calibration_acknowledged_before_a_kill_nine_is_there_whole(tmp_path: Path) -> None:
+    acknowledged = last_acknowledged_before_a_kill_nine(CALIBRATOR, tmp_path, 40)
+    store = EmbeddedStore(tmp_path)
+    gallery = store.get_gallery("g")
+    assert gallery.calibration is not None
+    number = int(gallery.calibration.factors[0][0])
+    assert acknowledged <= number <= acknowledged + 1
+    assert (gallery.calibration, gallery.false_accept_rate) == (made_up(number), 1 / (1 + number))
     store.close()

@@ -21,7 +21,7 @@ PACKAGES = {
 MAY_IMPORT = {
     "exemplar": set(),
     "exemplar_encoder": set(),
-    "exemplar_trainer": {"exemplar_encoder"},
+    "exemplar_trainer": {"exemplar", "exemplar_encoder"},
     "exemplar_server": {"exemplar_encoder", "exemplar.v1"},
     "exemplar_indexer": {"exemplar", "exemplar_encoder"},
 }

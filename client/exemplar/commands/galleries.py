@@ -142,7 +142,7 @@ def _show(session: Session, gallery: Gallery) -> None:
     if session.as_json:
         print_json(gallery)
         return
-    rate = gallery.false_accept_rate
+    rate, own = gallery.false_accept_rate, gallery.calibration
     print_facts(
         {
             "gallery": gallery.id,
@@ -151,6 +151,7 @@ def _show(session: Session, gallery: Gallery) -> None:
             "revision": str(gallery.revision),
             "model": gallery.model,
             "false-accept rate": "the model's" if rate is None else percent(rate),
+            "calibration": "the model's" if own is None else f"its own, fitted on {own.class_count:,} classes",
             "exemplars a class": f"up to {gallery.max_exemplars_per_class}",
             "created": moment(gallery.create_time),
             "changed": moment(gallery.update_time),

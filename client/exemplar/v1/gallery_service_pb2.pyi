@@ -191,8 +191,8 @@ class UpdateGalleryRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Which fields: `display_name`, `false_accept_rate`, `max_exemplars_per_class`. A named field that is absent
-        in `gallery` returns to its default.
+        """Which fields: `display_name`, `false_accept_rate`, `max_exemplars_per_class`, `calibration` (whole). A named field
+        that is absent in `gallery` returns to its default.
         """
 
     def __init__(

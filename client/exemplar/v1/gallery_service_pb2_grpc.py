@@ -143,7 +143,8 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateGallery(self, request, context):
-        """Changes the fields that `update_mask` names. Errors: NOT_FOUND, INVALID_ARGUMENT.
+        """Changes the fields that `update_mask` names. Errors: NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (a calibration
+        for a gallery of another model than the server's).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

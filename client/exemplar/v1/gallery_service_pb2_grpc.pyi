@@ -43,7 +43,9 @@ class GalleryServiceStub:
     ListGalleries: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.ListGalleriesRequest, _gallery_service_pb2.ListGalleriesResponse]
     """Lists the galleries by id."""
     UpdateGallery: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.UpdateGalleryRequest, _gallery_service_pb2.UpdateGalleryResponse]
-    """Changes the fields that `update_mask` names. Errors: NOT_FOUND, INVALID_ARGUMENT."""
+    """Changes the fields that `update_mask` names. Errors: NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (a calibration
+    for a gallery of another model than the server's).
+    """
     DeleteGallery: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.DeleteGalleryRequest, _gallery_service_pb2.DeleteGalleryResponse]
     """Deletes a gallery with all its classes. Errors: NOT_FOUND, FAILED_PRECONDITION (not empty and not `force`)."""
     EnrolClass: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.EnrolClassRequest, _gallery_service_pb2.EnrolClassResponse]
@@ -90,7 +92,9 @@ class GalleryServiceAsyncStub(GalleryServiceStub):
     ListGalleries: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.ListGalleriesRequest, _gallery_service_pb2.ListGalleriesResponse]  # type: ignore[assignment]
     """Lists the galleries by id."""
     UpdateGallery: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.UpdateGalleryRequest, _gallery_service_pb2.UpdateGalleryResponse]  # type: ignore[assignment]
-    """Changes the fields that `update_mask` names. Errors: NOT_FOUND, INVALID_ARGUMENT."""
+    """Changes the fields that `update_mask` names. Errors: NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (a calibration
+    for a gallery of another model than the server's).
+    """
     DeleteGallery: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.DeleteGalleryRequest, _gallery_service_pb2.DeleteGalleryResponse]  # type: ignore[assignment]
     """Deletes a gallery with all its classes. Errors: NOT_FOUND, FAILED_PRECONDITION (not empty and not `force`)."""
     EnrolClass: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.EnrolClassRequest, _gallery_service_pb2.EnrolClassResponse]  # type: ignore[assignment]
@@ -158,7 +162,9 @@ class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gallery_service_pb2.UpdateGalleryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gallery_service_pb2.UpdateGalleryResponse, _abc.Awaitable[_gallery_service_pb2.UpdateGalleryResponse]]:
-        """Changes the fields that `update_mask` names. Errors: NOT_FOUND, INVALID_ARGUMENT."""
+        """Changes the fields that `update_mask` names. Errors: NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (a calibration
+        for a gallery of another model than the server's).
+        """
 
     @_abc_1.abstractmethod
     def DeleteGallery(

@@ -39,6 +39,7 @@ class Gallery(_message.Message):
     MAX_EXEMPLARS_PER_CLASS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    CALIBRATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `galleries/{gallery}`. The id is 1 to 63 of a-z, 0-9 and '-', not starting or ending with '-'."""
     display_name: _builtins.str
@@ -63,6 +64,12 @@ class Gallery(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the gallery, or a class in it, last changed."""
 
+    @_builtins.property
+    def calibration(self) -> Global___Calibration:
+        """The gallery's own calibration, fitted on queries of its own. Absent: the model's. In a list of galleries it comes
+        without its tables (`gallery_sizes`, `typical_spacings`, `false_accept_rates`, `factors`).
+        """
+
     def __init__(
         self,
         *,
@@ -75,10 +82,11 @@ class Gallery(_message.Message):
         max_exemplars_per_class: _builtins.int | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        calibration: Global___Calibration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_false_accept_rate", b"_false_accept_rate", "_max_exemplars_per_class", b"_max_exemplars_per_class", "create_time", b"create_time", "false_accept_rate", b"false_accept_rate", "max_exemplars_per_class", b"max_exemplars_per_class", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_false_accept_rate", b"_false_accept_rate", "_max_exemplars_per_class", b"_max_exemplars_per_class", "calibration", b"calibration", "create_time", b"create_time", "false_accept_rate", b"false_accept_rate", "max_exemplars_per_class", b"max_exemplars_per_class", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_false_accept_rate", b"_false_accept_rate", "_max_exemplars_per_class", b"_max_exemplars_per_class", "class_count", b"class_count", "create_time", b"create_time", "display_name", b"display_name", "false_accept_rate", b"false_accept_rate", "max_exemplars_per_class", b"max_exemplars_per_class", "model", b"model", "name", b"name", "revision", b"revision", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_false_accept_rate", b"_false_accept_rate", "_max_exemplars_per_class", b"_max_exemplars_per_class", "calibration", b"calibration", "class_count", b"class_count", "create_time", b"create_time", "display_name", b"display_name", "false_accept_rate", b"false_accept_rate", "max_exemplars_per_class", b"max_exemplars_per_class", "model", b"model", "name", b"name", "revision", b"revision", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__false_accept_rate: _TypeAlias = _typing.Literal["false_accept_rate"]  # noqa: Y015
     _WhichOneofArgType__false_accept_rate: _TypeAlias = _typing.Literal["_false_accept_rate", b"_false_accept_rate"]  # noqa: Y015
@@ -331,7 +339,9 @@ Global___Model: _TypeAlias = Model  # noqa: Y015
 
 @_typing.final
 class Calibration(_message.Message):
-    """How distances become probabilities and verdicts, in summary."""
+    """How distances become probabilities and verdicts. A gallery's spacing is the mean distance from a class to its nearest
+    other class, over those classes that have the nearest; thresholds are in units of it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -339,14 +349,54 @@ class Calibration(_message.Message):
     THRESHOLD_AT_20_CLASSES_FIELD_NUMBER: _builtins.int
     AMBIGUITY_MARGIN_FIELD_NUMBER: _builtins.int
     CLASS_COUNT_FIELD_NUMBER: _builtins.int
+    AMBIGUITY_ERROR_RATE_FIELD_NUMBER: _builtins.int
+    GALLERY_SIZES_FIELD_NUMBER: _builtins.int
+    TYPICAL_SPACINGS_FIELD_NUMBER: _builtins.int
+    FALSE_ACCEPT_RATES_FIELD_NUMBER: _builtins.int
+    FACTORS_FIELD_NUMBER: _builtins.int
+    DISTANCE_WEIGHT_FIELD_NUMBER: _builtins.int
+    UNKNOWN_INTERCEPT_FIELD_NUMBER: _builtins.int
+    UNKNOWN_SPACING_FIELD_NUMBER: _builtins.int
+    NEAREST_SHARE_FIELD_NUMBER: _builtins.int
+    DISTANCE_POWER_FIELD_NUMBER: _builtins.int
     default_false_accept_rate: _builtins.float
-    """The false-accept rate that holds where a gallery and a request name none."""
+    """The false-accept rate that holds where a gallery and a request name none, between 0 and 1."""
     threshold_at_20_classes: _builtins.float
-    """The distance beyond which a query is UNKNOWN in a gallery of 20 classes at the default rate."""
+    """The distance beyond which a query is UNKNOWN in a gallery of 20 classes at the default rate. Computed by the server
+    from the other fields; not read in a request.
+    """
     ambiguity_margin: _builtins.float
-    """The top two matches must be at least this far apart in distance, or the verdict is AMBIGUOUS."""
+    """The top two matches must be at least this far apart in distance, or the verdict is AMBIGUOUS; 0 or more."""
     class_count: _builtins.int
     """Classes on which the calibration was fitted; the network never saw them."""
+    ambiguity_error_rate: _builtins.float
+    """The share of wrong names, among accepted ones, that the margin was set for."""
+    distance_weight: _builtins.float
+    """How fast a class's weight in the probability falls with its distance to `distance_power`; 0 or more."""
+    unknown_intercept: _builtins.float
+    """How small the weight of "no enrolled class" is at spacing 0, as a natural logarithm."""
+    unknown_spacing: _builtins.float
+    """By how much that grows with each unit of spacing."""
+    nearest_share: _builtins.float
+    """The share of a gallery's classes that its spacing is the mean of, above 0 and to 1."""
+    distance_power: _builtins.int
+    """1 or 2."""
+    @_builtins.property
+    def gallery_sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Ascending numbers of classes, from 1 or more, at which the typical spacing was measured; 1 to 64 of them."""
+
+    @_builtins.property
+    def typical_spacings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """That spacing at each size."""
+
+    @_builtins.property
+    def false_accept_rates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Ascending rates above 0 and to 1, at which factors were measured; 2 to 256 of them."""
+
+    @_builtins.property
+    def factors(self) -> _containers.RepeatedCompositeFieldContainer[Global___CalibrationFactors]:
+        """The factors of each gallery size."""
+
     def __init__(
         self,
         *,
@@ -354,14 +404,50 @@ class Calibration(_message.Message):
         threshold_at_20_classes: _builtins.float = ...,
         ambiguity_margin: _builtins.float = ...,
         class_count: _builtins.int = ...,
+        ambiguity_error_rate: _builtins.float = ...,
+        gallery_sizes: _abc.Iterable[_builtins.int] | None = ...,
+        typical_spacings: _abc.Iterable[_builtins.float] | None = ...,
+        false_accept_rates: _abc.Iterable[_builtins.float] | None = ...,
+        factors: _abc.Iterable[Global___CalibrationFactors] | None = ...,
+        distance_weight: _builtins.float = ...,
+        unknown_intercept: _builtins.float = ...,
+        unknown_spacing: _builtins.float = ...,
+        nearest_share: _builtins.float = ...,
+        distance_power: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ambiguity_margin", b"ambiguity_margin", "class_count", b"class_count", "default_false_accept_rate", b"default_false_accept_rate", "threshold_at_20_classes", b"threshold_at_20_classes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ambiguity_error_rate", b"ambiguity_error_rate", "ambiguity_margin", b"ambiguity_margin", "class_count", b"class_count", "default_false_accept_rate", b"default_false_accept_rate", "distance_power", b"distance_power", "distance_weight", b"distance_weight", "factors", b"factors", "false_accept_rates", b"false_accept_rates", "gallery_sizes", b"gallery_sizes", "nearest_share", b"nearest_share", "threshold_at_20_classes", b"threshold_at_20_classes", "typical_spacings", b"typical_spacings", "unknown_intercept", b"unknown_intercept", "unknown_spacing", b"unknown_spacing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Calibration: _TypeAlias = Calibration  # noqa: Y015
+
+@_typing.final
+class CalibrationFactors(_message.Message):
+    """Thresholds in units of the spacing, in galleries of one size."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """For each of the calibration's false-accept rates: that share of queries of no enrolled class came nearer to some
+        class than the spacing times this. 0 or more, ascending with the rate.
+        """
+
+    def __init__(
+        self,
+        *,
+        values: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CalibrationFactors: _TypeAlias = CalibrationFactors  # noqa: Y015
 
 @_typing.final
 class Figure(_message.Message):

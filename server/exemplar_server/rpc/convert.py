@@ -15,6 +15,7 @@ from exemplar_server.classifier import Classification
 from exemplar_server.decision import Verdict
 from exemplar_server.enrolment import EnrolledClass
 from exemplar_server.exemplar_check import ExemplarWarning, WarningKind
+from exemplar_server.rpc import calibration
 from exemplar_server.rpc.names import class_name, gallery_name, model_name
 from exemplar_server.store import ClassRecord, Exemplar, Gallery
 from exemplar_server.store.gallery_store import Floats
@@ -31,7 +32,6 @@ _KINDS = {
     WarningKind.DUPLICATE: gallery_pb.ExemplarWarning.KIND_DUPLICATE,
     WarningKind.TOO_CLOSE: gallery_pb.ExemplarWarning.KIND_TOO_CLOSE,
 }
-_SUMMARY_CLASSES = 20
 
 
 def classification(of: Classification, gallery: str) -> classification_pb.Classification:
@@ -65,8 +65,8 @@ def embedding(values: Floats, model: str) -> pb.Embedding:
     return pb.Embedding(values=values.tolist(), model=model_name(model))
 
 
-def gallery(of: Gallery) -> pb.Gallery:
-    """A gallery."""
+def gallery(of: Gallery, tables: bool = True) -> pb.Gallery:
+    """A gallery; in a list without the `tables` of its calibration."""
     return pb.Gallery(
         name=gallery_name(of.id),
         display_name=of.display_name,
@@ -77,6 +77,7 @@ def gallery(of: Gallery) -> pb.Gallery:
         max_exemplars_per_class=of.max_exemplars_per_class,
         create_time=_timestamp(of.create_time),
         update_time=_timestamp(of.update_time),
+        calibration=None if of.calibration is None else calibration.message(of.calibration, tables),
     )
 
 
@@ -123,8 +124,7 @@ def warnings(of: Iterable[ExemplarWarning]) -> list[gallery_pb.ExemplarWarning]:
 def model(encoder: Encoder) -> pb.Model:
     """The loaded bundle."""
     bundle = encoder.bundle
-    manifest, calibration = bundle.manifest, bundle.calibration
-    rate = calibration.default_false_accept_rate
+    manifest = bundle.manifest
     return pb.Model(
         name=model_name(bundle.id),
         display_name=manifest.name,
@@ -134,14 +134,7 @@ def model(encoder: Encoder) -> pb.Model:
         input_height=manifest.preprocessing.height,
         input_channels=manifest.preprocessing.channels,
         engine=encoder.engine_name,
-        calibration=pb.Calibration(
-            default_false_accept_rate=rate,
-            threshold_at_20_classes=calibration.threshold(
-                rate, _SUMMARY_CLASSES, calibration.spacing(_SUMMARY_CLASSES, None)
-            ),
-            ambiguity_margin=calibration.ambiguity_margin,
-            class_count=calibration.class_count,
-        ),
+        calibration=calibration.message(bundle.calibration),
         figures=[
             pb.Figure(name=figure.name, value=figure.value, low=figure.low, high=figure.high)
             for figure in bundle.figures

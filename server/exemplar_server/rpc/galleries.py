@@ -10,7 +10,7 @@ from exemplar.v1 import gallery_service_pb2_grpc as pb_grpc
 from exemplar.v1 import resources_pb2
 from exemplar_server.classifier import check_rate
 from exemplar_server.errors import invalid_field
-from exemplar_server.rpc import convert, names
+from exemplar_server.rpc import calibration, convert, names
 from exemplar_server.rpc.application import Context
 from exemplar_server.rpc.classes import ClassMethods
 from exemplar_server.store import GalleryChanges
@@ -19,8 +19,8 @@ MAX_EXEMPLARS = 16
 MAX_PAIRS = 1000
 DEFAULT_PAIRS = 20
 
-_Field = Literal["display_name", "false_accept_rate", "max_exemplars_per_class"]
-_FIELDS = ("display_name", "false_accept_rate", "max_exemplars_per_class")
+_Field = Literal["display_name", "false_accept_rate", "max_exemplars_per_class", "calibration"]
+_FIELDS = ("display_name", "false_accept_rate", "max_exemplars_per_class", "calibration")
 
 
 class GalleryServicer(ClassMethods, pb_grpc.GalleryServiceServicer):
@@ -48,7 +48,7 @@ class GalleryServicer(ClassMethods, pb_grpc.GalleryServiceServicer):
         found = await asyncio.to_thread(self._store.list_galleries, after, size + 1)
         token = names.page_token(found[size - 1].id) if len(found) > size else ""
         return pb.ListGalleriesResponse(
-            galleries=[convert.gallery(gallery) for gallery in found[:size]], next_page_token=token
+            galleries=[convert.gallery(gallery, tables=False) for gallery in found[:size]], next_page_token=token
         )
 
     async def UpdateGallery(self, request: pb.UpdateGalleryRequest, context: Context) -> pb.UpdateGalleryResponse:  # noqa: N802
@@ -60,7 +60,12 @@ class GalleryServicer(ClassMethods, pb_grpc.GalleryServiceServicer):
                 raise invalid_field("update_mask", f"it may name {', '.join(_FIELDS)}, not {path[:100]!r}")
         if not paths:
             raise invalid_field("update_mask", "it names no field to change")
-        changes = GalleryChanges(frozenset(cast(list[_Field], paths)), *_settings(request.gallery))
+        fitted = None
+        if "calibration" in paths and request.gallery.HasField("calibration"):
+            fitted = calibration.parse("gallery.calibration", request.gallery.calibration)
+            # It was fitted on embeddings of the server's model, and says nothing of another's.
+            self._application.classifier.gallery(gallery)
+        changes = GalleryChanges(frozenset(cast(list[_Field], paths)), *_settings(request.gallery), fitted)
         updated = await asyncio.to_thread(self._store.update_gallery, gallery, changes)
         return pb.UpdateGalleryResponse(gallery=convert.gallery(updated))
 

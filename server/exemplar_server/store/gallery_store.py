@@ -16,6 +16,8 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from exemplar_encoder import Calibration
+
 Floats = npt.NDArray[np.float32]
 
 DEFAULT_EXEMPLARS = 1
@@ -23,7 +25,10 @@ DEFAULT_EXEMPLARS = 1
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """A gallery as it stands. `false_accept_rate` and `max_exemplars_per_class` are None where nobody set them."""
+    """A gallery as it stands.
+
+    `false_accept_rate`, `max_exemplars_per_class` and `calibration` are None where nobody set them.
+    """
 
     id: str
     display_name: str
@@ -35,6 +40,7 @@ class Gallery:
     max_exemplars_per_class: int | None
     create_time: datetime
     update_time: datetime
+    calibration: Calibration | None = None
 
     @property
     def most_exemplars(self) -> int:
@@ -46,10 +52,11 @@ class Gallery:
 class GalleryChanges:
     """New values for the fields that `fields` names; the others are left as they are."""
 
-    fields: frozenset[Literal["display_name", "false_accept_rate", "max_exemplars_per_class"]]
+    fields: frozenset[Literal["display_name", "false_accept_rate", "max_exemplars_per_class", "calibration"]]
     display_name: str = ""
     false_accept_rate: float | None = None
     max_exemplars_per_class: int | None = None
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True)

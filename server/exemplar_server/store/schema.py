@@ -15,7 +15,7 @@ from pathlib import Path
 
 from exemplar_server.errors import DataLossError, ResourceExhaustedError, StartError
 
-VERSION = 1
+VERSION = 2
 
 _TABLES = """
 CREATE TABLE galleries (
@@ -29,7 +29,8 @@ CREATE TABLE galleries (
     max_exemplars_per_class INTEGER,
     created INTEGER NOT NULL,
     updated INTEGER NOT NULL,
-    checksum BLOB NOT NULL
+    checksum BLOB NOT NULL,
+    calibration TEXT
 );
 CREATE TABLE classes (
     row INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -59,6 +60,9 @@ CREATE TABLE exemplars (
 CREATE INDEX exemplars_by_sha256 ON exemplars (sha256);
 """
 
+# What takes a database from each older version to the next.
+_CHANGES = {1: "ALTER TABLE galleries ADD COLUMN calibration TEXT;"}
+
 
 def checksum(*values: object) -> bytes:
     """16 bytes over some column values; each is framed, so that no two lists of values look alike."""
@@ -83,7 +87,7 @@ def damaged(gallery: str, class_ids: Sequence[str], what: str = "what is stored"
 
 
 def open_database(path: Path, max_bytes: int | None = None) -> tuple[sqlite3.Connection, sqlite3.Connection]:
-    """Open the file, creating its tables where it is new.
+    """Open the file, creating its tables where it is new and bringing one of an older version up to date.
 
     Args:
         path: the file.
@@ -107,8 +111,9 @@ def open_database(path: Path, max_bytes: int | None = None) -> tuple[sqlite3.Con
         writer.execute("PRAGMA journal_mode = WAL")
         writer.execute("PRAGMA synchronous = FULL")
         writer.execute("PRAGMA foreign_keys = ON")
-        if version == 0:
-            writer.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+        if version < VERSION:
+            steps = _TABLES if version == 0 else "".join(_CHANGES[older] for older in range(version, VERSION))
+            writer.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;")
         if max_bytes is not None:
             page_size = writer.execute("PRAGMA page_size").fetchone()[0]
             writer.execute(f"PRAGMA max_page_count = {max(1, max_bytes // page_size)}")

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from exemplar_encoder import Calibration
 from exemplar_server.errors import class_not_found
 from exemplar_server.store import exemplar_rows
 from exemplar_server.store.gallery_store import ClassRecord, Floats, Gallery, NewClass, NewExemplar
@@ -27,7 +28,7 @@ from exemplar_server.store.schema import checksum, damaged, open_database, trans
 
 _GALLERY = (
     "id, display_name, model, dimension, revision, class_count, false_accept_rate, max_exemplars_per_class,"
-    " created, updated"
+    " created, updated, calibration"
 )
 _CLASS = "gallery, id, display_name, attributes, embedding, created, updated"
 
@@ -60,7 +61,7 @@ class SqliteRows:
         """Every gallery by id; None where its row is damaged."""
         rows = self._writer.execute(f"SELECT {_GALLERY}, checksum FROM galleries ORDER BY id").fetchall()
         for *columns, stored in rows:
-            yield columns[0], _gallery(columns) if checksum(*columns) == stored else None
+            yield columns[0], _gallery(columns) if _gallery_checksum(columns) == stored else None
 
     def class_rows(self, gallery: str) -> Iterator[ClassRow]:
         """Every class of a gallery, damaged ones marked."""
@@ -203,13 +204,14 @@ class SqliteRows:
             gallery.max_exemplars_per_class,
             _micros(gallery.create_time),
             _micros(gallery.update_time),
+            None if gallery.calibration is None else gallery.calibration.to_json(),
         )
         # An update in place: INSERT OR REPLACE would delete the old row, and its classes with it.
         updates = ", ".join(f"{name.strip()} = excluded.{name.strip()}" for name in _GALLERY.split(","))
         self._writer.execute(
-            f"INSERT INTO galleries ({_GALLERY}, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            f"INSERT INTO galleries ({_GALLERY}, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             f" ON CONFLICT (id) DO UPDATE SET {updates}, checksum = excluded.checksum",
-            (*columns, checksum(*columns)),
+            (*columns, _gallery_checksum(columns)),
         )
 
     def _put_class(self, gallery: Gallery, row: int | None, new: NewClass) -> int:
@@ -258,8 +260,15 @@ def now() -> datetime:
 
 
 def _gallery(columns: Sequence[Any]) -> Gallery:
-    times: list[Any] = [_time(micros) for micros in columns[8:]]
-    return Gallery(*columns[:8], *times)
+    created, updated, content = columns[8:]
+    calibration = None if content is None else Calibration.from_json(content)
+    rest: list[Any] = [_time(created), _time(updated), calibration]
+    return Gallery(*columns[:8], *rest)
+
+
+def _gallery_checksum(columns: Sequence[Any]) -> bytes:
+    # Without a calibration it is that of version 1, whose rows had none and are not written anew.
+    return checksum(*(columns[:-1] if columns[-1] is None else columns))
 
 
 def _now() -> int:

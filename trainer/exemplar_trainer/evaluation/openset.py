@@ -6,6 +6,7 @@ promises.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from exemplar_encoder.bundle import Floats
 from exemplar_encoder.calibration import gaps_of
 from exemplar_trainer.episodes import class_embeddings
 from exemplar_trainer.evaluation.judge import answer
-from exemplar_trainer.evaluation.questions import NOBODY, Questions
+from exemplar_trainer.evaluation.questions import NOBODY, Questions, Task
 from exemplar_trainer.evaluation.separation import Bools, Floats64, Points, separate
 
 ASKED = (0.01, 0.05, 0.1)
@@ -64,12 +65,17 @@ def judge_open_set(embeddings: Floats, questions: Questions, calibration: Calibr
         questions: tasks with known and unknown queries.
         calibration: the bundle's own.
     """
+    return judge_tasks(embeddings, questions.tasks, [calibration] * len(questions.tasks))
+
+
+def judge_tasks(embeddings: Floats, tasks: Sequence[Task], calibrations: Sequence[Calibration]) -> OpenSet:
+    """The same of tasks that each have a calibration of their own, such as those of a cross-fit."""
     nearest: list[Floats64] = []
     knowns: list[Bools] = []
     rights: list[Bools] = []
     stated: list[float] = []
     accepted: list[list[Bools]] = [[] for _ in ASKED]
-    for task in questions.tasks:
+    for task, calibration in zip(tasks, calibrations, strict=True):
         answers = answer(embeddings, task)
         way = len(task.exemplars)
         spacing = calibration.spacing(way, gaps_of(class_embeddings(embeddings, task.exemplars)))
