@@ -1,10 +1,10 @@
 """Is the advice about exemplars any good? How often the server warns of pictures made bad, and of good ones.
 
 `python -m benchmarks.exemplar_advice OMNIGLOT EMOJI --bundle models/omniglot-held-out` serves the bundle and has
-pictures checked as a caller would. Of each set one half of the classes is for choosing thresholds (`--half choosing`) and the
-other for reporting; of the alphabets that the bundle's training held out, every other one likewise. Only those are
-compared with each other, since the model has seen the rest. It knows handwriting: what it says of two emoji is shown
-for completeness.
+pictures checked as a caller would. Of each set one half of the classes is for choosing thresholds (`--half choosing`)
+and the other for reporting; of the alphabets that the bundle's training held out, every other one likewise. Only
+those are compared with each other, since the model has seen the rest. It knows handwriting: what it says of two emoji
+is shown for completeness.
 """
 
 from __future__ import annotations
