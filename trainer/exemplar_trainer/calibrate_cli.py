@@ -62,7 +62,8 @@ def _calibrate(session: Session, gallery: str, images: Path, dry_run: bool, html
     from exemplar_trainer.recalibrate import cross_fit, refit
     from exemplar_trainer.recalibration_page import comparison, facts, render
 
-    console = Console(stderr=True, markup=False, emoji=False, highlight=False, quiet=session.as_json)
+    # Names of files are not broken where a line ends.
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=session.as_json)
     try:
         with _counting(console) as progress:
             gathered = gather(session.client, gallery, images, seed, progress)
