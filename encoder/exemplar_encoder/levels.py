@@ -1,8 +1,9 @@
 """Grey levels of a drawing, brought to those of black ink on the background.
 
 Grey paper, a pencil, a photograph of a whiteboard, chalk on a blackboard: what is drawn is the same. So the paper's
-level becomes the background's and the ink's becomes the other end of the range, straight between; light ink on dark
-paper turns over. Pictures that are no drawings stay as they are, and so does black on white.
+level becomes the background's and the ink's becomes the other end of the range, straight between but for what lies so
+near either that it is noise; light ink on dark paper turns over. Pictures that are no drawings stay as they are, and
+so does black on white.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ _FAINT = 16.0
 # What differs from the paper by less than this share of the ink's difference is paper, as in `ink_box`; more than
 # half of a drawing is.
 _PAPER, _MOST = 0.25, 0.5
+# So near to paper or ink, as a share of their difference, is that itself: the grain of a scan.
+_GRAIN = 0.15
 
 
 def stretched(image: Image.Image, background: int) -> Image.Image:
@@ -42,5 +45,5 @@ def stretched(image: Image.Image, background: int) -> Image.Image:
     if counts[np.abs(levels - paper) >= _PAPER * abs(difference)].sum() > _MOST * total:
         return image
     end = 0.0 if background >= 128 else 255.0
-    table = background + (levels - paper) * ((end - background) / difference)
-    return image.point(np.clip(np.rint(table), 0, 255).astype(int).tolist())
+    share = np.clip(((levels - paper) / difference - _GRAIN) / (1 - 2 * _GRAIN), 0.0, 1.0)
+    return image.point(np.rint(background + share * (end - background)).astype(int).tolist())

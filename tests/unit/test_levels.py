@@ -42,13 +42,14 @@ def test_the_network_sees_nearly_the_same_through_noise(paper: int, ink: int) ->
     assert np.abs(seen - clean).mean() < 4
 
 
-def test_levels_between_paper_and_ink_stay_in_proportion() -> None:
+def test_levels_between_stay_in_proportion_and_grain_is_gone() -> None:
     image = np.full((50, 50), 240, np.uint8)
-    image[10:20, 10:20], image[30:40, 30:40] = 40, 140
+    for corner, level in ((5, 40), (15, 60), (25, 140), (35, 190), (42, 220)):
+        image[corner : corner + 5, corner : corner + 5] = level
     found = np.asarray(stretched(Image.fromarray(image), 255))
-    assert found[15, 15] == 0
-    assert found[35, 35] == round(255 * 100 / 200)
-    assert found[0, 0] == 255
+    assert [found[at + 2, at + 2] for at in (5, 15)] == [0, 0]  # ink, and what is nearly ink
+    assert [found[at + 2, at + 2] for at in (25, 35)] == [128, 219]  # a half, and (0.25 - 0.15) / 0.7
+    assert [found[at, at] for at in (44, 0)] == [255, 255]  # what is nearly paper, and paper
 
 
 def test_a_few_specks_do_not_set_the_scale() -> None:
