@@ -1,7 +1,8 @@
 """What does each choice of the default recipe buy? Short runs that differ from it in one thing, side by side.
 
-Each trains on the same classes for the same number of steps and is measured on the same held-out groups. Short runs
-flatter what learns fast and slight what keeps a long run from learning by heart; read differences, not levels.
+A choice that goes with the one that is changed (a loss's batch, an optimizer's rate) is changed with it. Each trains
+on the same classes for the same number of steps and is measured on the same held-out groups. Short runs flatter what
+learns fast and slight what keeps a long run from learning by heart; read differences, not levels.
 """
 
 from __future__ import annotations
@@ -65,10 +66,11 @@ def main(
     only: Annotated[list[str] | None, typer.Option(help="Only variants with these words; repeat it.")] = None,
 ) -> None:
     """Train every variant and compare."""
+    chosen = {name: each for name, each in VARIANTS.items() if not only or any(words in name for words in only)}
+    if not chosen:
+        raise typer.BadParameter(f"no variant is named so; there are {', '.join(VARIANTS)}")
     rows, figures = [], {}
-    for name, changes in VARIANTS.items():
-        if only and not any(words in name for words in only):
-            continue
+    for name, changes in chosen.items():
         recipe = replace(DEFAULT, steps=steps, **{"precision": precision, **changes})
         held_out, training, seconds = _run(name, recipe, data)
         rows.append([name, _cell(held_out), _cell(training), f"{1000 * seconds:.0f}"])

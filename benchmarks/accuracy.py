@@ -15,10 +15,10 @@ import typer
 from benchmarks.results import record
 from exemplar_encoder import Encoder, Preprocessing, load_encoder
 from exemplar_encoder.bundle import Floats
-from exemplar_trainer.dataset import ImageSet, load_images
+from exemplar_trainer.dataset import ImageSet
 from exemplar_trainer.episodes import Accuracy, measure
+from exemplar_trainer.evaluation.protocols import read_tree
 from exemplar_trainer.make_bundle import EPISODES, PROTOCOLS
-from exemplar_trainer.split import split
 
 
 def main(
@@ -28,16 +28,18 @@ def main(
     """Measure and compare."""
     encoders = [load_encoder(path) for path in bundle]
     held_out = encoders[0].bundle.manifest.training["held_out"]
-    for encoder in encoders[1:]:
+    for encoder in encoders:
         unseen = set(encoder.bundle.manifest.training["held_out"])
+        if not unseen:
+            raise typer.BadParameter(f"the training of {encoder.bundle.path} held out nothing")
         if not unseen >= set(held_out):
             raise typer.BadParameter(f"{encoder.bundle.path} was trained on {', '.join(set(held_out) - unseen)}")
     found: dict[str, list[Accuracy]] = {}
     for encoder in encoders:
-        images = split(load_images(data, encoder.bundle.manifest.preprocessing), held_out).held_out
-        name = f"recipe {encoder.bundle.manifest.recipe}"
+        images = read_tree(data, encoder.bundle.manifest.preprocessing, held_out)
+        name = f"{encoder.bundle.path} (recipe {encoder.bundle.manifest.recipe})"
         found[name] = [measure(_embed(encoder, images), images, protocol, EPISODES, 0) for protocol in PROTOCOLS]
-    images = split(load_images(data, Preprocessing(28, 28, 1)), held_out).held_out
+    images = read_tree(data, Preprocessing(28, 28, 1), held_out)
     found["pixels, nearest neighbour"] = [measure(_pixels(images), images, p, EPISODES, 0) for p in PROTOCOLS]
     rows = [
         [protocol.name, *(f"{rows[index].value:.1%} ± {_half(rows[index]):.1%}" for rows in found.values())]

@@ -31,6 +31,8 @@ def main(
     steps: Annotated[int, typer.Option(min=20, help="Steps to time.")] = 100,
 ) -> None:
     """Time both precisions, on the same batches."""
+    if recipe not in RECIPES:
+        raise typer.BadParameter(f"there is no recipe {recipe!r}; there are {', '.join(RECIPES)}")
     found = {precision: _measure(_in(RECIPES[recipe], precision), data, steps) for precision in PRECISIONS}
     rows = [[name, *(f"{rate:,.0f}" for rate in rates.values())] for name, rates in found.items()]
     columns = ["images/s", "training", "the step alone", "the pipeline alone"]

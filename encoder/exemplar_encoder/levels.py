@@ -44,6 +44,14 @@ def stretched(image: Image.Image, background: int) -> Image.Image:
         return image
     if counts[np.abs(levels - paper) >= _PAPER * abs(difference)].sum() > _MOST * total:
         return image
+    if abs(_border(image) - paper) >= _PAPER * abs(difference):
+        return image  # what most of it is ends before its edges: a bold figure, which would turn over
     end = 0.0 if background >= 128 else 255.0
     share = np.clip(((levels - paper) / difference - _GRAIN) / (1 - 2 * _GRAIN), 0.0, 1.0)
     return image.point(np.rint(background + share * (end - background)).astype(int).tolist())
+
+
+def _border(image: Image.Image) -> float:
+    """The median level along the edges."""
+    pixels = np.asarray(image)
+    return float(np.median(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])))

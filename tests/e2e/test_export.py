@@ -129,6 +129,8 @@ def test_a_file_that_is_no_model_is_named(content: bytes | None, drawn_alphabets
         (("--backbone", "vgg"), "there is no backbone 'vgg'"),
         (("--model", "a.keras", "--pixels", "0-9"), "--pixels is one of 0-255, 0-1, -1-1"),
         (("--model", "a.keras", "--framing", "half"), "there is no framing 'half'"),
+        (("--model", "a.keras", "--size", "64"), "--weights and --size are a backbone's"),
+        (("--backbone", "mobilenetv3-small", "--pixels", "0-1"), "--pixels is a model's"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(words: tuple[str, ...], answer: str, tmp_path: Path) -> None:

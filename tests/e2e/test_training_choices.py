@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import keras
@@ -113,7 +114,7 @@ def test_a_final_run_needs_a_finished_one_that_held_something_out(
 ) -> None:
     run = tmp_path / "run"
     for folder, words in (
-        (tmp_path / "nothing", "holds no run to resume"),
+        (tmp_path / "nothing", "holds no run: run.json is missing"),
         (final.path.parent, "was itself trained on all classes"),
     ):
         done = train("--final-of", folder, "--run", run)
@@ -125,7 +126,29 @@ def test_a_final_run_needs_a_finished_one_that_held_something_out(
     assert not run.exists()
 
 
+def test_a_final_run_is_refused_where_the_data_have_changed(measured: Path, flags: Path, tmp_path: Path) -> None:
+    changed, run = tmp_path / "flags", tmp_path / "measured"
+    shutil.copytree(flags, changed)
+    shutil.copytree(measured, run)
+    fields = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**fields, "data": str(changed)}))
+    shutil.copytree(changed / "flag00", changed / "an_earlier_flag")
+    done = train("--final-of", run, "--run", tmp_path / "final")
+    assert done.exit_code == 1
+    assert "it would hold out other classes; measure the recipe anew first" in " ".join(done.stderr.split())
+    assert not (tmp_path / "final").exists()
+
+
 # Groups from a file
+
+
+def test_a_file_of_groups_that_names_no_class_is_refused(flags: Path, tmp_path: Path) -> None:
+    data = tmp_path / "flags"
+    shutil.copytree(flags, data)
+    (data / "classes.csv").write_text("class,group\nflags/flag00,dark\n")
+    done = train(data, "--run", tmp_path / "run", "--colour", "--size", "32")
+    assert done.exit_code == 1
+    assert "classes.csv names none of the classes; it has flags/flag00" in " ".join(done.stderr.split())
 
 
 def test_groups_from_a_file_are_held_out_whole_unless_classes_are_asked_for(flags: Path, tmp_path: Path) -> None:
@@ -154,3 +177,4 @@ def test_a_missing_weights_file_is_one_sentence(flags: Path, tmp_path: Path) -> 
     )
     assert done.exit_code == 1
     assert "Error: there is no weights file" in done.stderr
+    assert not (tmp_path / "run").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from exemplar_trainer.choices import ChoiceError, Choices, choose, parse_size
@@ -55,7 +57,10 @@ def test_a_backbone_takes_colour_and_begins_with_published_weights(name: str) ->
     assert changed.weights == "imagenet"
     assert changed.preprocessing.channels == 3
     assert choose(Choices(backbone=name, weights="none")).weights == ""
-    assert choose(Choices(backbone=name, weights="here.weights.h5", frozen=True)).frozen
+    chosen = choose(Choices(recipe="colour", backbone=name, weights="here.weights.h5", frozen=True))
+    assert chosen.frozen
+    assert chosen.weights == str(Path.cwd() / "here.weights.h5")  # a run may be resumed from another folder
+    assert choose(Choices(recipe="colour", backbone=name)).weights == "imagenet"
 
 
 @pytest.mark.parametrize(
@@ -71,11 +76,12 @@ def test_a_backbone_takes_colour_and_begins_with_published_weights(name: str) ->
         (Choices(backbone="mobilenetv3-small", weights="none", frozen=True), "--frozen leaves a backbone as it came"),
         (Choices(size="big"), "a side or WIDTHxHEIGHT in pixels, such as 64 or 96x64, not 'big'"),
         (Choices(size="64x"), "not '64x'"),
-        (Choices(size="4x4"), "an input of 4 x 4 pixels is too small"),
+        (Choices(size="4x4"), "--size: an input of 4 x 4 pixels is too small"),
+        (Choices(learning_rate=0.0), "--learning-rate must be more than 0, not 0"),
     ],
 )
 def test_a_choice_that_does_not_exist_is_answered_with_those_that_do(choices: Choices, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ChoiceError, match=words):
         choose(choices)
 
 

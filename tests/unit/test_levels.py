@@ -74,6 +74,13 @@ def test_what_is_no_drawing_stays_as_it_is(image: Image.Image) -> None:
     np.testing.assert_array_equal(np.asarray(stretched(image, 255)), np.asarray(image))
 
 
+def test_a_bold_figure_does_not_turn_over() -> None:
+    image = Image.new("L", (100, 100), 255)
+    ImageDraw.Draw(image).ellipse((6, 6, 94, 94), fill=0)
+    assert (np.asarray(image) == 0).mean() > 0.55
+    np.testing.assert_array_equal(np.asarray(stretched(image, 255)), np.asarray(image))
+
+
 def test_levels_are_kept_unless_asked_for() -> None:
     kept = Preprocessing(48, 48, 1, framing="ink")
     assert kept.levels == "kept"

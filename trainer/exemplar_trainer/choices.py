@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from exemplar_trainer.losses import LOSSES
@@ -54,22 +55,28 @@ def choose(choices: Choices) -> Recipe:
     network = c.backbone or base.network
     if network not in BACKBONES and (c.weights or c.frozen):
         raise ChoiceError(f"--weights and --frozen need a backbone: {', '.join(BACKBONES)}")
-    weights = {"": base.weights, "none": ""}.get(c.weights, c.weights)
+    weights = _weights(c.weights or ("imagenet" if c.backbone else base.weights))
     if c.frozen and not weights:
         raise ChoiceError("--frozen leaves a backbone as it came; give it --weights")
+    if c.learning_rate is not None and c.learning_rate <= 0:
+        raise ChoiceError(f"--learning-rate must be more than 0, not {c.learning_rate:g}")
     spec = base.preprocessing
     width, height = parse_size(c.size) if c.size else (spec.width, spec.height)
     in_colour = c.colour or network in BACKBONES or spec.channels == 3
     framing = c.framing or ("whole" if in_colour else spec.framing)
-    changes: dict[str, Any] = {
-        "preprocessing": replace(
+    try:
+        preprocessing = replace(
             spec,
             width=width,
             height=height,
             channels=3 if in_colour else 1,
             framing="ink" if framing == "ink" else "whole",
             levels="kept" if in_colour or framing != "ink" else spec.levels,
-        ),
+        )
+    except ValueError as error:
+        raise ChoiceError(f"--size: {error}") from error
+    changes: dict[str, Any] = {
+        "preprocessing": preprocessing,
         "network": network,
         "weights": weights,
         "frozen": c.frozen or base.frozen,
@@ -82,6 +89,13 @@ def choose(choices: Choices) -> Recipe:
     if width != height:
         changes["orientations"] = 1  # a quarter turn of a wide picture leaves half of it outside
     return replace(base, **changes)
+
+
+def _weights(given: str) -> str:
+    """As a recipe has them: a run may be resumed from another folder, so a file's path is whole."""
+    if given in ("", "none"):
+        return ""
+    return given if given == "imagenet" else str(Path(given).absolute())
 
 
 def _one_of(what: str, given: str, known: tuple[str, ...]) -> None:

@@ -168,10 +168,12 @@ def load_images(
     if gone:
         lost = some([folder.relative_to(top).as_posix() for folder in gone])
         raise DatasetError(f"{root}: no image of these classes can be read: {lost}. The first reason: {skipped[0]}")
-    return _assemble(root, top, kept, pixels, skipped, _read_groups(root, files, there, top))
+    return _assemble(root, top, kept, pixels, skipped, _read_groups(root, files, there, top, folders))
 
 
-def _read_groups(root: Path, files: _Folder | _Zip, there: set[str], top: PurePosixPath) -> dict[str, str]:
+def _read_groups(
+    root: Path, files: _Folder | _Zip, there: set[str], top: PurePosixPath, folders: set[PurePosixPath]
+) -> dict[str, str]:
     """Groups by class, from the `classes.csv` nearest above the classes; empty where there is none."""
     for folder in (top, *top.parents):
         name = (folder / GROUPS).as_posix()
@@ -179,11 +181,18 @@ def _read_groups(root: Path, files: _Folder | _Zip, there: set[str], top: PurePo
             continue
         try:
             rows = csv.DictReader(io.StringIO(files.read(name).decode("utf-8-sig"), newline=""))
-            return {row["class"]: row["group"] or "" for row in rows}
+            found = {row["class"]: row["group"] or "" for row in rows}
         except KeyError as error:
             raise DatasetError(f"{root}: {name} has no column {error}; it needs class and group") from error
         except (*_UNREADABLE, UnicodeDecodeError, csv.Error) as error:
             raise DatasetError(f"{root}: {name} cannot be read: {error}") from error
+        known = {folder.relative_to(top).as_posix() for folder in folders}
+        if not known.intersection(found):
+            raise DatasetError(
+                f"{root}: {name} names none of the classes; it has {some(sorted(found)) or 'no rows'}, "
+                f"the folders are {some(sorted(known))}"
+            )
+        return found
     return {}
 
 

@@ -215,10 +215,7 @@ def _held_out_of(bundle: Any) -> Sequence[str]:
 
     names: Sequence[str] = bundle.manifest.training["held_out"]
     if not names:
-        raise EvaluationError(
-            f"the training of {bundle.path} held out nothing; name what it never saw with --group, or measure the "
-            "bundle of the run that it is the final of"
-        )
+        raise EvaluationError(f"the training of {bundle.path} held out nothing; name what it never saw with --group")
     return names
 
 

@@ -26,8 +26,8 @@ def export(
         Path | None, typer.Option(help="A Keras model (.keras) from images to vectors.", show_default=False)
     ] = None,
     pixels: Annotated[
-        str, typer.Option(help="What the model takes black and white as: 0-255, 0-1 or -1-1.")
-    ] = "0-255",
+        str, typer.Option(help="What the model takes black and white as: 0-255, 0-1 or -1-1. [default: 0-255]")
+    ] = "",
     backbone: Annotated[
         str,
         typer.Option(
@@ -36,9 +36,12 @@ def export(
         ),
     ] = "",
     weights: Annotated[
-        str, typer.Option(help="The backbone's: imagenet (Keras downloads it) or a .weights.h5 file.")
-    ] = "imagenet",
-    size: Annotated[str, typer.Option(help="The backbone's input, in pixels: a side, or WIDTHxHEIGHT.")] = "224",
+        str,
+        typer.Option(help="The backbone's: imagenet (Keras downloads it) or a .weights.h5 file. [default: imagenet]"),
+    ] = "",
+    size: Annotated[
+        str, typer.Option(help="The backbone's input, in pixels: a side, or WIDTHxHEIGHT. [default: 224]")
+    ] = "",
     framing: Annotated[
         str, typer.Option(help="What an input shows: whole (the image) or ink (the drawing on it).")
     ] = "whole",
@@ -67,16 +70,21 @@ def export(
         raise typer.BadParameter("name either a --model or a --backbone")
     if backbone and backbone not in BACKBONES:
         raise typer.BadParameter(f"there is no backbone {backbone!r}; there are {', '.join(BACKBONES)}")
-    if pixels not in PIXELS:
+    if model is not None and (weights or size):
+        raise typer.BadParameter("--weights and --size are a backbone's; a model has its own")
+    if backbone and pixels:
+        raise typer.BadParameter("--pixels is a model's; a backbone scales pixels itself")
+    if pixels and pixels not in PIXELS:
         raise typer.BadParameter(f"--pixels is one of {', '.join(PIXELS)}, not {pixels!r}")
     if framing not in ("whole", "ink"):
         raise typer.BadParameter(f"there is no framing {framing!r}; there are whole and ink")
     with Screen(quiet=as_json) as screen:
         try:
             if model is not None:
-                made, network = model.name, open_model(model, pixels)
+                made, network = model.name, open_model(model, pixels or "0-255")
             else:
-                made, network = f"{backbone}, {weights}", open_backbone(backbone, weights, parse_size(size))
+                begun = weights or "imagenet"
+                made, network = f"{backbone}, {begun}", open_backbone(backbone, begun, parse_size(size or "224"))
             title = name or (model.stem if model else backbone)
             shown: Framing = "ink" if framing == "ink" else "whole"
             bundle = export_foreign(

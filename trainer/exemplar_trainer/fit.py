@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ import numpy as np
 from tensorboard.summary import Writer
 
 from exemplar_trainer.augmentation import draw_displacements, draw_transforms
-from exemplar_trainer.checkpoint import load_checkpoint, load_weights, save_checkpoint
+from exemplar_trainer.checkpoint import FILE as CHECKPOINT
+from exemplar_trainer.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
 from exemplar_trainer.colour import draw_colours
 from exemplar_trainer.dataset import ImageSet
 from exemplar_trainer.learner import as_served, background_of, build_learner
 from exemplar_trainer.losses import PAIR_LOSSES
+from exemplar_trainer.networks.backbone import missing_weights
 from exemplar_trainer.recipe import Recipe
 from exemplar_trainer.samplers import ClassSampler, PairSampler, Sampler
 from exemplar_trainer.thickness import draw_thickness
@@ -70,7 +73,9 @@ def fit(
         WeightsError: the recipe's pretrained weights cannot be had.
     """
     sampler = make_sampler(recipe, images)
-    learner = build_learner(recipe, sampler.class_count)
+    # A checkpoint holds all weights: those that it began with need not be there any more.
+    resumed = replace(recipe, weights="") if (run / CHECKPOINT).exists() else recipe
+    learner = build_learner(resumed, sampler.class_count)
     done = load_checkpoint(run, learner)
     if start_from is not None and done == 0:
         load_weights(start_from, learner)
@@ -107,6 +112,19 @@ def fit(
     if recipe.weight_average:
         learner.optimizer.finalize_variable_values(learner.trainable_variables)
     return as_served(learner.base_network, recipe)
+
+
+def refuse_missing(weights: str, start_from: Path | None) -> None:
+    """What a run is to begin with has to be there before anything is written.
+
+    Raises:
+        WeightsError: the recipe's weights file is missing.
+        CheckpointError: the other run has no checkpoint.
+    """
+    if weights not in ("", "imagenet") and not Path(weights).is_file():
+        raise missing_weights(weights)
+    if start_from is not None and not (start_from / CHECKPOINT).exists():
+        raise CheckpointError(f"{start_from} holds no {CHECKPOINT} to start from")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ class Recipe:
         learning_rate: its peak.
         warm_up_steps: steps of linear rise before the cosine fall to 0; 0 for a constant rate.
         weight_average: how much of the running average of the weights stays at each step, such as 0.999; the average
-            is what is kept. 0 for none.
+            is what is kept, with the statistics of the last ones. 0 for none.
         weight_decay: a share of the learning rate by which weight matrices shrink at each step.
         seed: of weights, batches and augmentation.
         precision: what the network computes in while it is trained; its weights are float32 always. bfloat16 is
@@ -88,7 +88,7 @@ class Recipe:
         fields["preprocessing"] = Preprocessing(**spec)
         fields["affine"] = Affine(**affine)
         fields["elastic"] = Elastic(**fields["elastic"])
-        fields["colours"] = ColourJitter(**fields["colours"])
+        fields["colours"] = ColourJitter(**fields.get("colours", {}))
         return cls(**fields)
 
 

@@ -19,7 +19,7 @@ import keras
 from exemplar_encoder import Bundle, BundleError
 from exemplar_encoder.bundle import WEIGHTS
 from exemplar_trainer.dataset import ImageSet, load_images, some
-from exemplar_trainer.fit import LOG, Progress, fit, read_log
+from exemplar_trainer.fit import LOG, Progress, fit, read_log, refuse_missing
 from exemplar_trainer.make_bundle import Origin, make_bundle
 from exemplar_trainer.networks import NETWORKS
 from exemplar_trainer.recipe import Recipe
@@ -57,9 +57,11 @@ class Run:
         before = cls.load(measured)
         if before.final_of:
             raise RunError(f"{measured} was itself trained on all classes; name the run that it is the final of")
+        if before.start_from:
+            raise RunError(f"{measured} began with another run's weights, which fit no more classes than it had")
         if _finished(measured) is None:
             raise RunError(f"{measured} has no bundle yet: exemplar train --resume --run {measured}")
-        return dataclasses.replace(before, name=name or before.name, final_of=str(measured.absolute()), start_from="")
+        return dataclasses.replace(before, name=name or before.name, final_of=str(measured.absolute()))
 
     def save(self, folder: Path) -> None:
         """Write down what this run is, in a folder that may not exist yet."""
@@ -75,7 +77,7 @@ class Run:
         try:
             fields: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise RunError(f"{folder} holds no run to resume: {FILE} is missing") from error
+            raise RunError(f"{folder} holds no run: {FILE} is missing") from error
         except (ValueError, OSError) as error:
             raise RunError(f"{folder / FILE} cannot be read: {error}") from error
         try:
@@ -114,11 +116,13 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
     NETWORKS[recipe.network](recipe.preprocessing.shape, recipe.dimension)  # refuses a size that it cannot take
     images = load_images(Path(run.data), recipe.preprocessing, run.max_unreadable, watcher.loading)
     parts = split(images, run.hold_out, run.hold_out_every, run.hold_out_classes)
-    measured = _measured(run)
+    measured = _measured(run, parts)
     training = images if measured else parts.training
+    start_from = Path(run.start_from) if run.start_from else None
+    started_from = _first_recipe(run)
+    refuse_missing(recipe.weights, start_from)
     run.save(folder)
     watcher.loaded(training, parts)
-    start_from = Path(run.start_from) if run.start_from else None
     network = fit(recipe, training, folder, watcher.training, start_from)
     watcher.measuring()
     records = read_log(folder / LOG)
@@ -127,7 +131,7 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
         recipe=recipe.name,
         preprocessing=recipe.preprocessing,
         facts=[*_facts(run, parts, training, len(images.skipped)), ("speed", _speed(records))],
-        training=_training(run, parts, training),
+        training={**_training(run, parts, training), "started_from": started_from},
         records=records,
         seed=recipe.seed,
     )
@@ -144,11 +148,19 @@ def _finished(folder: Path) -> Bundle | None:
         return None
 
 
-def _measured(run: Run) -> keras.Model | None:
-    """The network that has not seen the held-out classes, where this run's will have."""
+def _measured(run: Run, parts: Split) -> keras.Model | None:
+    """The network that has not seen the held-out classes, where this run's will have; RunError when it has."""
     if not run.final_of:
         return None
     bundle = Bundle.load(Path(run.final_of) / BUNDLE)
+    now = _training(run, parts, parts.training)
+    counts = ("training_classes", "training_images", "held_out_classes")
+    then = bundle.manifest.training
+    if list(parts.held_out_names) != then["held_out"] or any(now[name] != then[name] for name in counts):
+        raise RunError(
+            f"{run.data} has changed since {run.final_of} was measured: it would hold out other classes; "
+            "measure the recipe anew first"
+        )
     network: keras.Model = keras.saving.load_model(bundle.path / WEIGHTS, compile=False)
     return network
 
@@ -163,7 +175,6 @@ def _training(run: Run, parts: Split, training: ImageSet) -> dict[str, Any]:
         "training_images": len(training.labels),
         "held_out_classes": len(parts.held_out.class_names),
         "recipe": json.loads(run.recipe.to_json()),
-        "started_from": _first_recipe(run),
     }
 
 

@@ -21,7 +21,9 @@ LABELS = "class_labels.txt"
 Progress = Callable[[int, int], None]
 
 
-def read_tree(root: Path, spec: Preprocessing, only: Sequence[str], progress: Progress) -> ImageSet:
+def read_tree(
+    root: Path, spec: Preprocessing, only: Sequence[str], progress: Progress = lambda done, total: None
+) -> ImageSet:
     """The images of a tree, of these groups or classes alone where any are named.
 
     Raises:

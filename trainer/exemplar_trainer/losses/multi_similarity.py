@@ -1,7 +1,7 @@
 """Multi-similarity loss with its pair mining.
 
 Wang et al., "Multi-Similarity Loss with General Pair Weighting for Deep Metric Learning", CVPR 2019: pairs are kept
-that are harder than the easiest of the other kind, and weighed by how hard they are, alone and among their like.
+that come near the hardest of the other kind, and weighed by how hard they are, alone and among their like.
 """
 
 from __future__ import annotations

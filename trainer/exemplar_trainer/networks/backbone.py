@@ -29,6 +29,11 @@ class WeightsError(Exception):
     """Pretrained weights that cannot be had or do not fit; the message says which and what to do."""
 
 
+def missing_weights(weights: str) -> WeightsError:
+    """A file that is not there."""
+    return WeightsError(f"there is no weights file {weights}; give a path, or imagenet for the published weights")
+
+
 def backbone_network(name: str, input_shape: tuple[int, int, int], dimension: int | None) -> keras.Model:
     """Build a network with freshly drawn weights.
 
@@ -68,7 +73,7 @@ def load_pretrained(network: keras.Model, name: str, weights: str) -> None:
     """
     published = weights == "imagenet"
     if not published and not Path(weights).is_file():
-        raise WeightsError(f"there is no weights file {weights}; give a path, or imagenet for the published weights")
+        raise missing_weights(weights)
     shape = tuple(network.input_shape[1:])
     try:
         source = _features(name, keras.Input(shape), weights)
