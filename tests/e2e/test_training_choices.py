@@ -103,7 +103,7 @@ def test_a_final_run_trains_on_all_classes_and_keeps_the_measured_figures(measur
 def test_a_final_bundle_says_that_nothing_was_held_out_from_it(final: Bundle, flags: Path) -> None:
     assert final.manifest.training["held_out"] == []
     assert final.manifest.training["measured_without"] == ["flag00", "flag03", "flag06", "flag09"]
-    assert "every class, the held-out ones too" in (final.path / REPORT).read_text()
+    assert "was then trained on all classes, these too" in (final.path / REPORT).read_text()
     done = CliRunner().invoke(evaluation, ["episodes", str(flags), "-b", str(final.path), "--held-out"])
     assert done.exit_code == 1
     assert "held out nothing; name what it never saw with --group" in " ".join(done.stderr.split())

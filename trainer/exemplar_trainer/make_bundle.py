@@ -25,6 +25,12 @@ from exemplar_trainer.report import Findings, render_report
 EPISODES = 400
 COHORT_SIZE = 512
 
+_UNSEEN = "Measured on classes that training never saw; every query decided on its own."
+_SEEN_SINCE = (
+    "Measured with a network of the same recipe on classes that its training never saw; every query decided on its "
+    "own. The network of this bundle was then trained on all classes, these too."
+)
+
 PROTOCOLS = (
     Protocol(20, 1, within_group=True),
     Protocol(5, 1, within_group=True),
@@ -90,6 +96,7 @@ def make_bundle(
     report = render_report(
         Findings(
             title=f"{origin.name} (recipe {origin.recipe})",
+            lead=_UNSEEN if measured is None else _SEEN_SINCE,
             facts=[("made", created), *origin.facts],
             accuracies=accuracies,
             by_group=_by_group(embeddings, unseen),

