@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Measure how good bundles are on images they never saw."
@@ -138,6 +136,7 @@ def calibration(
     from exemplar_trainer.calibration_sizes import check_sizes
     from exemplar_trainer.dataset import DatasetError, load_images
     from exemplar_trainer.evaluation.questions import EvaluationError
+    from exemplar_trainer.evaluation.tables import print_sizes
 
     console = Console(stderr=True, markup=False, emoji=False, highlight=False, quiet=as_json)
     try:
@@ -155,7 +154,7 @@ def calibration(
     if as_json:
         typer.echo(json.dumps([asdict(kept) for kept in found], indent=1))
     else:
-        _print_sizes(found)
+        print_sizes(found)
 
 
 def _evaluate(
@@ -174,6 +173,7 @@ def _evaluate(
     from exemplar_trainer.evaluation.openset import judge_open_set
     from exemplar_trainer.evaluation.page import Result, render_evaluation
     from exemplar_trainer.evaluation.questions import NOBODY, EvaluationError
+    from exemplar_trainer.evaluation.tables import as_json_result, print_results
 
     console = Console(stderr=True, markup=False, emoji=False, highlight=False, quiet=as_json)
     results: list[Result] = []
@@ -202,9 +202,9 @@ def _evaluate(
     except (BundleError, DatasetError, EpisodeError, EvaluationError, OSError) as error:
         _fail(error)
     if as_json:
-        typer.echo(json.dumps([_as_json(result) for result in results], indent=1))
+        typer.echo(json.dumps([as_json_result(result) for result in results], indent=1))
     else:
-        _print(results)
+        print_results(results)
         if html:
             console.print(f"Pictures and groups: {html}")
 
@@ -232,68 +232,6 @@ def _counting(console: Console, what: str) -> Iterator[Callable[[int, int], None
     ) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _print(results: Sequence[Any]) -> None:
-    from exemplar_trainer.evaluation.page import open_set_rows, share_cells
-
-    console = Console(markup=False, emoji=False, highlight=False)
-    overall = Table("bundle", "protocol", box=box.SIMPLE_HEAD)
-    for title in ("accuracy", "95 % interval", "queries"):
-        overall.add_column(title, justify="right")
-    for result in results:
-        share = result.verdict.accuracy
-        overall.add_row(result.bundle, result.questions.title, *share_cells(share), f"{share.queries:,}")
-    console.print(overall)
-    for result in results:
-        if result.verdict.by_group:
-            table = Table("group", title=f"{result.bundle}: {result.questions.title}", box=box.SIMPLE_HEAD)
-            for title in ("accuracy", "95 % interval"):
-                table.add_column(title, justify="right")
-            for name, share in result.verdict.by_group:
-                table.add_row(name, *share_cells(share))
-            console.print(table)
-        if result.open_set is not None:
-            table = Table("open set", title=f"{result.bundle}: {result.questions.title}", box=box.SIMPLE_HEAD)
-            table.add_column("", justify="right")
-            for row in open_set_rows(result.open_set):
-                table.add_row(*row)
-            console.print(table)
-
-
-def _print_sizes(found: Sequence[Any]) -> None:
-    table = Table(title="On groups that were not fitted on", box=box.SIMPLE_HEAD)
-    for title in ("classes", "of", "drawn by"):
-        table.add_column(title, no_wrap=True)
-    rates = [f"{asked:.0%} asked" for asked in found[0].asked]
-    for title in (*rates, f"known, {found[0].asked[-1]:.0%}", "error", "trained on"):
-        table.add_column(title, justify="right")
-    for kept in found:
-        table.add_row(
-            f"{kept.gallery_size:,}",
-            "one group" if kept.one_group else "all",
-            "one source" if kept.one_source else "any",
-            *(f"{realised:.1%}" for realised in kept.realised),
-            f"{kept.accepted[-1]:.0%}",
-            f"{kept.calibration_error:.3f}",
-            f"{kept.trained_share:.0%}",
-        )
-    Console(markup=False, emoji=False, highlight=False).print(table)
-
-
-def _as_json(result: Any) -> dict[str, Any]:
-    verdict, names = result.verdict, result.questions.names
-    return {
-        "bundle": result.bundle,
-        "model": result.model,
-        "protocol": result.questions.title,
-        "accuracy": asdict(verdict.accuracy),
-        "by_group": {name: asdict(share) for name, share in verdict.by_group},
-        "hardest": [
-            {"right": c.right, "chosen": c.chosen, "count": c.count, "query": names[c.query]} for c in verdict.hardest
-        ],
-        "open_set": None if result.open_set is None else asdict(result.open_set),
-    }
 
 
 def main() -> None:

@@ -1,0 +1,77 @@
+"""What was found, in a terminal and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from exemplar_trainer.calibration_sizes import Kept
+from exemplar_trainer.evaluation.page import Result, open_set_rows, share_cells
+
+
+def print_results(results: Sequence[Result]) -> None:
+    """Accuracy of each bundle, then by group, then what became of unknown queries."""
+    console = Console(markup=False, emoji=False, highlight=False)
+    overall = Table("bundle", "protocol", box=box.SIMPLE_HEAD)
+    for title in ("accuracy", "95 % interval", "queries"):
+        overall.add_column(title, justify="right")
+    for result in results:
+        share = result.verdict.accuracy
+        overall.add_row(result.bundle, result.questions.title, *share_cells(share), f"{share.queries:,}")
+    console.print(overall)
+    for result in results:
+        if result.verdict.by_group:
+            table = Table("group", title=f"{result.bundle}: {result.questions.title}", box=box.SIMPLE_HEAD)
+            for title in ("accuracy", "95 % interval"):
+                table.add_column(title, justify="right")
+            for name, share in result.verdict.by_group:
+                table.add_row(name, *share_cells(share))
+            console.print(table)
+        if result.open_set is not None:
+            table = Table("open set", title=f"{result.bundle}: {result.questions.title}", box=box.SIMPLE_HEAD)
+            table.add_column("", justify="right")
+            for row in open_set_rows(result.open_set):
+                table.add_row(*row)
+            console.print(table)
+
+
+def print_sizes(found: Sequence[Kept]) -> None:
+    """What became of rates and probabilities, by the size and the make of the gallery."""
+    table = Table(title="On groups that were not fitted on", box=box.SIMPLE_HEAD)
+    for title in ("classes", "of", "drawn by"):
+        table.add_column(title, no_wrap=True)
+    rates = [f"{asked:.0%} asked" for asked in found[0].asked]
+    for title in (*rates, f"known, {found[0].asked[-1]:.0%}", "error", "trained on"):
+        table.add_column(title, justify="right")
+    for kept in found:
+        table.add_row(
+            f"{kept.gallery_size:,}",
+            "one group" if kept.one_group else "all",
+            "one source" if kept.one_source else "any",
+            *(f"{realised:.1%}" for realised in kept.realised),
+            f"{kept.accepted[-1]:.0%}",
+            f"{kept.calibration_error:.3f}",
+            f"{kept.trained_share:.0%}",
+        )
+    Console(markup=False, emoji=False, highlight=False).print(table)
+
+
+def as_json_result(result: Result) -> dict[str, Any]:
+    """What `--json` prints of one bundle's answers."""
+    verdict, names = result.verdict, result.questions.names
+    return {
+        "bundle": result.bundle,
+        "model": result.model,
+        "protocol": result.questions.title,
+        "accuracy": asdict(verdict.accuracy),
+        "by_group": {name: asdict(share) for name, share in verdict.by_group},
+        "hardest": [
+            {"right": c.right, "chosen": c.chosen, "count": c.count, "query": names[c.query]} for c in verdict.hardest
+        ],
+        "open_set": None if result.open_set is None else asdict(result.open_set),
+    }
