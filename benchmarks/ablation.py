@@ -7,21 +7,17 @@ learns fast and slight what keeps a long run from learning by heart; read differ
 
 from __future__ import annotations
 
-import itertools
-import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import Progress
 
 from benchmarks.results import record
+from benchmarks.short_run import short_run
 from exemplar_trainer.augmentation import Affine, Elastic
 from exemplar_trainer.dataset import load_images
 from exemplar_trainer.episodes import Accuracy, Protocol, measure
-from exemplar_trainer.fit import fit
 from exemplar_trainer.make_bundle import embed
 from exemplar_trainer.recipe import RECIPES, Recipe
 from exemplar_trainer.split import split
@@ -88,19 +84,10 @@ def main(
 def _run(name: str, recipe: Recipe, data: Path) -> tuple[Accuracy, Accuracy, float]:
     """Accuracy on held-out and on training classes, and the median time of a step."""
     parts = split(load_images(data, recipe.preprocessing))
-    times: list[float] = []
-    with tempfile.TemporaryDirectory() as folder, Progress() as progress:
-        task = progress.add_task(name, total=recipe.steps)
-
-        def step(done: int, loss: float, rate: float) -> None:
-            times.append(time.monotonic())
-            progress.update(task, completed=done)
-
-        network = fit(recipe, parts.training, Path(folder), step)
-    gaps = sorted(after - before for before, after in itertools.pairwise(times))
+    network, seconds = short_run(name, recipe, parts.training)
     held_out = measure(embed(network, parts.held_out), parts.held_out, PROTOCOL, EPISODES, seed=1)
     training = measure(embed(network, parts.training), parts.training, PROTOCOL, EPISODES, seed=1)
-    return held_out, training, gaps[len(gaps) // 2]
+    return held_out, training, seconds
 
 
 def _cell(accuracy: Accuracy) -> str:

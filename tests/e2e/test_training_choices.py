@@ -139,6 +139,39 @@ def test_a_final_run_is_refused_where_the_data_have_changed(measured: Path, flag
     assert not (tmp_path / "final").exists()
 
 
+# Teachers
+
+
+def test_a_run_learns_from_finished_ones_and_says_from_which(
+    measured: Path, final: Bundle, flags: Path, tmp_path: Path
+) -> None:
+    options = ("--colour", "--size", "48x32", "--steps", "3", "--hold-out-classes", "--hold-out-every", "3")
+    taught = trained(flags, "--run", tmp_path / "taught", *options, "--teacher", measured / "bundle")
+    teacher = Bundle.load(measured / "bundle")
+    assert taught.manifest.training["teachers"] == [{"name": teacher.manifest.name, "id": teacher.id}]
+    assert str(tmp_path) not in taught.manifest.to_json()
+    assert "taught by" in (taught.path / REPORT).read_text()
+    # A final run measures nothing, so it may learn from a network that has seen everything; else from the same one.
+    again = trained("--final-of", tmp_path / "taught", "--run", tmp_path / "again")
+    other = trained("--final-of", tmp_path / "taught", "--run", tmp_path / "other", "--teacher", final.path)
+    assert again.manifest.training["teachers"] == taught.manifest.training["teachers"]
+    assert other.manifest.training["teachers"] == [{"name": "all", "id": final.id}]
+
+
+def test_a_teacher_that_has_seen_what_is_held_out_is_refused(final: Bundle, flags: Path, tmp_path: Path) -> None:
+    done = train(flags, "--run", tmp_path / "run", "--colour", "--size", "48x32", "--teacher", final.path)
+    assert done.exit_code == 1
+    assert "was not trained with bright held out" in " ".join(done.stderr.split())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_that_is_no_bundle_is_refused(flags: Path, tmp_path: Path) -> None:
+    done = train(flags, "--run", tmp_path / "run", "--colour", "--size", "32", "--teacher", tmp_path / "nobody")
+    assert done.exit_code == 1
+    assert "is not a bundle: there is no such folder" in " ".join(done.stderr.split())
+    assert not (tmp_path / "run").exists()
+
+
 # Groups from a file
 
 

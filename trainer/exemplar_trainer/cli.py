@@ -72,6 +72,10 @@ def train(
         Path | None,
         typer.Option(help="Folder of another run of the same network and classes, to begin with its weights."),
     ] = None,
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(help="A bundle of the same input to learn from beside the labels; repeat it for several."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed of weights and batches.")] = None,
     hold_out: Annotated[
         list[str] | None,
@@ -115,6 +119,7 @@ def train(
     if list_losses:
         typer.echo("\n".join(LOSSES))
         return
+    teachers = tuple(str(path.absolute()) for path in teacher or ())
     to_go_on = f"To go on: exemplar train --resume --run {shlex.quote(str(run))}"
     with Screen(quiet=as_json) as screen:
         try:
@@ -122,9 +127,9 @@ def train(
                 _refuse_choices(context, "--resume goes on")
                 job = Run.load(run)
             elif final_of is not None:
-                _refuse_choices(context, "--final-of trains", ("final_of", "name"))
+                _refuse_choices(context, "--final-of trains", ("final_of", "name", "teacher"))
                 refuse_taken(run)
-                job = Run.final(name, final_of)
+                job = Run.final(name, final_of, teachers)
             elif data is None:
                 raise typer.BadParameter("name a folder or zip of images, or --resume a run")
             else:
@@ -154,6 +159,7 @@ def train(
                     str(start_from.absolute()) if start_from else "",
                     hold_out_every,
                     hold_out_classes,
+                    teachers=teachers,
                 )
             screen.begin(job, run)
             bundle = execute(job, run, screen.watcher(job))

@@ -26,6 +26,7 @@ from exemplar_trainer.checkpoint import FILE as CHECKPOINT
 from exemplar_trainer.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
 from exemplar_trainer.colour import draw_colours
 from exemplar_trainer.dataset import ImageSet
+from exemplar_trainer.distillation import Teachers
 from exemplar_trainer.learner import as_served, background_of, build_learner
 from exemplar_trainer.losses import PAIR_LOSSES
 from exemplar_trainer.networks.backbone import missing_weights
@@ -55,7 +56,12 @@ class DivergedError(Exception):
 
 
 def fit(
-    recipe: Recipe, images: ImageSet, run: Path, progress: Progress, start_from: Path | None = None
+    recipe: Recipe,
+    images: ImageSet,
+    run: Path,
+    progress: Progress,
+    start_from: Path | None = None,
+    teachers: Teachers | None = None,
 ) -> keras.Model:
     """Train, or go on training, and return the base network.
 
@@ -65,6 +71,7 @@ def fit(
         run: the run's folder, for checkpoints and logs.
         progress: called after each step with steps done, loss and images a second.
         start_from: the folder of another run, whose weights this one begins with.
+        teachers: what to learn from beside the labels.
 
     Raises:
         TrainingStoppedError: on SIGINT or SIGTERM, after a checkpoint.
@@ -75,7 +82,7 @@ def fit(
     sampler = make_sampler(recipe, images)
     # A checkpoint holds all weights: those that it began with need not be there any more.
     resumed = replace(recipe, weights="") if (run / CHECKPOINT).exists() else recipe
-    learner = build_learner(resumed, sampler.class_count)
+    learner = build_learner(resumed, sampler.class_count, teachers)
     done = load_checkpoint(run, learner)
     if start_from is not None and done == 0:
         load_weights(start_from, learner)

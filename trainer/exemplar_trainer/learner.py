@@ -13,6 +13,7 @@ import keras
 
 from exemplar_trainer.augmentation import Distort
 from exemplar_trainer.colour import Recolour
+from exemplar_trainer.distillation import Distillation, Teachers
 from exemplar_trainer.fused import with_fused_normalisation
 from exemplar_trainer.losses import LOSSES
 from exemplar_trainer.networks import NETWORKS
@@ -25,8 +26,8 @@ from exemplar_trainer.thickness import Thicken
 class MetricLearner(keras.Model):
     """Maps a batch, see `fit.make_batch`, to embeddings, and labels to a loss."""
 
-    def __init__(self, recipe: Recipe, class_count: int) -> None:
-        """`class_count`: how many labels the sampler can give."""
+    def __init__(self, recipe: Recipe, class_count: int, teachers: Teachers | None = None) -> None:
+        """`class_count`: how many labels the sampler can give; `teachers`: to learn from beside the labels."""
         # Transforms must not be rounded to half precision on their way in; the layers within have their own policy.
         super().__init__(name="metric_learner", dtype="float32")
         spec = recipe.preprocessing
@@ -38,20 +39,29 @@ class MetricLearner(keras.Model):
         self.augmentation = Distort(background_of(recipe))
         self.thickening = Thicken() if recipe.thickness else None
         self.recolouring = Recolour()
+        self.teachers = teachers
+        self.distillation = Distillation(teachers.dimension) if teachers else None
         self.metric_loss = LOSSES[recipe.loss](class_count, recipe.orientations)
 
-    def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
-        """Embeddings float32 `[n, dimension]`."""
+    def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """`{"embeddings": float32 [n, dimension]}`, and what teachers make of the same images as "taught"."""
         distorted = self.augmentation(inputs["images"], inputs["transforms"], inputs["displacements"])
         if self.thickening is not None:
             distorted = self.thickening(distorted, inputs["thickness"])
-        return self.base_network(self.recolouring(distorted, inputs["colours"]), training=training)
+        images = self.recolouring(distorted, inputs["colours"])
+        found = {"embeddings": self.base_network(images, training=training)}
+        if self.teachers is not None:
+            found["taught"] = self.teachers.embed(images)
+        return found
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """The recipe's loss on a batch's embeddings `y_pred` and labels `y`."""
-        return self.metric_loss(y_pred, y)
+        """The recipe's loss on what `call` found, `y_pred`, and labels `y`; beside it the teachers', if there are."""
+        loss = self.metric_loss(y_pred["embeddings"], y)
+        if self.distillation is not None:
+            loss = loss + self.distillation(y_pred["embeddings"], y_pred["taught"])
+        return loss
 
 
 def background_of(recipe: Recipe) -> tuple[int, ...]:
@@ -60,7 +70,7 @@ def background_of(recipe: Recipe) -> tuple[int, ...]:
     return spec.background if spec.channels == 3 else (spec.grey_background,)
 
 
-def build_learner(recipe: Recipe, class_count: int) -> MetricLearner:
+def build_learner(recipe: Recipe, class_count: int, teachers: Teachers | None = None) -> MetricLearner:
     """A compiled learner at step 0, all its variables and the optimizer's created.
 
     Raises:
@@ -68,8 +78,10 @@ def build_learner(recipe: Recipe, class_count: int) -> MetricLearner:
     """
     keras.utils.set_random_seed(recipe.seed)
     with _computing_in(recipe.precision):
-        learner = MetricLearner(recipe, class_count)
+        learner = MetricLearner(recipe, class_count, teachers)
     learner.metric_loss.build((None, recipe.dimension))
+    if learner.distillation is not None:
+        learner.distillation.build((None, recipe.dimension))
     rate: Any = recipe.learning_rate
     if recipe.warm_up_steps:
         warm_up = min(recipe.warm_up_steps, max(1, recipe.steps // 5))

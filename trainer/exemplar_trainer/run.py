@@ -19,6 +19,7 @@ import keras
 from exemplar_encoder import Bundle, BundleError
 from exemplar_encoder.bundle import WEIGHTS
 from exemplar_trainer.dataset import ImageSet, load_images, some
+from exemplar_trainer.distillation import Teachers, load_teachers
 from exemplar_trainer.fit import LOG, Progress, fit, read_log, refuse_missing
 from exemplar_trainer.make_bundle import Origin, make_bundle
 from exemplar_trainer.networks import NETWORKS
@@ -38,7 +39,8 @@ class Run:
     """What a run's folder remembers: enough to go on with it.
 
     `final_of` is the folder of a finished run whose recipe is trained once more, on all classes: its figures and its
-    calibration, of a network that had not seen the held-out ones, are then this run's, too.
+    calibration, of a network that had not seen the held-out ones, are then this run's, too. `teachers` are folders of
+    bundles to learn from, see `distillation`.
     """
 
     name: str
@@ -50,10 +52,15 @@ class Run:
     hold_out_every: int = EVERY
     hold_out_classes: bool = False
     final_of: str = ""
+    teachers: tuple[str, ...] = ()
 
     @classmethod
-    def final(cls, name: str, measured: Path) -> Self:
-        """The run that trains a finished one's recipe on all classes; RunError when that one is not finished."""
+    def final(cls, name: str, measured: Path, teachers: tuple[str, ...] = ()) -> Self:
+        """The run that trains a finished one's recipe on all classes, from the same teachers or from others.
+
+        Raises:
+            RunError: that one is not finished, or is no beginning for this.
+        """
         before = cls.load(measured)
         if before.final_of:
             raise RunError(f"{measured} was itself trained on all classes; name the run that it is the final of")
@@ -61,7 +68,12 @@ class Run:
             raise RunError(f"{measured} began with another run's weights, which fit no more classes than it had")
         if _finished(measured) is None:
             raise RunError(f"{measured} has no bundle yet: exemplar train --resume --run {measured}")
-        return dataclasses.replace(before, name=name or before.name, final_of=str(measured.absolute()))
+        return dataclasses.replace(
+            before,
+            name=name or before.name,
+            final_of=str(measured.absolute()),
+            teachers=teachers or before.teachers,
+        )
 
     def save(self, folder: Path) -> None:
         """Write down what this run is, in a folder that may not exist yet."""
@@ -83,6 +95,7 @@ class Run:
         try:
             fields["recipe"] = Recipe.from_json(json.dumps(fields["recipe"]))
             fields["hold_out"] = tuple(fields["hold_out"])
+            fields["teachers"] = tuple(fields.get("teachers", ()))
             return cls(**fields)
         except (ValueError, TypeError, KeyError) as error:
             raise RunError(f"{folder / FILE} is not what a run writes: {error!r}") from error
@@ -121,17 +134,27 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
     start_from = Path(run.start_from) if run.start_from else None
     started_from = _first_recipe(run)
     refuse_missing(recipe.weights, start_from)
+    taught_by = load_teachers(run.teachers, recipe.preprocessing, () if measured else parts.held_out_names)
     run.save(folder)
     watcher.loaded(training, parts)
-    network = fit(recipe, training, folder, watcher.training, start_from)
+    teachers = Teachers([_network_of(bundle) for bundle in taught_by], recipe.precision) if taught_by else None
+    network = fit(recipe, training, folder, watcher.training, start_from, teachers)
     watcher.measuring()
     records = read_log(folder / LOG)
     origin = Origin(
         name=run.name,
         recipe=recipe.name,
         preprocessing=recipe.preprocessing,
-        facts=[*_facts(run, parts, training, len(images.skipped)), ("speed", _speed(records))],
-        training={**_training(run, parts, training), "started_from": started_from},
+        facts=[
+            *_facts(run, parts, training, len(images.skipped)),
+            *(("taught by", teacher.manifest.name) for teacher in taught_by),
+            ("speed", _speed(records)),
+        ],
+        training={
+            **_training(run, parts, training),
+            "started_from": started_from,
+            "teachers": [{"name": teacher.manifest.name, "id": teacher.id} for teacher in taught_by],
+        },
         records=records,
         seed=recipe.seed,
     )
@@ -161,6 +184,10 @@ def _measured(run: Run, parts: Split) -> keras.Model | None:
             f"{run.data} has changed since {run.final_of} was measured: it would hold out other classes; "
             "measure the recipe anew first"
         )
+    return _network_of(bundle)
+
+
+def _network_of(bundle: Bundle) -> keras.Model:
     network: keras.Model = keras.saving.load_model(bundle.path / WEIGHTS, compile=False)
     return network
 

@@ -1,0 +1,30 @@
+"""A training run with a progress bar and without a folder to keep, for benchmarks that compare several."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import keras
+from rich.progress import Progress
+
+from exemplar_trainer.dataset import ImageSet
+from exemplar_trainer.fit import fit
+from exemplar_trainer.recipe import Recipe
+
+
+def short_run(title: str, recipe: Recipe, training: ImageSet) -> tuple[keras.Model, float]:
+    """Train from nothing; the base network, and the median seconds of a step."""
+    times: list[float] = []
+    with tempfile.TemporaryDirectory() as folder, Progress() as progress:
+        task = progress.add_task(title, total=recipe.steps)
+
+        def step(done: int, loss: float, rate: float) -> None:
+            times.append(time.monotonic())
+            progress.update(task, completed=done)
+
+        network = fit(recipe, training, Path(folder), step)
+    return network, statistics.median(after - before for before, after in pairwise(times))
