@@ -69,7 +69,7 @@ class Teachers:
 class Distillation(keras.layers.Layer):
     """`weight` times the mean of 1 - cosine between mapped embeddings and what the teachers found."""
 
-    def __init__(self, taught: int, weight: float = 15.0) -> None:
+    def __init__(self, taught: int, weight: float = 60.0) -> None:
         """`taught`: length of the teachers' vectors. The map is this layer's and stays out of the bundle."""
         super().__init__(name="distillation", dtype="float32")
         self.taught, self.weight = taught, weight

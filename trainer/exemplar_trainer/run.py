@@ -147,7 +147,7 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
         preprocessing=recipe.preprocessing,
         facts=[
             *_facts(run, parts, training, len(images.skipped)),
-            *(("taught by", teacher.manifest.name) for teacher in taught_by),
+            *(("taught by", f"{teacher.manifest.name} ({teacher.id[:12]})") for teacher in taught_by),
             ("speed", _speed(records)),
         ],
         training={
