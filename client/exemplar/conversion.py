@@ -71,6 +71,7 @@ def calibration(message: resources_pb.Calibration) -> results.Calibration:
         unknown_spacing=message.unknown_spacing,
         nearest_share=message.nearest_share,
         distance_power=message.distance_power,
+        ambiguity_spacing=message.ambiguity_spacing,
         threshold_at_20_classes=message.threshold_at_20_classes,
     )
 

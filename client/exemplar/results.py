@@ -238,6 +238,7 @@ class Calibration:
     unknown_spacing: float
     nearest_share: float
     distance_power: int
+    ambiguity_spacing: float = 0.0
     threshold_at_20_classes: float = 0.0
 
 

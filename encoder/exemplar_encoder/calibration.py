@@ -10,6 +10,10 @@ strangers' distances to their nearest class, in units of the spacing, in galleri
 of a softmax over the nearest classes and "none of them", whose weight depends on the spacing; half of the queries it
 was fitted on were of no enrolled class. A class's weight falls with the square of its distance, as that of a normal
 distribution does: by the distance itself, look-alikes among many classes were named with far too much confidence.
+
+Two classes are too close to call when the second is less than a margin behind the first. It is wider the nearer to
+each other a gallery's classes are: one margin for all called far too much ambiguous among few unlike classes, and far
+too little among a thousand.
 """
 
 from __future__ import annotations
@@ -31,6 +35,8 @@ NEAREST_CONSIDERED = 16
 # A gallery of few classes shows little of its spacing: what is typical counts as much as this many classes.
 _PRIOR_CLASSES = 1
 
+_FARTHEST = 2.0  # apart, that unit vectors can be
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -49,7 +55,7 @@ class Calibration:
 
     Attributes:
         default_false_accept_rate: the rate to use where nobody names one.
-        ambiguity_margin: the top two matches must differ by this distance, or the verdict is AMBIGUOUS.
+        ambiguity_margin: sets the distance that the top two matches must differ by, see `margin`.
         ambiguity_error_rate: the share of wrong names, among accepted ones, that the margin was set for.
         class_count: how many unseen classes it was fitted on.
         gallery_sizes: ascending numbers of classes, at which the typical spacing was measured.
@@ -63,6 +69,8 @@ class Calibration:
         nearest_share: the share of a gallery's classes, those with the nearest others, that its spacing is the mean
             of; in (0, 1]. The default is what a calibration without it was fitted with.
         distance_power: 1 or 2; the default likewise.
+        ambiguity_spacing: the spacing from which on no margin is needed; 0, the default likewise, for one margin in
+            galleries of any spacing.
     """
 
     default_false_accept_rate: float
@@ -78,6 +86,7 @@ class Calibration:
     unknown_spacing: float
     nearest_share: float = 1.0
     distance_power: int = 1
+    ambiguity_spacing: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse numbers that no fit produces, with a `CalibrationError`."""
@@ -98,7 +107,7 @@ class Calibration:
             raise CalibrationError("factors", "must be 0 or more")
         if (np.diff(factors, axis=1) < 0).any():
             raise CalibrationError("factors", "must ascend with the rate")
-        for name in ("ambiguity_margin", "ambiguity_error_rate", "distance_weight"):
+        for name in ("ambiguity_margin", "ambiguity_spacing", "ambiguity_error_rate", "distance_weight"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise CalibrationError(name, "must be finite, and 0 or more")
@@ -141,6 +150,17 @@ class Calibration:
             raise ValueError(f"the false-accept rate must lie between 0 and 1, not {false_accept_rate}")
         at_rate = [np.interp(np.log(false_accept_rate), np.log(self.false_accept_rates), row) for row in self.factors]
         return spacing * self._at_size(class_count, at_rate)
+
+    def margin(self, spacing: float) -> float:
+        """By how much the second nearest class must be farther than the nearest, or the verdict is AMBIGUOUS.
+
+        Args:
+            spacing: of the gallery, see the method of that name.
+        """
+        if not self.ambiguity_spacing:
+            return self.ambiguity_margin
+        crowding = self.ambiguity_spacing / max(spacing, 1e-6) - 1.0
+        return min(_FARTHEST, max(0.0, self.ambiguity_margin * crowding))
 
     def _at_size(self, class_count: int, values: Sequence[float]) -> float:
         return float(np.interp(np.log(max(1, class_count)), np.log(self.gallery_sizes), values))

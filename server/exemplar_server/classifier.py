@@ -192,15 +192,14 @@ class Classifier:
         if not candidates:  # the last class was deleted meanwhile
             return FailedPreconditionError("GALLERY_EMPTY", f"gallery {gallery.id!r} has no classes", {})
         distances = [candidate.distance for candidate in candidates]
-        decisions = self.decisions(gallery)
-        decision = decisions.decide(distances, rate, found.class_count, found.gaps)
+        decision = self.decisions(gallery).decide(distances, rate, found.class_count, found.gaps)
         return Classification(
             decision.verdict,
             decision.probabilities[0],
             list(zip(candidates, decision.probabilities, strict=True))[:top_k],
             decision.threshold,
             rate,
-            decisions.calibration.ambiguity_margin,
+            decision.margin,
             self.bundle.id,
             found.revision,
         )

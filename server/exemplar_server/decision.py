@@ -25,10 +25,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A verdict, the distance that set it, and the probability of each of the classes looked at."""
+    """A verdict, the distances that set it, and the probability of each of the classes looked at."""
 
     verdict: Verdict
     threshold: float
+    margin: float
     probabilities: list[float]
 
 
@@ -56,11 +57,12 @@ class Decisions:
         """
         apart = self.calibration.spacing(class_count, gaps)
         threshold = self.calibration.threshold(false_accept_rate, class_count, apart)
+        margin = self.calibration.margin(apart)
         probabilities = self.calibration.probabilities(distances, apart).tolist()
         if distances[0] > threshold:
             verdict = Verdict.UNKNOWN
-        elif len(distances) > 1 and distances[1] - distances[0] < self.calibration.ambiguity_margin:
+        elif len(distances) > 1 and distances[1] - distances[0] < margin:
             verdict = Verdict.AMBIGUOUS
         else:
             verdict = Verdict.MATCH
-        return Decision(verdict, threshold, probabilities)
+        return Decision(verdict, threshold, margin, probabilities)

@@ -230,6 +230,15 @@ def test_no_distances_have_no_probabilities(calibration: Calibration) -> None:
 # Text
 
 
+@pytest.mark.parametrize(("spacing", "margin"), [(0.45, 0.3), (0.6, 0.15), (0.9, 0.0), (1.3, 0.0), (0.0, 2.0)])
+def test_the_margin_grows_as_classes_move_together_and_never_beyond_all_distances(
+    calibration: Calibration, spacing: float, margin: float
+) -> None:
+    changed = dataclasses.replace(calibration, ambiguity_margin=0.3, ambiguity_spacing=0.9)
+    assert changed.margin(spacing) == pytest.approx(margin)
+    assert calibration.margin(spacing) == calibration.ambiguity_margin, "one margin for all, where none was fitted"
+
+
 def test_a_calibration_survives_json(calibration: Calibration) -> None:
     assert Calibration.from_json(calibration.to_json()) == calibration
 
@@ -255,6 +264,8 @@ def test_text_that_is_no_calibration_is_refused(text: str) -> None:
         {"default_false_accept_rate": math.nan},
         {"ambiguity_margin": math.nan},
         {"ambiguity_margin": -0.1},
+        {"ambiguity_spacing": math.inf},
+        {"ambiguity_spacing": -0.1},
         {"distance_weight": math.inf},
         {"distance_weight": -1.0},
         {"unknown_intercept": None},

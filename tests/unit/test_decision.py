@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -62,6 +64,15 @@ def test_classes_that_are_nearer_to_each_other_ask_for_a_closer_match(decisions:
     assert crowded.verdict == Verdict.UNKNOWN
     assert crowded.threshold == decisions.threshold(0.01, 100, gaps(0.8)) == pytest.approx((80 + 1) / 101 * 0.5)
     assert crowded.probabilities < decisions.decide([0.45], 0.01, 100, gaps(1.0)).probabilities
+
+
+def test_the_nearer_classes_are_to_each_other_the_farther_the_second_must_be() -> None:
+    decisions = Decisions(replace(CALIBRATION, ambiguity_margin=0.25, ambiguity_spacing=0.9))
+    assert decisions.decide([0.2, 0.21], 0.1, 100, gaps(1.0)).verdict == Verdict.MATCH
+    crowded = decisions.decide([0.2, 0.31], 0.1, 100, gaps(0.6))
+    assert crowded.verdict == Verdict.AMBIGUOUS
+    assert crowded.margin == pytest.approx(0.25 * (0.9 / (60 + 1) * 101 - 1))
+    assert decisions.decide([0.2, 0.33], 0.1, 100, gaps(0.6)).verdict == Verdict.MATCH
 
 
 def test_each_class_looked_at_gets_a_probability_and_nearer_means_likelier(decisions: Decisions) -> None:

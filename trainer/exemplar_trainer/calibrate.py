@@ -1,8 +1,9 @@
 """Fits what a distance means, on classes the network never saw; see `Calibration` for the model behind it.
 
 Galleries of many sizes are put together from the set, of one group and of all, half of them with exemplars from one
-source (such as a drawer) where classes share some; queries of enrolled and of other classes meet them. How well a fit
-holds on classes it was not fitted on, `calibration_check` says, and by gallery size `calibration_sizes`.
+source (such as a drawer) where classes share some; queries of enrolled and of other classes meet them. What is too
+close to call among more classes than the set has, galleries tell that are filled up with classes training saw. How
+well a fit holds on classes it was not fitted on, `calibration_check` says, and by gallery size `calibration_sizes`.
 """
 
 from __future__ import annotations
@@ -14,14 +15,12 @@ from exemplar_encoder import Calibration
 from exemplar_encoder.bundle import Floats
 from exemplar_trainer.calibration_fit import (
     GALLERIES,
+    MOST_QUERIES,
     QUERIES,
     SIZES,
-    Bools,
     Met,
-    accepted_margins,
     fit_met,
     meet,
-    with_margin,
 )
 from exemplar_trainer.dataset import ImageSet
 from exemplar_trainer.episodes import pairwise_distances
@@ -29,21 +28,27 @@ from exemplar_trainer.sources import draw_pairs, draw_strangers
 
 _MAX_IMAGES = 4000
 _MAX_CLASSES = 2000
-_DRAWS = 10
+_LEAST_GALLERIES = 20
 
 Ints = npt.NDArray[np.int64]
 
 
-def fit_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> Calibration:
+def fit_calibration(
+    embeddings: Floats, images: ImageSet, seed: int = 0, background: Floats | None = None
+) -> Calibration:
     """Fit on all classes of a set.
 
     Args:
         embeddings: float32 `[images, dimension]` of unit length.
         images: the set they came from: at least two classes of at least two images (four, to cross-fit).
         seed: which images are left out of a very large set.
+        background: an embedding of each of some classes that training saw, float32 `[n, dimension]`.
     """
-    fitted = fit_met(_galleries(embeddings, images, seed), len(images.class_names))
-    return with_margin(fitted, *_margins(fitted, embeddings, images, seed))
+    rng = np.random.default_rng([seed, 6])
+    everything = _at_most(len(images.class_names), _MAX_CLASSES, seed)
+    galleries = _galleries(embeddings, images, everything, rng)
+    larger = [] if background is None else _larger_galleries(embeddings, images, everything, background, rng)
+    return fit_met(galleries, len(images.class_names), larger=larger)
 
 
 def pair_distances(embeddings: Floats, images: ImageSet, seed: int = 0) -> tuple[Floats, Floats]:
@@ -61,22 +66,42 @@ def pair_distances(embeddings: Floats, images: ImageSet, seed: int = 0) -> tuple
     return distances[same], distances[near if near.any() else ~same]
 
 
-def _galleries(embeddings: Floats, images: ImageSet, seed: int) -> list[Met]:
+def _galleries(embeddings: Floats, images: ImageSet, everything: Ints, rng: np.random.Generator) -> list[Met]:
     """Galleries of many sizes, of one group and of all: services know things of one kind, or of many."""
-    rng = np.random.default_rng([seed, 6])
-    everything = _at_most(len(images.class_names), _MAX_CLASSES, seed)
     groups = [group for group in images.classes_by_group.values() if len(group) >= 2]
     found: list[Met] = []
     for pools in (groups, [everything]):
         largest = max((len(pool) for pool in pools), default=0)
-        for way in (size for size in SIZES if size < largest):
+        sizes = [size for size in SIZES if size < largest]
+        if pools is not groups:
+            sizes.append(_nearly(everything))
+        for way in sorted(set(sizes)):
             if way == 1 and found and pools is not groups:
                 continue  # a lone class shows nothing of its kind, and strangers of its own group come nearest
             able = [pool for pool in pools if len(pool) > way]
-            for _ in range(max(4, min(GALLERIES, 2 * _MAX_CLASSES // way))):
+            for _ in range(max(_LEAST_GALLERIES, min(GALLERIES, 2 * _MAX_CLASSES // way))):
                 classes = rng.permutation(able[rng.integers(len(able))])
                 found.append(_gallery(embeddings, images, rng, classes[:way], classes[way:]))
     return found
+
+
+def _larger_galleries(
+    embeddings: Floats, images: ImageSet, everything: Ints, background: Floats, rng: np.random.Generator
+) -> list[Met]:
+    """Galleries of more classes than the set has: nearly all of its own, and some of the `background`."""
+    way = _nearly(everything)
+    found = []
+    for size in (size for size in SIZES if way < size <= way + len(background)):
+        for _ in range(_LEAST_GALLERIES):
+            classes = rng.permutation(everything)
+            filling = rng.permutation(background)[: size - way]
+            found.append(_gallery(embeddings, images, rng, classes[:way], classes[way:], filling))
+    return found
+
+
+def _nearly(everything: Ints) -> int:
+    """So many of all classes that a tenth is left to be strangers."""
+    return len(everything) - max(1, len(everything) // 10)
 
 
 def _gallery(
@@ -85,28 +110,15 @@ def _gallery(
     rng: np.random.Generator,
     enrolled: Ints,
     others: Ints,
+    filling: Floats | None = None,
 ) -> Met:
+    count = min(MOST_QUERIES, max(QUERIES, len(enrolled)))
     pairs, source = draw_pairs(images, enrolled, rng, one_source=bool(rng.random() < 0.5))
-    asked = rng.permutation(len(enrolled))[:QUERIES]
-    strangers = draw_strangers(images, rng.choice(others, QUERIES), rng, source)
-    return meet(embeddings[pairs[:, 0]], embeddings[pairs[asked, 1]], asked, embeddings[strangers])
-
-
-def _margins(calibration: Calibration, embeddings: Floats, images: ImageSet, seed: int) -> tuple[Floats, Bools]:
-    """What `with_margin` takes, of all classes in one gallery."""
-    rng = np.random.default_rng([seed, 3])
-    chosen = _whole_classes(images, seed)
-    classes = np.unique(images.labels[chosen])
-    margins: list[Floats] = []
-    wrongs: list[Bools] = []
-    for _ in range(_DRAWS):  # which image stands for a class decides much; one draw would be fitted too closely
-        exemplars = np.array([rng.choice(images.members[label]) for label in classes])
-        queries = chosen[~np.isin(chosen, exemplars)]
-        own = np.searchsorted(classes, images.labels[queries])
-        margin, wrong = accepted_margins(calibration, embeddings[exemplars], embeddings[queries], own)
-        margins.append(margin)
-        wrongs.append(wrong)
-    return np.concatenate(margins), np.concatenate(wrongs)
+    asked = rng.permutation(len(enrolled))[:count]
+    strangers = draw_strangers(images, rng.choice(others, count), rng, source)
+    exemplars = embeddings[pairs[:, 0]]
+    classes = exemplars if filling is None else np.concatenate([exemplars, filling])
+    return meet(classes, embeddings[pairs[asked, 1]], asked, embeddings[strangers])
 
 
 def _whole_classes(images: ImageSet, seed: int) -> Ints:

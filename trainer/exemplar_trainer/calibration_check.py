@@ -47,7 +47,9 @@ class CalibrationCheck:
     separation: Separation
 
 
-def check_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> CalibrationCheck:
+def check_calibration(
+    embeddings: Floats, images: ImageSet, seed: int = 0, background: Floats | None = None
+) -> CalibrationCheck:
     """Cross-fit and judge; arguments as for `fit_calibration`."""
     rng = np.random.default_rng([seed, 2])
     asked = (0.01, 0.05, 0.1)
@@ -63,7 +65,7 @@ def check_calibration(embeddings: Floats, images: ImageSet, seed: int = 0) -> Ca
         others = [label for other in folds[:index] + folds[index + 1 :] for label in other]
         inside = np.flatnonzero(np.isin(images.labels, others))
         way = min(largest, len(fold) // 2)
-        calibration = fit_calibration(embeddings[inside], images.only(others), seed)
+        calibration = fit_calibration(embeddings[inside], images.only(others), seed, background)
         for _ in range(max(1, _CHECKED_EPISODES // len(folds))):
             classes = rng.permutation(fold)[: 2 * way]
             pairs = np.array([rng.choice(images.members[label], 2, replace=False) for label in classes])

@@ -18,8 +18,9 @@ DEFAULT_FALSE_ACCEPT_RATE = 0.05
 AMBIGUITY_ERROR_RATE = 0.02
 
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-GALLERIES = 60
-QUERIES = 20
+GALLERIES = 150
+QUERIES = 20  # of a small gallery; of a large one as many as it has classes, up to this:
+MOST_QUERIES = 100
 
 _LEAST_RATE = 0.001
 _RATES = 31
@@ -27,6 +28,9 @@ _RATES = 31
 # How near strangers come in a large gallery is a matter of its look-alikes, which the mean over all classes hides.
 _NEAREST_SHARE = 0.1
 _DISTANCE_POWER = 2
+
+# Lots of galleries, by their spacing, that a margin is found for.
+_LOTS = 8
 
 Floats64 = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -79,14 +83,16 @@ def fit_met(
     class_count: int,
     default_false_accept_rate: float = DEFAULT_FALSE_ACCEPT_RATE,
     least_rate: float = _LEAST_RATE,
+    larger: Sequence[Met] = (),
 ) -> Calibration:
-    """Fit all but the margin, which is 0; see `with_margin`.
+    """Fit all of it.
 
     Args:
         galleries: of one size or several, each with some strangers.
         class_count: how many classes the queries are of.
         default_false_accept_rate: the rate to use where nobody names one.
         least_rate: the least rate to give a threshold for; so few strangers say nothing of smaller ones.
+        larger: galleries that tell what is too close to call, and nothing else.
     """
     rates = np.geomspace(max(_LEAST_RATE, least_rate), 1.0, _RATES)
     sizes = tuple(sorted({gallery.way for gallery in galleries}))
@@ -107,48 +113,64 @@ def fit_met(
     )
     apart = np.array([blank.spacing(gallery.way, gallery.gaps) for gallery in galleries])
     weight, intercept, slope = fit_softmax(galleries, apart)
-    return dataclasses.replace(
+    fitted = dataclasses.replace(
         blank,
         factors=tuple(_factors(galleries, apart, size, rates) for size in sizes),
         distance_weight=weight,
         unknown_intercept=intercept,
         unknown_spacing=slope,
     )
+    margin, shrinking = _margin([*galleries, *larger], fitted)
+    return dataclasses.replace(fitted, ambiguity_margin=margin, ambiguity_spacing=shrinking)
 
 
-def with_margin(calibration: Calibration, margin: Floats, wrong: Bools) -> Calibration:
-    """Set the least margin that keeps wrong names among accepted queries rare enough.
+def margins(distances: Floats, calibration: Calibration, way: int, spacing: float) -> tuple[Floats, Bools]:
+    """By how much the second class is farther than the first, and whether the first is near enough; `[queries]` each.
 
     Args:
-        calibration: all but the margin.
-        margin: by how much the second class was farther than the first, of accepted queries; float32 `[n]`.
-        wrong: whether the first was the wrong one, bool `[n]`.
+        distances: of queries to their nearest classes, two or more, ascending; float32 `[queries, nearest]`.
+        calibration: whose default rate decides what is near enough.
+        way: how many classes there are.
+        spacing: of the gallery.
     """
+    threshold = calibration.threshold(calibration.default_false_accept_rate, way, spacing)
+    return distances[:, 1] - distances[:, 0], distances[:, 0] <= threshold
+
+
+def _margin(galleries: Sequence[Met], calibration: Calibration) -> tuple[float, float]:
+    """The margin that keeps wrong names among accepted queries rare enough, and the spacing from which on none does.
+
+    Galleries are taken together by their spacing, and a line over the inverse of it is drawn through what each lot
+    needs. Lots in which errors are rare without a margin say no more than that.
+    """
+    found: list[tuple[Floats64, Floats, Bools]] = []
+    for gallery in galleries:
+        if gallery.way >= 2:
+            spacing = calibration.spacing(gallery.way, gallery.gaps)
+            margin, accepted = margins(gallery.known, calibration, gallery.way, spacing)
+            wrong = gallery.ranks != 0
+            found.append((np.full(int(accepted.sum()), max(spacing, 1e-6)), margin[accepted], wrong[accepted]))
+    if not found:
+        return 0.0, 0.0
+    spacings, margin, wrong = (np.concatenate(each) for each in zip(*found, strict=True))
+    order = np.argsort(spacings, kind="stable")
+    lots = [lot for lot in np.array_split(order, _LOTS) if len(lot)]
+    needed = [(float(spacings[lot].mean()), _least_margin(margin[lot], wrong[lot])) for lot in lots]
+    x, y = np.array([(1 / spacing, least) for spacing, least in needed if least > 0]).reshape(-1, 2).T
+    slope, least = np.polyfit(x, y, 1) if len(x) >= 2 else (0.0, 0.0)
+    if slope > 0 > least:
+        return float(-least), float(-slope / least)
+    return float(y.max(initial=0.0)), 0.0
+
+
+def _least_margin(margin: Floats, wrong: Bools) -> float:
+    """The least margin beyond which at most `AMBIGUITY_ERROR_RATE` of names are wrong."""
     order = np.argsort(-margin)
     margin, share = margin[order], np.cumsum(wrong[order]) / np.arange(1, len(order) + 1)
-    good = np.flatnonzero(share <= calibration.ambiguity_error_rate)
+    good = np.flatnonzero(share <= AMBIGUITY_ERROR_RATE)
     if len(good) == 0:
-        least = float(margin.max(initial=0.0))
-    else:
-        least = float(margin[good[-1]]) if good[-1] < len(order) - 1 else 0.0
-    return dataclasses.replace(calibration, ambiguity_margin=least)
-
-
-def accepted_margins(calibration: Calibration, classes: Floats, queries: Floats, own: Ints) -> tuple[Floats, Bools]:
-    """What `with_margin` takes, of queries in one gallery of two classes or more.
-
-    Args:
-        calibration: whose default rate decides what is accepted.
-        classes: what the classes are searched by, float32 `[way, dimension]`.
-        queries: of some of them, float32 `[n, dimension]`.
-        own: the class of each, int64 `[n]`.
-    """
-    distances = pairwise_distances(queries, classes)
-    spacing = calibration.spacing(len(classes), gaps_of(classes))
-    threshold = calibration.threshold(calibration.default_false_accept_rate, len(classes), spacing)
-    two = np.sort(np.partition(distances, 1, axis=1)[:, :2], axis=1)
-    accepted = two[:, 0] <= threshold
-    return (two[:, 1] - two[:, 0])[accepted], (distances.argmin(axis=1) != own)[accepted]
+        return float(margin.max(initial=0.0))
+    return float(margin[good[-1]]) if good[-1] < len(order) - 1 else 0.0
 
 
 def _typical_spacing(galleries: Sequence[Met], way: int) -> float:

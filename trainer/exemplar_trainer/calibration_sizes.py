@@ -3,7 +3,7 @@
 Cross-fitted over the groups that training held out. Each in turn is asked about, half of its classes enrolled at most
 and the others strangers, and judged by a calibration fitted on the other held-out groups. A gallery is filled up with
 other held-out classes, and where those do not suffice with classes that training saw, which are enrolled and never
-asked about.
+asked about. The fit's galleries are filled up likewise.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from exemplar_encoder import Calibration
 from exemplar_encoder.bundle import Floats
 from exemplar_encoder.calibration import gaps_of
 from exemplar_trainer.calibrate import fit_calibration
+from exemplar_trainer.calibration_fit import AMBIGUITY_ERROR_RATE, margins
 from exemplar_trainer.dataset import ImageSet
 from exemplar_trainer.episodes import pairwise_distances
 from exemplar_trainer.evaluation.openset import reliability
@@ -44,6 +45,10 @@ class Kept:
         accepted: the share of queries of enrolled classes that were accepted, at each.
         calibration_error: expected calibration error of the top match's probability, as many queries of enrolled
             classes as strangers.
+        ambiguous: the share of accepted queries of enrolled classes whose two nearest are too close to call, at the
+            calibration's default rate.
+        misnamed: the share of wrong names among the others of them, the verdicts MATCH.
+        misnamed_asked: the share that the margin was set for.
         trained_share: the share of the enrolled classes that training saw.
         strangers: how many strangers asked.
     """
@@ -55,6 +60,9 @@ class Kept:
     realised: tuple[float, ...]
     accepted: tuple[float, ...]
     calibration_error: float
+    ambiguous: float
+    misnamed: float
+    misnamed_asked: float
     trained_share: float
     strangers: int
 
@@ -91,7 +99,11 @@ def check_sizes(
     room = len(images.class_names) - max((len(group) + 1) // 2 for group in groups)
     if max(sizes) > room:
         raise EvaluationError(f"the set has classes for galleries of {room:,}, and strangers; not of {max(sizes):,}")
-    judges = [_fitted(embeddings, images, [each for each in groups if each is not own], seed) for own in groups]
+    rest = [label for label, name in enumerate(images.groups) if name not in held_out]
+    background = embeddings[[images.members[label][0] for label in rest]]
+    judges = [
+        _fitted(embeddings, images, [each for each in groups if each is not own], background, seed) for own in groups
+    ]
     kinds = [
         (size, one_group, one_source)
         for size in sizes
@@ -127,6 +139,8 @@ class _Tally:
         self.accepted: list[list[bool]] = [[] for _ in ASKED]
         self.stated: list[float] = []
         self.right: list[bool] = []
+        self.ambiguous: list[bool] = []
+        self.misnamed: list[bool] = []
         self.trained: list[float] = []
 
     def kept(self, size: int, one_group: bool, one_source: bool) -> Kept:
@@ -138,14 +152,19 @@ class _Tally:
             tuple(float(np.mean(values)) for values in self.realised),
             tuple(float(np.mean(values)) for values in self.accepted),
             reliability(np.array(self.stated), np.array(self.right))[0],
+            float(np.mean(self.ambiguous)),
+            float(np.mean(self.misnamed)),
+            AMBIGUITY_ERROR_RATE,
             float(np.mean(self.trained)),
             len(self.realised[0]),
         )
 
 
-def _fitted(embeddings: Floats, images: ImageSet, groups: Sequence[Ints], seed: int) -> Calibration:
+def _fitted(
+    embeddings: Floats, images: ImageSet, groups: Sequence[Ints], background: Floats, seed: int
+) -> Calibration:
     classes = np.concatenate(groups).tolist()
-    return fit_calibration(embeddings[np.isin(images.labels, classes)], images.only(classes), seed)
+    return fit_calibration(embeddings[np.isin(images.labels, classes)], images.only(classes), seed, background)
 
 
 def _filled(
@@ -184,6 +203,10 @@ def _ask(
         tally.accepted[position].extend(known.min(axis=1) <= threshold)
         tally.realised[position].extend(unknown.min(axis=1) <= threshold)
     right = known.argmin(axis=1) == own
+    margin, accepted = margins(np.sort(known, axis=1), calibration, len(enrolled), spacing)
+    clear = margin >= calibration.margin(spacing)
+    tally.ambiguous.extend(~clear[accepted])
+    tally.misnamed.extend(~right[accepted & clear])
     alike = min(len(known), len(unknown))  # the probability takes half of all queries to be strangers'
     for row in np.sort(np.concatenate([known[:alike], unknown[:alike]]), axis=1):
         tally.stated.append(float(calibration.probabilities(row, spacing)[0]))

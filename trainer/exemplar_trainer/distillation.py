@@ -40,8 +40,9 @@ def load_teachers(paths: Sequence[str], preprocessing: Preprocessing, unseen: Co
     for bundle in bundles:
         if bundle.manifest.preprocessing != preprocessing:
             raise TeacherError(f"{bundle.path} takes another input than the recipe's, so it cannot be a teacher")
-        seen = sorted(set(unseen) - set(bundle.manifest.training.get("held_out", unseen)))
-        if seen:
+        training = bundle.manifest.training
+        seen = sorted(set(unseen) - set(training["held_out"])) if training.get("training_classes") else []
+        if seen:  # a network that was trained elsewhere names nothing that it saw
             raise TeacherError(
                 f"{bundle.path} was not trained with {some(seen)} held out, and figures on what a teacher has seen "
                 "are no figures; hold out what it held out, or take a teacher that held out as much"

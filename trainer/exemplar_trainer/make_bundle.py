@@ -88,8 +88,10 @@ def make_bundle(
     round_to_half(network)  # before anything is measured: figures and cohort are those of the weights that ship
     embeddings = embed(measured or network, unseen)
     accuracies = _accuracies(embeddings, unseen)
-    calibration = fit_calibration(embeddings, unseen)
-    check = check_calibration(embeddings, unseen)
+    seen = [label for label, name in enumerate(strangers.class_names) if name not in unseen.class_names]
+    background = _cohort(measured or network, strangers.only(seen), origin.seed) if seen else None
+    calibration = fit_calibration(embeddings, unseen, background=background)
+    check = check_calibration(embeddings, unseen, background=background)
     genuine, impostor = pair_distances(embeddings, unseen)
     hits, misses = draw_decisions(embeddings, unseen, accuracies[0].protocol, 24, seed=1)
     created = datetime.now(UTC).isoformat(timespec="seconds")

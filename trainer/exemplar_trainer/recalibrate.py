@@ -21,10 +21,8 @@ from exemplar_trainer.calibration_fit import (
     QUERIES,
     SIZES,
     Met,
-    accepted_margins,
     fit_met,
     meet,
-    with_margin,
 )
 from exemplar_trainer.evaluation.openset import OpenSet, judge_tasks
 from exemplar_trainer.evaluation.questions import NOBODY, Task
@@ -118,10 +116,7 @@ def refit(labelled: Labelled, default_false_accept_rate: float, seed: int = 0) -
     # The gallery as it is, but for one class: whose queries are strangers to it.
     for left in rng.permutation(labelled.asked)[: max(20, _MAX_ENROLLED // count)]:
         galleries += _gallery(labelled, rng, np.delete(np.arange(count), left))
-    fitted = fit_met(galleries, len(labelled.asked), default_false_accept_rate, 1 / len(labelled.labels))
-    known = labelled.labels != NOBODY
-    margins = accepted_margins(fitted, labelled.classes, labelled.queries[known], labelled.labels[known])
-    return with_margin(fitted, *margins)
+    return fit_met(galleries, len(labelled.asked), default_false_accept_rate, 1 / len(labelled.labels))
 
 
 def cross_fit(

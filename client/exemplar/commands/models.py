@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from exemplar import Figure, Model
+from exemplar import Calibration, Figure, Model
 from exemplar.commands.output import moment, percent, print_facts, print_json, print_table
 from exemplar.commands.session import Session, client_command
 
@@ -60,7 +60,7 @@ def show(model: Model) -> None:
             "made": moment(model.create_time),
             "false-accept rate": percent(calibration.default_false_accept_rate),
             "threshold at 20 classes": f"{calibration.threshold_at_20_classes:.3f}",
-            "ambiguity margin": f"{calibration.ambiguity_margin:.3f}",
+            "ambiguity margin": _margin(calibration),
             "calibrated on": f"{calibration.class_count:,} classes",
         }
     )
@@ -70,6 +70,12 @@ def show(model: Model) -> None:
             [[figure.name, f"{figure.value:.4g}", interval(figure)] for figure in model.figures],
             right=("value",),
         )
+
+
+def _margin(calibration: Calibration) -> str:
+    """The distance that the top two must differ by, which depends on the spacing of a gallery's classes."""
+    none_from = calibration.ambiguity_spacing
+    return f"{calibration.ambiguity_margin:.3f}" + (f" x ({none_from:.3f} / spacing - 1)" if none_from else "")
 
 
 def size(model: Model) -> str:

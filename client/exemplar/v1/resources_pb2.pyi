@@ -359,6 +359,7 @@ class Calibration(_message.Message):
     UNKNOWN_SPACING_FIELD_NUMBER: _builtins.int
     NEAREST_SHARE_FIELD_NUMBER: _builtins.int
     DISTANCE_POWER_FIELD_NUMBER: _builtins.int
+    AMBIGUITY_SPACING_FIELD_NUMBER: _builtins.int
     default_false_accept_rate: _builtins.float
     """The false-accept rate that holds where a gallery and a request name none, between 0 and 1."""
     threshold_at_20_classes: _builtins.float
@@ -366,7 +367,9 @@ class Calibration(_message.Message):
     from the other fields; not read in a request.
     """
     ambiguity_margin: _builtins.float
-    """The top two matches must be at least this far apart in distance, or the verdict is AMBIGUOUS; 0 or more."""
+    """Sets how far apart in distance the top two matches must be, or the verdict is AMBIGUOUS: by this times what
+    `ambiguity_spacing` over the gallery's spacing exceeds 1. 0 or more.
+    """
     class_count: _builtins.int
     """Classes on which the calibration was fitted; the network never saw them."""
     ambiguity_error_rate: _builtins.float
@@ -381,6 +384,10 @@ class Calibration(_message.Message):
     """The share of a gallery's classes that its spacing is the mean of, above 0 and to 1."""
     distance_power: _builtins.int
     """1 or 2."""
+    ambiguity_spacing: _builtins.float
+    """The spacing from which on any two matches are far enough apart; 0 where they must be apart by `ambiguity_margin` in
+    every gallery.
+    """
     @_builtins.property
     def gallery_sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Ascending numbers of classes, from 1 or more, at which the typical spacing was measured; 1 to 64 of them."""
@@ -414,10 +421,11 @@ class Calibration(_message.Message):
         unknown_spacing: _builtins.float = ...,
         nearest_share: _builtins.float = ...,
         distance_power: _builtins.int = ...,
+        ambiguity_spacing: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ambiguity_error_rate", b"ambiguity_error_rate", "ambiguity_margin", b"ambiguity_margin", "class_count", b"class_count", "default_false_accept_rate", b"default_false_accept_rate", "distance_power", b"distance_power", "distance_weight", b"distance_weight", "factors", b"factors", "false_accept_rates", b"false_accept_rates", "gallery_sizes", b"gallery_sizes", "nearest_share", b"nearest_share", "threshold_at_20_classes", b"threshold_at_20_classes", "typical_spacings", b"typical_spacings", "unknown_intercept", b"unknown_intercept", "unknown_spacing", b"unknown_spacing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ambiguity_error_rate", b"ambiguity_error_rate", "ambiguity_margin", b"ambiguity_margin", "ambiguity_spacing", b"ambiguity_spacing", "class_count", b"class_count", "default_false_accept_rate", b"default_false_accept_rate", "distance_power", b"distance_power", "distance_weight", b"distance_weight", "factors", b"factors", "false_accept_rates", b"false_accept_rates", "gallery_sizes", b"gallery_sizes", "nearest_share", b"nearest_share", "threshold_at_20_classes", b"threshold_at_20_classes", "typical_spacings", b"typical_spacings", "unknown_intercept", b"unknown_intercept", "unknown_spacing", b"unknown_spacing"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

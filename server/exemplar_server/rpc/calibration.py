@@ -37,6 +37,7 @@ def message(of: Calibration, tables: bool = True) -> pb.Calibration:
         unknown_spacing=of.unknown_spacing,
         nearest_share=of.nearest_share,
         distance_power=of.distance_power,
+        ambiguity_spacing=of.ambiguity_spacing,
     )
 
 
@@ -58,7 +59,7 @@ def parse(field: str, sent: pb.Calibration) -> Calibration:
         _check_size(f"{field}.factors", len(row.values), MAX_RATES)
         _check_numbers(f"{field}.factors", row.values)
     _check_numbers(f"{field}.typical_spacings", sent.typical_spacings)
-    for name in ("ambiguity_margin", "distance_weight", "unknown_intercept", "unknown_spacing"):
+    for name in ("ambiguity_margin", "ambiguity_spacing", "distance_weight", "unknown_intercept", "unknown_spacing"):
         _check_numbers(f"{field}.{name}", [getattr(sent, name)])
     if not 0 <= sent.ambiguity_error_rate <= 1:
         raise invalid_field(f"{field}.ambiguity_error_rate", f"it must be 0 to 1, not {sent.ambiguity_error_rate}")
@@ -79,6 +80,7 @@ def parse(field: str, sent: pb.Calibration) -> Calibration:
             unknown_spacing=sent.unknown_spacing,
             nearest_share=sent.nearest_share,
             distance_power=sent.distance_power,
+            ambiguity_spacing=sent.ambiguity_spacing,
         )
     except CalibrationError as error:
         raise invalid_field(f"{field}.{error.field}", f"it {error.problem}") from error

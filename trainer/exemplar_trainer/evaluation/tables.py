@@ -46,7 +46,8 @@ def print_sizes(found: Sequence[Kept]) -> None:
     for title in ("classes", "of", "drawn by"):
         table.add_column(title, no_wrap=True)
     rates = [f"{asked:.0%} asked" for asked in found[0].asked]
-    for title in (*rates, f"known, {found[0].asked[-1]:.0%}", "error", "trained on"):
+    wrong = f"wrong, {found[0].misnamed_asked:.0%}"
+    for title in (*rates, f"known, {found[0].asked[-1]:.0%}", "ambiguous", wrong, "error", "trained on"):
         table.add_column(title, justify="right")
     for kept in found:
         table.add_row(
@@ -55,6 +56,8 @@ def print_sizes(found: Sequence[Kept]) -> None:
             "one source" if kept.one_source else "any",
             *(f"{realised:.1%}" for realised in kept.realised),
             f"{kept.accepted[-1]:.0%}",
+            f"{kept.ambiguous:.0%}",
+            f"{kept.misnamed:.1%}",
             f"{kept.calibration_error:.3f}",
             f"{kept.trained_share:.0%}",
         )
