@@ -23,4 +23,5 @@ def made_up(factor: float = 0.5) -> Calibration:
         unknown_spacing=6.3,
         nearest_share=0.1,
         distance_power=2,
+        ambiguity_spacing=math.e / 3,
     )

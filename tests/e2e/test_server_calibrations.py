@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +46,7 @@ def test_a_calibration_decides_from_the_next_query_on_until_it_is_cleared(
 ) -> None:
     query = sorted(drawings.items())[2][1][1]
     before = classify(stubs, taught, query)
-    strict = messages.message(made_up(0.0))
+    strict = messages.message(dataclasses.replace(made_up(0.0), ambiguity_spacing=0.0))
     assert calibrate(stubs, taught, strict).calibration == strict
     after = classify(stubs, taught, query)
     assert (after.threshold, after.verdict) == (0.0, classification.VERDICT_UNKNOWN)
@@ -126,6 +127,8 @@ BAD: list[tuple[str, object]] = [
     ("ambiguity_margin", math.nan),
     ("ambiguity_margin", -0.1),
     ("ambiguity_margin", 1e300),
+    ("ambiguity_spacing", -0.1),
+    ("ambiguity_spacing", 1e300),
     ("ambiguity_error_rate", math.nan),
     ("ambiguity_error_rate", -0.5),
     ("class_count", -1),

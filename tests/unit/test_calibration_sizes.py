@@ -42,6 +42,8 @@ def test_the_rates_asked_for_and_the_probabilities_hold(found: list[Kept]) -> No
         assert kept.realised[0] <= kept.realised[1]
         assert kept.accepted[0] <= kept.accepted[1] <= 1
         assert kept.calibration_error < 0.15
+        assert kept.misnamed <= kept.misnamed_asked + 0.025
+    assert any(kept.ambiguous > 0.01 for kept in found)
 
 
 def test_a_calibration_that_promises_too_much_is_found_out(
@@ -52,12 +54,15 @@ def test_a_calibration_that_promises_too_much_is_found_out(
     def bold(*arguments: object) -> Calibration:
         fitted = fit(*arguments)  # type: ignore[arg-type]
         factors = tuple(tuple(1.2 * factor for factor in row) for row in fitted.factors)
-        return dataclasses.replace(fitted, factors=factors, unknown_intercept=fitted.unknown_intercept + 3)
+        loose = dataclasses.replace(fitted, ambiguity_margin=0.0, factors=factors)
+        return dataclasses.replace(loose, unknown_intercept=fitted.unknown_intercept + 3)
 
     monkeypatch.setattr(calibration_sizes, "fit_calibration", bold)
     for honest, kept in zip(found, check_sizes(EMBEDDINGS, SET, HELD_OUT, [12], number=20), strict=False):
         assert kept.realised[1] > 2 * honest.realised[1]
         assert kept.calibration_error > honest.calibration_error + 0.1
+        assert kept.ambiguous == 0
+        assert kept.misnamed > honest.misnamed
 
 
 def test_the_same_seed_finds_the_same(found: list[Kept]) -> None:
