@@ -141,7 +141,7 @@ def _margin(galleries: Sequence[Met], calibration: Calibration) -> tuple[float, 
     """The margin that keeps wrong names among accepted queries rare enough, and the spacing from which on none does.
 
     Galleries are taken together by their spacing, and a line over the inverse of it is drawn through what each lot
-    needs. Lots in which errors are rare without a margin say no more than that.
+    needs, and raised to the lot that needs most. Lots in which errors are rare without a margin say no more than that.
     """
     found: list[tuple[Floats64, Floats, Bools]] = []
     for gallery in galleries:
@@ -157,9 +157,10 @@ def _margin(galleries: Sequence[Met], calibration: Calibration) -> tuple[float, 
     lots = [lot for lot in np.array_split(order, _LOTS) if len(lot)]
     needed = [(float(spacings[lot].mean()), _least_margin(margin[lot], wrong[lot])) for lot in lots]
     x, y = np.array([(1 / spacing, least) for spacing, least in needed if least > 0]).reshape(-1, 2).T
-    slope, least = np.polyfit(x, y, 1) if len(x) >= 2 else (0.0, 0.0)
-    if slope > 0 > least:
-        return float(-least), float(-slope / least)
+    slope, start = np.polyfit(x, y, 1) if len(x) >= 2 else (0.0, 0.0)
+    start += (y - start - slope * x).max(initial=0.0)
+    if slope > 0 > start:
+        return float(-start), float(-slope / start)
     return float(y.max(initial=0.0)), 0.0
 
 
