@@ -141,7 +141,7 @@ def _margin(galleries: Sequence[Met], calibration: Calibration) -> tuple[float, 
     """The margin that keeps wrong names among accepted queries rare enough, and the spacing from which on none does.
 
     Galleries are taken together by their spacing, and a line over the inverse of it is drawn through what each lot
-    needs, and raised to the lot that needs most. Lots in which errors are rare without a margin say no more than that.
+    needs, then raised to the one that needs most. Lots in which errors are rare without a margin say only that.
     """
     found: list[tuple[Floats64, Floats, Bools]] = []
     for gallery in galleries:
