@@ -3,7 +3,8 @@
 How near a stranger comes to its nearest class depends on how many classes a gallery holds and how alike they are.
 Both show in the gallery itself: its classes are strangers to each other. So distances are judged against the
 gallery's *spacing*, the mean distance from a class to its nearest other class over those classes that have the
-nearest, and one calibration fits a gallery of 20 unlike classes as well as one of 900 letters.
+nearest, and one calibration fits a gallery of 20 unlike classes as well as one of 900 letters. Classes that all but
+coincide are left out of it.
 
 The trainer fits both on classes the network never saw. A threshold is the spacing times a factor: a quantile of
 strangers' distances to their nearest class, in units of the spacing, in galleries of that size. A probability is that
@@ -36,6 +37,9 @@ NEAREST_CONSIDERED = 16
 _PRIOR_CLASSES = 1
 
 _FARTHEST = 2.0  # apart, that unit vectors can be
+
+# Classes nearer to each other than this share of the third quartile of all gaps are one thing taught twice.
+_TWICE = 0.35
 
 Floats = npt.NDArray[np.float32]
 
@@ -203,8 +207,13 @@ class Calibration:
 
 
 def mean_gap(gaps: Floats, share: float) -> float:
-    """The mean of the least of `gaps` float32 `[n]`, ascending: of that share of them, and of one at least."""
-    return float(gaps[: math.ceil(share * len(gaps))].mean(dtype=np.float64))
+    """The mean of the least of `gaps` float32 `[n]`, ascending: of that share of them, and of one at least.
+
+    Gaps that are far smaller than most are of one thing taught twice. They tell nothing of how near others come, and
+    are left out: else one picture with two names would make strangers of all queries.
+    """
+    apart = gaps[gaps >= _TWICE * np.quantile(gaps, 0.75)]
+    return float(apart[: math.ceil(share * len(apart))].mean(dtype=np.float64))
 
 
 def gaps_of(vectors: Floats) -> Floats | None:

@@ -83,6 +83,21 @@ def test_a_lower_false_accept_rate_lowers_the_threshold(
     assert (strict.false_accept_rate, lax.false_accept_rate) == (0.01, 0.9)
 
 
+def test_a_picture_taught_twice_costs_its_own_class_alone(
+    stubs: Stubs, gallery: str, drawings: dict[str, list[bytes]]
+) -> None:
+    kept = sorted(drawings.items())[:8]
+    enrolments = [galleries.Enrolment(class_id=key, images=found[:1]) for key, found in kept]
+    stubs.galleries.BatchEnrolClasses(galleries.BatchEnrolClassesRequest(gallery=gallery, enrolments=enrolments))
+    before = [classify(stubs, gallery, found[0]) for _, found in kept]
+    again = galleries.Enrolment(class_id="again", images=kept[0][1][:1])
+    stubs.galleries.BatchEnrolClasses(galleries.BatchEnrolClassesRequest(gallery=gallery, enrolments=[again]))
+    after = [classify(stubs, gallery, found[0]) for _, found in kept]
+    assert after[0].verdict == classification.VERDICT_AMBIGUOUS
+    assert [answer.verdict for answer in after[1:]] == [answer.verdict for answer in before[1:]]
+    assert after[1].threshold == pytest.approx(before[1].threshold, rel=0.15)
+
+
 def test_a_query_far_from_every_class_is_unknown(
     stubs: Stubs, stocked: str, drawings: dict[str, list[bytes]]
 ) -> None:

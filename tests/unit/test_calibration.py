@@ -78,6 +78,23 @@ def test_the_spacing_is_the_mean_of_the_least_distances_to_the_nearest_other(
     assert sharing.spacing(30, gaps_of(vectors)) == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("count", [2, 5, 20, 100])
+@pytest.mark.parametrize("move", [0.0, 0.1])
+def test_one_thing_taught_twice_hardly_changes_the_spacing(calibration: Calibration, count: int, move: float) -> None:
+    rng = np.random.default_rng(3)
+    vectors = points(count, 0.3, rng)
+    again = vectors[:1] + move * points(1, 0.0, rng)
+    again /= np.linalg.norm(again)
+    sharing = dataclasses.replace(calibration, nearest_share=0.1)
+    before = sharing.spacing(count, gaps_of(vectors))
+    after = sharing.spacing(count + 1, gaps_of(np.concatenate([vectors, again]).astype(np.float32)))
+    assert after == pytest.approx(before, rel=0.15)
+
+
+def test_a_gallery_whose_classes_all_coincide_has_no_spacing_to_speak_of(calibration: Calibration) -> None:
+    assert calibration.spacing(100, np.zeros(100, np.float32)) < 0.02
+
+
 def test_fewer_than_two_classes_have_no_gaps() -> None:
     assert gaps_of(np.zeros((0, 4), np.float32)) is None
     assert gaps_of(np.ones((1, 4), np.float32)) is None

@@ -68,7 +68,9 @@ def test_a_rate_holds_for_strangers_that_it_never_met_where_the_model_s_did_not(
         found["before"].append(accepted(foreign, fresh, rate)[0])
         found["after"].append(accepted(refit(labelled, 0.05), fresh, rate)[0])
     assert np.mean(found["after"]) == pytest.approx(rate, rel=0.5)
-    assert abs(np.mean(found["before"]) - rate) > 3 * abs(np.mean(found["after"]) - rate)
+    # World by world: too strict in one and too lax in another is no rate that holds, though the mean is right.
+    before, after = (np.abs(np.array(found[name]) - rate).mean() for name in ("before", "after"))
+    assert before > 3 * after
 
 
 def test_what_is_reported_is_what_fresh_queries_meet(judged: CrossFit) -> None:
