@@ -39,7 +39,10 @@ _PRIOR_CLASSES = 1
 _FARTHEST = 2.0  # apart, that unit vectors can be
 
 # Classes nearer to each other than this share of the third quartile of all gaps are one thing taught twice.
-_TWICE = 0.35
+_TWICE = 0.2
+
+# So small a share of the spacing is no difference, however rare errors are: one thing with two names has none.
+_TIE = 0.05
 
 Floats = npt.NDArray[np.float32]
 
@@ -73,8 +76,8 @@ class Calibration:
         nearest_share: the share of a gallery's classes, those with the nearest others, that its spacing is the mean
             of; in (0, 1]. The default is what a calibration without it was fitted with.
         distance_power: 1 or 2; the default likewise.
-        ambiguity_spacing: the spacing from which on no margin is needed; 0, the default likewise, for one margin in
-            galleries of any spacing.
+        ambiguity_spacing: the spacing from which on only ties are ambiguous; 0, the default likewise, for one margin
+            in galleries of any spacing.
     """
 
     default_false_accept_rate: float
@@ -161,10 +164,8 @@ class Calibration:
         Args:
             spacing: of the gallery, see the method of that name.
         """
-        if not self.ambiguity_spacing:
-            return self.ambiguity_margin
-        crowding = self.ambiguity_spacing / max(spacing, 1e-6) - 1.0
-        return min(_FARTHEST, max(0.0, self.ambiguity_margin * crowding))
+        crowding = self.ambiguity_spacing / max(spacing, 1e-6) - 1.0 if self.ambiguity_spacing else 1.0
+        return min(_FARTHEST, max(_TIE * spacing, self.ambiguity_margin * crowding))
 
     def _at_size(self, class_count: int, values: Sequence[float]) -> float:
         return float(np.interp(np.log(max(1, class_count)), np.log(self.gallery_sizes), values))

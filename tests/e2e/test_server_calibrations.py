@@ -46,11 +46,11 @@ def test_a_calibration_decides_from_the_next_query_on_until_it_is_cleared(
 ) -> None:
     query = sorted(drawings.items())[2][1][1]
     before = classify(stubs, taught, query)
-    strict = messages.message(dataclasses.replace(made_up(0.0), ambiguity_spacing=0.0))
+    strict = messages.message(dataclasses.replace(made_up(0.0), ambiguity_margin=0.4, ambiguity_spacing=0.0))
     assert calibrate(stubs, taught, strict).calibration == strict
     after = classify(stubs, taught, query)
     assert (after.threshold, after.verdict) == (0.0, classification.VERDICT_UNKNOWN)
-    assert after.ambiguity_margin == pytest.approx(math.pi / 100)
+    assert after.ambiguity_margin == pytest.approx(0.4)
     assert after.matches[0].distance == before.matches[0].distance
     assert after.matches[0].probability != before.matches[0].probability
     batch = classification.BatchClassifyRequest(gallery=taught, queries=[resources.Query(image=query)])

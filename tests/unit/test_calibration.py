@@ -247,13 +247,14 @@ def test_no_distances_have_no_probabilities(calibration: Calibration) -> None:
 # Text
 
 
-@pytest.mark.parametrize(("spacing", "margin"), [(0.45, 0.3), (0.6, 0.15), (0.9, 0.0), (1.3, 0.0), (0.0, 2.0)])
+@pytest.mark.parametrize(("spacing", "margin"), [(0.45, 0.3), (0.6, 0.15), (0.9, 0.045), (1.3, 0.065), (0.0, 2.0)])
 def test_the_margin_grows_as_classes_move_together_and_never_beyond_all_distances(
     calibration: Calibration, spacing: float, margin: float
 ) -> None:
     changed = dataclasses.replace(calibration, ambiguity_margin=0.3, ambiguity_spacing=0.9)
     assert changed.margin(spacing) == pytest.approx(margin)
-    assert calibration.margin(spacing) == calibration.ambiguity_margin, "one margin for all, where none was fitted"
+    # Where no spacing was fitted, one margin for all; a twentieth of the spacing is a tie in any case.
+    assert calibration.margin(spacing) == pytest.approx(max(calibration.ambiguity_margin, 0.05 * spacing))
 
 
 def test_a_calibration_survives_json(calibration: Calibration) -> None:

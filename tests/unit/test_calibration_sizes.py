@@ -58,11 +58,11 @@ def test_a_calibration_that_promises_too_much_is_found_out(
         return dataclasses.replace(loose, unknown_intercept=fitted.unknown_intercept + 3)
 
     monkeypatch.setattr(calibration_sizes, "fit_calibration", bold)
-    for honest, kept in zip(found, check_sizes(EMBEDDINGS, SET, HELD_OUT, [12], number=20), strict=False):
+    for honest, kept in zip(found, check_sizes(EMBEDDINGS, SET, HELD_OUT, [12, 100], number=20), strict=False):
         assert kept.realised[1] > 2 * honest.realised[1]
         assert kept.calibration_error > honest.calibration_error + 0.1
-        assert kept.ambiguous == 0
-        assert kept.misnamed > honest.misnamed
+        if kept.gallery_size == 100:  # among few nothing but ties was ambiguous
+            assert kept.misnamed > 2 * honest.misnamed
 
 
 def test_the_same_seed_finds_the_same(found: list[Kept]) -> None:

@@ -68,7 +68,8 @@ def test_classes_that_are_nearer_to_each_other_ask_for_a_closer_match(decisions:
 
 def test_the_nearer_classes_are_to_each_other_the_farther_the_second_must_be() -> None:
     decisions = Decisions(replace(CALIBRATION, ambiguity_margin=0.25, ambiguity_spacing=0.9))
-    assert decisions.decide([0.2, 0.21], 0.1, 100, gaps(1.0)).verdict == Verdict.MATCH
+    assert decisions.decide([0.2, 0.26], 0.1, 100, gaps(1.0)).verdict == Verdict.MATCH
+    assert decisions.decide([0.2, 0.24], 0.1, 100, gaps(1.0)).verdict == Verdict.AMBIGUOUS, "a tie"
     crowded = decisions.decide([0.2, 0.31], 0.1, 100, gaps(0.6))
     assert crowded.verdict == Verdict.AMBIGUOUS
     assert crowded.margin == pytest.approx(0.25 * (0.9 / (60 + 1) * 101 - 1))

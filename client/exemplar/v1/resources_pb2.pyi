@@ -368,7 +368,7 @@ class Calibration(_message.Message):
     """
     ambiguity_margin: _builtins.float
     """Sets how far apart in distance the top two matches must be, or the verdict is AMBIGUOUS: by this times what
-    `ambiguity_spacing` over the gallery's spacing exceeds 1. 0 or more.
+    `ambiguity_spacing` over the gallery's spacing exceeds 1, and by a twentieth of the spacing in any case. 0 or more.
     """
     class_count: _builtins.int
     """Classes on which the calibration was fitted; the network never saw them."""
@@ -385,8 +385,8 @@ class Calibration(_message.Message):
     distance_power: _builtins.int
     """1 or 2."""
     ambiguity_spacing: _builtins.float
-    """The spacing from which on any two matches are far enough apart; 0 where they must be apart by `ambiguity_margin` in
-    every gallery.
+    """The spacing from which on only ties are AMBIGUOUS; 0 where matches must be apart by `ambiguity_margin` in every
+    gallery.
     """
     @_builtins.property
     def gallery_sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
