@@ -295,7 +295,7 @@ def test_names_with_brackets_and_colons_are_printed_as_they_are(tmp_path: Path, 
         (("data", "--loss", "best"), "there is no loss 'best'"),
         (("data", "--steps", "0"), "steps"),
         (("data", "--seed", "-1"), "seed"),
-        (("data", "--resume"), "leave out the folder"),
+        (("data", "--resume", "--steps", "5"), "leave out --steps"),
         ((), "name a folder or zip"),
     ],
 )

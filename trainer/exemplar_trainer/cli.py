@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shlex
@@ -22,7 +23,8 @@ EXIT_STOPPED = 130
 def train(
     context: typer.Context,
     data: Annotated[
-        Path | None, typer.Argument(help="Folder or zip of images, .../GROUP/CLASS/IMAGE. Not needed with --resume.")
+        Path | None,
+        typer.Argument(help="Folder or zip of images, .../GROUP/CLASS/IMAGE. With --resume only where it has moved."),
     ] = None,
     run: Annotated[Path, typer.Option("--run", help="Folder of the run; the bundle ends up in RUN/bundle.")] = Path(
         "runs/default"
@@ -107,6 +109,7 @@ def train(
 
     load_backend()
     from exemplar_encoder import BundleError
+    from exemplar_trainer.checkpoint import FILE as CHECKPOINT
     from exemplar_trainer.checkpoint import CheckpointError
     from exemplar_trainer.choices import ChoiceError, Choices, choose
     from exemplar_trainer.dataset import DatasetError
@@ -124,8 +127,10 @@ def train(
     with Screen(quiet=as_json) as screen:
         try:
             if resume:
-                _refuse_choices(context, "--resume goes on")
+                _refuse_choices(context, "--resume goes on", ("data",))
                 job = Run.load(run)
+                if data is not None:
+                    job = dataclasses.replace(job, data=str(data.absolute()))
             elif final_of is not None:
                 _refuse_choices(context, "--final-of trains", ("final_of", "name", "teacher"))
                 refuse_taken(run)
@@ -171,6 +176,14 @@ def train(
         except KeyboardInterrupt as stopped:  # while images are read, or after training
             screen.message(f"Stopped. {to_go_on if (run / FILE).exists() else 'Nothing was kept.'}")
             raise typer.Exit(EXIT_STOPPED) from stopped
+        except ModuleNotFoundError as error:
+            if error.name != "tensorflow" or not (run / CHECKPOINT).exists():
+                raise
+            screen.error(
+                "the network is trained, but TensorFlow, which writes its bundle, is not installed here: copy "
+                f"{run} to where it is, and there: exemplar train --resume --run RUN IMAGES"
+            )
+            raise typer.Exit(1) from error
         except (
             DatasetError,
             RunError,

@@ -11,7 +11,6 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -22,8 +21,9 @@ from exemplar_encoder.bundle import Floats, seal
 from exemplar_encoder.encoder import GOLDEN_TOLERANCE
 from exemplar_encoder.engines import run_padded
 from exemplar_encoder.preprocess import Pixels
-from exemplar_trainer.compact import fits_half, fold_normalisation, round_to_half
+from exemplar_trainer.compact import fold_normalisation, round_to_half
 from exemplar_trainer.golden import draw_golden_images
+from exemplar_trainer.saved_model import write_saved_model
 
 # Engines that compute with the same weights differ by less than this, a tenth of what a bundle is refused for.
 _ENGINES_AGREE = GOLDEN_TOLERANCE / 10
@@ -67,7 +67,7 @@ def _write(ingredients: Ingredients, folder: Path) -> None:
     _write_weights(ingredients.network, folder / layout.WEIGHTS)
     network = fold_normalisation(ingredients.network)
     round_to_half(network)
-    _write_saved_model(network, spec.shape, folder / layout.SAVED_MODEL)
+    write_saved_model(network, folder / layout.SAVED_MODEL)
     (folder / layout.CALIBRATION).write_text(ingredients.calibration.to_json(), encoding="utf-8")
     np.save(folder / layout.COHORT, ingredients.cohort)
     (folder / layout.REPORT).write_text(ingredients.report, encoding="utf-8")
@@ -90,30 +90,6 @@ def _write_weights(network: keras.Model, path: Path) -> None:
         with zipfile.ZipFile(plain) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
             for name in source.namelist():
                 packed.writestr(name, source.read(name))
-
-
-def _write_saved_model(network: keras.Model, shape: tuple[int, int, int], path: Path) -> None:
-    import tensorflow as tf
-
-    # A plain module with variables of its own: Keras's export keeps two copies of every weight, in full precision.
-    module = tf.Module()
-    stored = [keras.ops.convert_to_numpy(variable.value) for variable in network.variables]
-    module.weights = [tf.Variable(values.astype(np.float16) if fits_half(values) else values) for values in stored]
-    trainable = {id(variable) for variable in network.trainable_variables}
-
-    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
-    def serve(images: Any) -> Any:
-        values = dict(zip(map(id, network.variables), module.weights, strict=True))
-        outputs, _ = network.stateless_call(
-            [tf.cast(values[id(each)], each.dtype) for each in network.trainable_variables],
-            [tf.cast(values[id(each)], each.dtype) for each in network.variables if id(each) not in trainable],
-            keras.ops.cast(images, "float32"),
-            training=False,
-        )
-        return outputs
-
-    module.serve = tf.function(serve, input_signature=[tf.TensorSpec((None, *shape), tf.uint8)])
-    tf.saved_model.save(module, str(path), signatures={"serve": module.serve})
 
 
 def _write_litert(saved_model: Path, path: Path, pixels: Pixels, embeddings: Floats) -> None:

@@ -98,8 +98,7 @@ def build_learner(recipe: Recipe, class_count: int, teachers: Teachers | None = 
     else:
         optimizer = keras.optimizers.AdamW(rate, weight_decay=decay, **averaging)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    # XLA compiles the graph where that pays, on a GPU; on a CPU its convolutions are the slower ones.
-    learner.compile(optimizer=optimizer, jit_compile=on_a_gpu())
+    learner.compile(optimizer=optimizer, jit_compile=_xla_pays())
     return learner
 
 
@@ -121,6 +120,7 @@ def _computing_in(precision: str) -> Iterator[None]:
         keras.mixed_precision.set_dtype_policy(before)
 
 
-def on_a_gpu() -> bool:
-    """Whether the Keras backend computes on a GPU here."""
-    return bool(keras.distribution.list_devices("gpu"))
+def _xla_pays() -> bool:
+    """JAX always compiles by XLA; on a CPU TensorFlow does better without; Torch has none."""
+    backend = keras.backend.backend()
+    return backend == "jax" or (backend == "tensorflow" and bool(keras.distribution.list_devices("gpu")))

@@ -6,6 +6,7 @@ descriptor. When loading fails, they are shown after all.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import tempfile
@@ -20,7 +21,12 @@ def load_backend() -> None:
         try:
             import keras
 
-            keras.distribution.list_devices()
+            if importlib.util.find_spec("tensorflow"):  # with another backend, too, it writes the bundle
+                import tensorflow as tf
+
+                if keras.backend.backend() != "tensorflow":
+                    tf.config.set_visible_devices([], "GPU")  # whose memory the other one needs
+                tf.config.list_logical_devices()
         except BaseException:
             chatter.seek(0)
             os.write(kept, chatter.read())
