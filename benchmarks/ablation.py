@@ -37,8 +37,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "the whole image instead of its framed ink": {
         "preprocessing": replace(DEFAULT.preprocessing, framing="whole", levels="kept")
     },
+    "input of 48 pixels": _sized(48),
     "input of 36 pixels": _sized(36),
-    "input of 64 pixels": _sized(64),
+    "not whitened": {"whiten": False},
     "upright only": {"orientations": 1},
     "quarter turns, no mirror images": {"orientations": 4},
     "no classes of one group in a batch": {"group_share": 0.0},

@@ -14,6 +14,7 @@ from rich.progress import Progress
 from exemplar_trainer.dataset import ImageSet
 from exemplar_trainer.fit import fit
 from exemplar_trainer.recipe import Recipe
+from exemplar_trainer.whitening import whiten
 
 
 def short_run(title: str, recipe: Recipe, training: ImageSet) -> tuple[keras.Model, float]:
@@ -27,4 +28,6 @@ def short_run(title: str, recipe: Recipe, training: ImageSet) -> tuple[keras.Mod
             progress.update(task, completed=done)
 
         network = fit(recipe, training, Path(folder), step)
+    if recipe.whiten:
+        whiten(network, training)
     return network, statistics.median(after - before for before, after in pairwise(times))

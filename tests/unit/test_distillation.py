@@ -6,10 +6,12 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from exemplar_encoder import Bundle, Preprocessing
 from exemplar_encoder.bundle import seal
@@ -100,10 +102,21 @@ def test_a_taught_network_comes_to_point_where_its_teacher_does_and_keeps_none_o
     assert len(learner.variables) == sum(len(each.variables) for each in own)
 
 
-def test_a_teacher_of_another_input_is_refused(tiny_bundle: Path) -> None:
+def test_a_teacher_of_another_size_sees_the_picture_at_its_own(tiny_bundle: Path) -> None:
+    spec = Bundle.load(tiny_bundle).manifest.preprocessing
+    assert load_teachers([str(tiny_bundle)], replace(spec, width=2 * spec.width, height=2 * spec.height), ())
+    smaller = network(1)
+    large = np.random.default_rng(0).uniform(0, 255, (3, 2 * SIDE, 2 * SIDE, 1)).astype(np.float32)
+    small = [Image.fromarray(each[..., 0]).resize((SIDE, SIDE), Image.Resampling.BILINEAR) for each in large]
+    expected = np.asarray(smaller(np.stack([np.asarray(each) for each in small])[..., None]))
+    np.testing.assert_allclose(np.asarray(Teachers([smaller], "float32").embed(large)), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("change", [{"width": 40}, {"channels": 3, "levels": "kept"}, {"resample": "box"}])
+def test_a_teacher_of_another_input_is_refused(tiny_bundle: Path, change: dict[str, Any]) -> None:
     spec = Bundle.load(tiny_bundle).manifest.preprocessing
     with pytest.raises(TeacherError, match="takes another input"):
-        load_teachers([str(tiny_bundle)], replace(spec, width=spec.width + 1), ())
+        load_teachers([str(tiny_bundle)], replace(spec, **change), ())
 
 
 def test_a_teacher_that_saw_what_is_to_be_measured_on_is_refused(tiny_bundle: Path) -> None:

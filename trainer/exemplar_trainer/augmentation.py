@@ -101,12 +101,17 @@ class Distort(keras.layers.Layer):
 
 
 def _spread(displacements: Any, height: int, width: int) -> Any:
-    """Fields `[n, g, g, 2]` to `[n, height, width, 2]`, bicubic: a product with two fixed matrices."""
-    grid = displacements.shape[1]
-    corner = Image.fromarray(np.eye(grid, dtype=np.float32))
-    down = np.asarray(corner.resize((grid, height), Image.Resampling.BICUBIC))
-    across = np.asarray(corner.resize((grid, width), Image.Resampling.BICUBIC))
-    return ops.einsum("yi,nijc,xj->nyxc", down, displacements, across)
+    """Fields `[n, g, g, 2]` to `[n, height, width, 2]`, bicubic."""
+    return resized(displacements, height, width, Image.Resampling.BICUBIC)
+
+
+def resized(images: Any, height: int, width: int, kind: Image.Resampling) -> Any:
+    """Images float32 `[n, h, w, c]` to `[n, height, width, c]` as Pillow would: a product with two fixed matrices."""
+    down, across = (
+        np.asarray(Image.fromarray(np.eye(length, dtype=np.float32)).resize((length, target), kind))
+        for length, target in zip(images.shape[1:3], (height, width), strict=True)
+    )
+    return ops.einsum("yi,nijc,xj->nyxc", down, images, across)
 
 
 def _sample(images: Any, x: Any, y: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Learning from other networks, too: several, of one input, distilled into one.
+"""Learning from other networks, too: several distilled into one.
 
 Labels say which pictures are of one class, and nothing of how alike two classes are; networks that were trained
 before do. A linear map of a picture's embedding, learned beside the network, is to point where its teachers put the
@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
 from keras import ops
+from PIL import Image
 
 from exemplar_encoder import Bundle, Preprocessing
+from exemplar_trainer.augmentation import resized
 from exemplar_trainer.compact import fold_normalisation
 from exemplar_trainer.dataset import some
 
@@ -29,7 +32,7 @@ def load_teachers(paths: Sequence[str], preprocessing: Preprocessing, unseen: Co
 
     Args:
         paths: their folders.
-        preprocessing: the input of the network that learns; theirs must be the same.
+        preprocessing: the input of the network that learns; theirs may differ in size alone.
         unseen: names of what is held out to be measured on. A teacher that was trained on it would tell.
 
     Raises:
@@ -38,7 +41,9 @@ def load_teachers(paths: Sequence[str], preprocessing: Preprocessing, unseen: Co
     """
     bundles = [Bundle.load(path) for path in paths]
     for bundle in bundles:
-        if bundle.manifest.preprocessing != preprocessing:
+        theirs = bundle.manifest.preprocessing
+        sized = replace(theirs, width=preprocessing.width, height=preprocessing.height)
+        if sized != preprocessing or theirs.width * preprocessing.height != theirs.height * preprocessing.width:
             raise TeacherError(f"{bundle.path} takes another input than the recipe's, so it cannot be a teacher")
         training = bundle.manifest.training
         seen = sorted(set(unseen) - set(training["held_out"])) if training.get("training_classes") else []
@@ -54,16 +59,16 @@ class Teachers:
     """Networks side by side, no layer and no variable of the network that learns from them."""
 
     def __init__(self, networks: Sequence[keras.Model], precision: str) -> None:
-        """`networks` embed float32 `[n, height, width, channels]`; they compute in `precision`."""
+        """`networks` embed float32 `[n, height, width, channels]`, each of its size; they compute in `precision`."""
         self._networks = [_computing_in(precision, network) for network in networks]
         self.dimension = sum(network.output_shape[-1] for network in self._networks)
 
     def embed(self, images: Any) -> Any:
-        """Their embeddings as one unit vector an image, float32 `[n, dimension]`; gradients end there.
+        """Their embeddings of images as one unit vector each, float32 `[n, dimension]`; gradients end there.
 
         Its cosines are the means of their cosines.
         """
-        each = [network(images, training=False) for network in self._networks]
+        each = [network(_sized(images, *network.input_shape[1:3]), training=False) for network in self._networks]
         return ops.stop_gradient(ops.concatenate(each, axis=-1) / math.sqrt(len(each)))
 
 
@@ -83,6 +88,13 @@ class Distillation(keras.layers.Layer):
         """Embeddings float32 `[n, dimension]`, the teachers' float32 `[n, taught]` of unit length, scalar out."""
         mapped = ops.normalize(ops.matmul(embeddings, self.map), axis=-1)
         return self.weight * (1.0 - ops.mean(ops.sum(mapped * taught, axis=-1)))
+
+
+def _sized(images: Any, height: int, width: int) -> Any:
+    """Images as a network of another input size sees them."""
+    if tuple(images.shape[1:3]) == (height, width):
+        return images
+    return resized(images, height, width, Image.Resampling.BILINEAR)
 
 
 def _computing_in(precision: str, network: keras.Model) -> keras.Model:

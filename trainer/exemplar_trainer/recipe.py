@@ -45,6 +45,7 @@ class Recipe:
         weight_average: how much of the running average of the weights stays at each step, such as 0.999; the average
             is what is kept, with the statistics of the last ones. 0 for none.
         weight_decay: a share of the learning rate by which weight matrices shrink at each step.
+        whiten: even out the spread within classes when training is done, see `whitening`.
         seed: of weights, batches and augmentation.
         precision: what the network computes in while it is trained; its weights are float32 always. bfloat16 is
             faster where the processor has it (AVX512-BF16, AMX, a GPU), and slower where it does not.
@@ -71,6 +72,7 @@ class Recipe:
     warm_up_steps: int = 200
     weight_average: float = 0.0
     weight_decay: float = 1e-4
+    whiten: bool = False
     seed: int = 0
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
 
@@ -97,9 +99,9 @@ RECIPES: dict[str, Recipe] = {
         name="default",
         network="residual",
         loss="nca-cosface",
-        preprocessing=Preprocessing(48, 48, 1, resample="bilinear", framing="ink", levels="stretched"),
+        preprocessing=Preprocessing(64, 64, 1, resample="bilinear", framing="ink", levels="stretched"),
         dimension=128,
-        steps=16_000,
+        steps=4_000,
         classes_per_batch=96,
         images_per_class=2,
         group_share=0.5,
@@ -109,6 +111,7 @@ RECIPES: dict[str, Recipe] = {
         optimizer="muon",
         learning_rate=3.5e-3,
         weight_decay=0.05,
+        whiten=True,
     ),
     "colour": Recipe(
         name="colour",

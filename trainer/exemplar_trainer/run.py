@@ -25,6 +25,7 @@ from exemplar_trainer.make_bundle import Origin, make_bundle
 from exemplar_trainer.networks import NETWORKS
 from exemplar_trainer.recipe import Recipe
 from exemplar_trainer.split import EVERY, Split, split
+from exemplar_trainer.whitening import whiten
 
 FILE = "run.json"
 BUNDLE = "bundle"
@@ -140,6 +141,8 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
     teachers = Teachers([_network_of(bundle) for bundle in taught_by], recipe.precision) if taught_by else None
     network = fit(recipe, training, folder, watcher.training, start_from, teachers)
     watcher.measuring()
+    if recipe.whiten:
+        whiten(network, training)
     records = read_log(folder / LOG)
     origin = Origin(
         name=run.name,

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 from keras import layers
 
-WIDTHS = (32, 64, 128, 192)
+WIDTHS = (32, 64, 128, 160)
 _PLACES = 4
 
 
