@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from exemplar_encoder import Calibration
-from exemplar_encoder.calibration import gaps_of
+from exemplar_encoder.calibration import NEAREST_CONSIDERED, gaps_of
 from exemplar_trainer.calibrate import fit_calibration, pair_distances
 from exemplar_trainer.calibration_check import CalibrationCheck, check_calibration
-from exemplar_trainer.calibration_fit import Met, fit_softmax
+from exemplar_trainer.calibration_fit import Met, fit_softmax, meet
 from exemplar_trainer.dataset import ImageSet
 from tests.unit.synthetic_sets import gaussian_embeddings, synthetic_set
 
@@ -164,6 +164,16 @@ def test_the_softmax_is_the_one_of_least_loss() -> None:
     found = fit_softmax(galleries, apart)
     for change in np.concatenate([np.eye(3), -np.eye(3)]) * 0.05:
         assert loss(*found) < loss(*(np.array(found) + change))
+
+
+def test_a_query_whose_class_is_not_even_among_the_nearest_counts_as_one_misnamed() -> None:
+    classes = np.eye(40, dtype=np.float32)
+    slightly = classes[7] + 0.1 * classes[np.arange(40) != 3].sum(axis=0)  # all but class 3 are nearer than class 3
+    known = np.stack([classes[3], slightly / np.linalg.norm(slightly)]).astype(np.float32)
+    met = meet(classes, known, np.array([3, 3]), known[:0])
+    assert met.ranks.tolist() == [0, NEAREST_CONSIDERED]
+    assert met.known.shape == (2, NEAREST_CONSIDERED)
+    np.testing.assert_allclose(met.known[0], [0.0] + [np.sqrt(2.0)] * (NEAREST_CONSIDERED - 1), atol=1e-5)
 
 
 def wrong_names(calibration: Calibration, way: int, background: np.ndarray, margin: bool) -> np.ndarray:

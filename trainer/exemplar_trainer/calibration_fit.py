@@ -47,7 +47,8 @@ class Met:
         strangers: distances of queries of other classes to their nearest classes, float32 `[queries, nearest]`,
             ascending.
         known: the same of queries of its classes.
-        ranks: for each of `known`, which of its nearest classes is the right one; int64 `[queries]`.
+        ranks: for each of `known`, which of its nearest classes is the right one, `NEAREST_CONSIDERED` where none
+            is; int64 `[queries]`.
     """
 
     way: int
@@ -68,13 +69,13 @@ def meet(classes: Floats, known: Floats, own: Ints, strangers: Floats) -> Met:
     """
     distances = pairwise_distances(known, classes)
     nearest = distances.argsort(axis=1, kind="stable")[:, :NEAREST_CONSIDERED]
-    row, rank = np.nonzero(nearest == own[:, None])  # a class that is not even among these is left out
+    right = nearest == own[:, None]
     return Met(
         way=len(classes),
         gaps=gaps_of(classes),
         strangers=np.sort(pairwise_distances(strangers, classes), axis=1)[:, :NEAREST_CONSIDERED],
-        known=np.take_along_axis(distances, nearest, axis=1)[row],
-        ranks=rank,
+        known=np.take_along_axis(distances, nearest, axis=1),
+        ranks=np.where(right.any(axis=1), right.argmax(axis=1), NEAREST_CONSIDERED),
     )
 
 
@@ -193,7 +194,7 @@ def _factors(galleries: Sequence[Met], apart: Floats64, way: int, rates: Floats6
 
 
 def fit_softmax(galleries: Sequence[Met], apart: Floats64) -> tuple[float, float, float]:
-    """Multinomial logistic regression of the right class, or none, on squared distances and the spacing.
+    """Multinomial logistic regression of the right class, or none near, on squared distances and the spacing.
 
     Each gallery counts its known and its unknown queries alike. Newton's method on a convex loss.
 
