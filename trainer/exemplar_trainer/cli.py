@@ -116,7 +116,8 @@ def train(
     from exemplar_trainer.fit import DivergedError, TrainingStoppedError
     from exemplar_trainer.losses import LOSSES
     from exemplar_trainer.networks.backbone import WeightsError
-    from exemplar_trainer.run import FILE, Run, RunError, execute, refuse_taken
+    from exemplar_trainer.run import execute
+    from exemplar_trainer.run_file import FILE, Run, RunError, refuse_taken
     from exemplar_trainer.screen import Screen, outcome
 
     if list_losses:

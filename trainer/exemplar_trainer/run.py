@@ -6,106 +6,25 @@ stage can be repeated from that folder, so stopping a run costs nothing but the 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import keras
 
-from exemplar_encoder import Bundle, BundleError
+from exemplar_encoder import Bundle
 from exemplar_encoder.bundle import WEIGHTS
 from exemplar_trainer.dataset import ImageSet, load_images, some
 from exemplar_trainer.distillation import Teachers, load_teachers
 from exemplar_trainer.fit import LOG, Progress, fit, read_log, refuse_missing
 from exemplar_trainer.make_bundle import Origin, make_bundle
 from exemplar_trainer.networks import NETWORKS
-from exemplar_trainer.recipe import Recipe
-from exemplar_trainer.split import EVERY, Split, split
+from exemplar_trainer.run_file import BUNDLE, Run, RunError, finished_bundle
+from exemplar_trainer.split import Split, split
 from exemplar_trainer.whitening import whiten
-
-FILE = "run.json"
-BUNDLE = "bundle"
-
-
-class RunError(Exception):
-    """A run's folder that cannot be used as asked."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a run's folder remembers: enough to go on with it.
-
-    `final_of` is the folder of a finished run whose recipe is trained once more, on all classes: its figures and its
-    calibration, of a network that had not seen the held-out ones, are then this run's, too. `teachers` are folders of
-    bundles to learn from, see `distillation`.
-    """
-
-    name: str
-    recipe: Recipe
-    data: str
-    hold_out: tuple[str, ...]
-    max_unreadable: int
-    start_from: str = ""
-    hold_out_every: int = EVERY
-    hold_out_classes: bool = False
-    final_of: str = ""
-    teachers: tuple[str, ...] = ()
-
-    @classmethod
-    def final(cls, name: str, measured: Path, teachers: tuple[str, ...] = ()) -> Self:
-        """The run that trains a finished one's recipe on all classes, from the same teachers or from others.
-
-        Raises:
-            RunError: that one is not finished, or is no beginning for this.
-        """
-        before = cls.load(measured)
-        if before.final_of:
-            raise RunError(f"{measured} was itself trained on all classes; name the run that it is the final of")
-        if before.start_from:
-            raise RunError(f"{measured} began with another run's weights, which fit no more classes than it had")
-        if _finished(measured) is None:
-            raise RunError(f"{measured} has no bundle yet: exemplar train --resume --run {measured}")
-        return dataclasses.replace(
-            before,
-            name=name or before.name,
-            final_of=str(measured.absolute()),
-            teachers=teachers or before.teachers,
-        )
-
-    def save(self, folder: Path) -> None:
-        """Write down what this run is, in a folder that may not exist yet."""
-        folder.mkdir(parents=True, exist_ok=True)
-        fields = {**dataclasses.asdict(self), "recipe": json.loads(self.recipe.to_json())}
-        partial = folder / (FILE + ".partial")
-        partial.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
-        partial.replace(folder / FILE)
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read a folder's run; RunError when there is none."""
-        try:
-            fields: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise RunError(f"{folder} holds no run: {FILE} is missing") from error
-        except (ValueError, OSError) as error:
-            raise RunError(f"{folder / FILE} cannot be read: {error}") from error
-        try:
-            fields["recipe"] = Recipe.from_json(json.dumps(fields["recipe"]))
-            fields["hold_out"] = tuple(fields["hold_out"])
-            fields["teachers"] = tuple(fields.get("teachers", ()))
-            return cls(**fields)
-        except (ValueError, TypeError, KeyError) as error:
-            raise RunError(f"{folder / FILE} is not what a run writes: {error!r}") from error
-
-
-def refuse_taken(folder: Path) -> None:
-    """RunError when a folder already holds a run."""
-    if (folder / FILE).exists():
-        raise RunError(f"{folder} already holds a run; add --resume to go on with it, or name another folder")
 
 
 @dataclass(frozen=True)
@@ -123,7 +42,7 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
 
     The folder is made when the data and the recipe were found good, so a run that is refused leaves nothing behind.
     """
-    finished = _finished(folder)
+    finished = finished_bundle(folder)
     if finished is not None:
         return finished
     recipe = run.recipe
@@ -162,16 +81,6 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
         seed=recipe.seed,
     )
     return make_bundle(network, origin, parts.held_out, training, folder / BUNDLE, measured)
-
-
-def _finished(folder: Path) -> Bundle | None:
-    """The bundle of a run that came to its end; a damaged one is made again."""
-    if not (folder / FILE).exists():
-        return None
-    try:
-        return Bundle.load(folder / BUNDLE)
-    except BundleError:
-        return None
 
 
 def _measured(run: Run, parts: Split) -> keras.Model | None:

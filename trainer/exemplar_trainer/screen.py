@@ -24,7 +24,8 @@ from rich.text import Text
 from exemplar_encoder import Bundle
 from exemplar_encoder.bundle import REPORT
 from exemplar_trainer.dataset import ImageSet, some
-from exemplar_trainer.run import Run, Watcher
+from exemplar_trainer.run import Watcher
+from exemplar_trainer.run_file import Run
 from exemplar_trainer.split import Split
 
 
