@@ -174,6 +174,7 @@ def _evaluate(
     from exemplar_trainer.evaluation.page import Result, render_evaluation
     from exemplar_trainer.evaluation.questions import NOBODY, EvaluationError
     from exemplar_trainer.evaluation.tables import as_json_result, print_results
+    from exemplar_trainer.evaluation.trained_on import trained_on
 
     console = Console(stderr=True, markup=False, emoji=False, highlight=False, quiet=as_json)
     results: list[Result] = []
@@ -187,7 +188,7 @@ def _evaluate(
                 console.print(f"{encoder.bundle.path}: {questions.title}, {len(questions.tasks):,} tasks")
                 embeddings = encoder.embed(questions.pixels)
                 unknown = any((task.truth == NOBODY).any() for task in questions.tasks)
-                calibration = encoder.bundle.calibration
+                calibration, training = encoder.bundle.calibration, encoder.bundle.manifest.training
                 results.append(
                     Result(
                         str(encoder.bundle.path),
@@ -195,6 +196,7 @@ def _evaluate(
                         questions,
                         judge(embeddings, questions),
                         judge_open_set(embeddings, questions, calibration) if unknown else None,
+                        trained_on(training, questions) if held_out else None,
                     )
                 )
         if html:

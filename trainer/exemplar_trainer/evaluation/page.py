@@ -9,28 +9,40 @@ from exemplar_trainer import page, plots
 from exemplar_trainer.evaluation.judge import Confusion, Share, Verdict
 from exemplar_trainer.evaluation.openset import OpenSet
 from exemplar_trainer.evaluation.questions import Questions
+from exemplar_trainer.evaluation.trained_on import MARK, NOTE
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one bundle did with one protocol; `open_set` where some queries were of classes not enrolled."""
+    """What one bundle did with one protocol.
+
+    `open_set` where some queries were of classes not enrolled; `trained_on` as that function tells.
+    """
 
     bundle: str
     model: str
     questions: Questions
     verdict: Verdict
     open_set: OpenSet | None = None
+    trained_on: bool | None = None
+
+    @property
+    def name(self) -> str:
+        """The bundle, marked where it was trained on what it is asked about."""
+        return self.bundle + MARK if self.trained_on else self.bundle
 
 
 def render_evaluation(title: str, results: Sequence[Result]) -> str:
     """The page."""
     rows = [
-        (r.bundle, r.questions.title, *share_cells(r.verdict.accuracy), f"{r.verdict.accuracy.queries:,}")
+        (r.name, r.questions.title, *share_cells(r.verdict.accuracy), f"{r.verdict.accuracy.queries:,}")
         for r in results
     ]
     body = [page.table(("bundle", "protocol", "accuracy", "95 % interval", "queries"), rows)]
+    if any(result.trained_on for result in results):
+        body.append(f'<p class="soft">{page.plain(NOTE)}</p>')
     for result in results:
-        body.append(f"<h2>{page.plain(result.bundle)}: {page.plain(result.questions.title)}</h2>")
+        body.append(f"<h2>{page.plain(result.name)}: {page.plain(result.questions.title)}</h2>")
         if result.open_set is not None:
             body.append(_open_set(result.open_set))
         if result.verdict.by_group:

@@ -148,7 +148,8 @@ def pairs(
 
 def _of_tree(images: ImageSet, title: str, tasks: Sequence[Task]) -> Questions:
     classes = tuple(images.class_names[label] for label in images.labels)
-    return Questions(title, images.pixels, images.paths, classes, tuple(tasks))
+    groups = tuple(images.groups[label] for label in images.labels)
+    return Questions(title, images.pixels, images.paths, classes, tuple(tasks), groups)
 
 
 class _Reader:

@@ -46,6 +46,7 @@ class Questions:
         names: for each image, where it was read.
         classes: for each image, its class.
         tasks: in the order in which they were drawn.
+        groups: for each image, the group of its class; empty where the protocol knows of none.
     """
 
     title: str
@@ -53,3 +54,4 @@ class Questions:
     names: tuple[str, ...]
     classes: tuple[str, ...]
     tasks: tuple[Task, ...]
+    groups: tuple[str, ...] = ()

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from exemplar_trainer.calibration_sizes import Kept
 from exemplar_trainer.evaluation.page import Result, open_set_rows, share_cells
+from exemplar_trainer.evaluation.trained_on import NOTE
 
 
 def print_results(results: Sequence[Result]) -> None:
@@ -22,18 +23,20 @@ def print_results(results: Sequence[Result]) -> None:
         overall.add_column(title, justify="right")
     for result in results:
         share = result.verdict.accuracy
-        overall.add_row(result.bundle, result.questions.title, *share_cells(share), f"{share.queries:,}")
+        overall.add_row(result.name, result.questions.title, *share_cells(share), f"{share.queries:,}")
     console.print(overall)
+    if any(result.trained_on for result in results):
+        console.print(NOTE)
     for result in results:
         if result.verdict.by_group:
-            table = Table("group", title=f"{result.bundle}: {result.questions.title}", box=box.SIMPLE_HEAD)
+            table = Table("group", title=f"{result.name}: {result.questions.title}", box=box.SIMPLE_HEAD)
             for title in ("accuracy", "95 % interval"):
                 table.add_column(title, justify="right")
             for name, share in result.verdict.by_group:
                 table.add_row(name, *share_cells(share))
             console.print(table)
         if result.open_set is not None:
-            table = Table("open set", title=f"{result.bundle}: {result.questions.title}", box=box.SIMPLE_HEAD)
+            table = Table("open set", title=f"{result.name}: {result.questions.title}", box=box.SIMPLE_HEAD)
             table.add_column("", justify="right")
             for row in open_set_rows(result.open_set):
                 table.add_row(*row)
@@ -71,6 +74,7 @@ def as_json_result(result: Result) -> dict[str, Any]:
         "bundle": result.bundle,
         "model": result.model,
         "protocol": result.questions.title,
+        "trained_on": result.trained_on,
         "accuracy": asdict(verdict.accuracy),
         "by_group": {name: asdict(share) for name, share in verdict.by_group},
         "hardest": [

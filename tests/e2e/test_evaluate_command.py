@@ -1,0 +1,61 @@
+"""`exemplar evaluate` as a command: what it marks, refuses, leaves out and writes down."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import exemplar
+
+from exemplar_encoder import Bundle
+from exemplar_encoder.bundle import seal
+
+FEW = ("--way", "5", "--number", "6", "--shot", "1")
+
+
+def evaluate(*arguments: object, cwd: Path | None = None) -> list[dict[str, Any]]:
+    done = exemplar("evaluate", *arguments, "--json", cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def retold(bundle: Path, folder: Path, **training: object) -> Path:
+    """The same bundle, whose manifest tells another story of its training."""
+    shutil.copytree(bundle, folder)
+    manifest = Bundle.load(bundle).manifest
+    seal(folder, dataclasses.replace(manifest, training={**manifest.training, **training}))
+    return folder
+
+
+@pytest.fixture
+def final_bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """One whose training held out nothing."""
+    return retold(tiny_bundle, tmp_path / "final", held_out=[], training_classes=48)
+
+
+def test_a_bundle_that_was_trained_on_what_it_is_asked_about_is_marked(
+    tiny_bundle: Path, final_bundle: Path, drawn_alphabets: Path, tmp_path: Path
+) -> None:
+    elsewhere = retold(tiny_bundle, tmp_path / "elsewhere", held_out=[], training_classes=0)
+    others = retold(tiny_bundle, tmp_path / "others", held_out=["Alphabet01", "Alphabet02"])
+    classes = sorted(each.relative_to(drawn_alphabets).as_posix() for each in drawn_alphabets.glob("*0[05]/*"))
+    by_class = retold(tiny_bundle, tmp_path / "by_class", held_out=classes)
+    bundles = [tiny_bundle, final_bundle, others, elsewhere, by_class]
+    asked = ["episodes", drawn_alphabets, *FEW, "-b", tiny_bundle]
+    asked += [word for each in bundles[1:] for word in ("-b", each.name)]  # short names, which no table breaks
+    found = evaluate(*asked, "--held-out", cwd=tmp_path)
+    assert [result["trained_on"] for result in found] == [False, True, True, None, False]
+    assert {result["trained_on"] for result in evaluate(*asked, cwd=tmp_path)} == {None}
+    page = tmp_path / "page.html"
+    shown = exemplar("evaluate", *asked, "--held-out", "--html", page, cwd=tmp_path)
+    for text in (shown.stdout, page.read_text()):
+        assert text.count("* was trained on classes that it is asked about") == 1
+        assert "final *" in text
+        assert "others *" in text
+        assert "elsewhere *" not in text
+    assert " *" not in exemplar("evaluate", *asked, cwd=tmp_path).stdout
