@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from exemplar_trainer.distillation import Teachers, load_teachers
 from exemplar_trainer.fit import LOG, Progress, fit, read_log, refuse_missing
 from exemplar_trainer.make_bundle import Origin, make_bundle
 from exemplar_trainer.networks import NETWORKS
-from exemplar_trainer.run_file import BUNDLE, Run, RunError, finished_bundle
+from exemplar_trainer.run_file import BUNDLE, Run, RunError, finished_bundle, never_seen_by
 from exemplar_trainer.split import Split, split
 from exemplar_trainer.whitening import whiten
 
@@ -51,11 +51,14 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
     parts = split(images, run.hold_out, run.hold_out_every, run.hold_out_classes)
     measured = _measured(run, parts)
     training = images if measured else parts.training
+    unseen = () if measured else parts.held_out_names
     start_from = Path(run.start_from) if run.start_from else None
     started_from = _first_recipe(run)
     refuse_missing(recipe.weights, start_from)
-    taught_by = load_teachers(run.teachers, recipe.preprocessing, () if measured else parts.held_out_names)
-    run.save(folder)
+    if start_from is not None:
+        _refuse_seen(start_from, unseen)
+    taught_by = load_teachers(run.teachers, recipe.preprocessing, unseen)
+    replace(run, held_out=unseen).save(folder)
     watcher.loaded(training, parts)
     teachers = Teachers([_network_of(bundle) for bundle in taught_by], recipe.precision) if taught_by else None
     network = fit(recipe, training, folder, watcher.training, start_from, teachers)
@@ -81,6 +84,16 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
         seed=recipe.seed,
     )
     return make_bundle(network, origin, parts.held_out, training, folder / BUNDLE, measured)
+
+
+def _refuse_seen(start_from: Path, unseen: Collection[str]) -> None:
+    """RunError when the weights to begin with were trained on what is to be measured on: they would tell."""
+    seen = sorted(set(unseen) - set(never_seen_by(start_from)))
+    if seen:
+        raise RunError(
+            f"{start_from} was not trained with {some(seen)} held out, and figures on what the first weights have "
+            "seen are no figures; hold out what it held out, or start from a run that held out as much"
+        )
 
 
 def _measured(run: Run, parts: Split) -> keras.Model | None:

@@ -26,7 +26,8 @@ class Run:
 
     `final_of` is the folder of a finished run whose recipe is trained once more, on all classes: its figures and its
     calibration, of a network that had not seen the held-out ones, are then this run's, too. `teachers` are folders of
-    bundles to learn from, see `distillation`.
+    bundles to learn from, see `distillation`. `held_out` names what the run came to hold out, once it has begun;
+    None in what older versions wrote.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Run:
     hold_out_classes: bool = False
     final_of: str = ""
     teachers: tuple[str, ...] = ()
+    held_out: tuple[str, ...] | None = None
 
     @classmethod
     def final(cls, name: str, measured: Path, teachers: tuple[str, ...] = ()) -> Self:
@@ -59,6 +61,7 @@ class Run:
             name=name or before.name,
             final_of=str(measured.absolute()),
             teachers=teachers or before.teachers,
+            held_out=(),
         )
 
     def save(self, folder: Path) -> None:
@@ -82,6 +85,8 @@ class Run:
             fields["recipe"] = Recipe.from_json(json.dumps(fields["recipe"]))
             fields["hold_out"] = tuple(fields["hold_out"])
             fields["teachers"] = tuple(fields.get("teachers", ()))
+            if fields.get("held_out") is not None:
+                fields["held_out"] = tuple(fields["held_out"])
             return cls(**fields)
         except (ValueError, TypeError, KeyError) as error:
             raise RunError(f"{folder / FILE} is not what a run writes: {error!r}") from error
@@ -91,6 +96,19 @@ def refuse_taken(folder: Path) -> None:
     """RunError when a folder already holds a run."""
     if (folder / FILE).exists():
         raise RunError(f"{folder} already holds a run; add --resume to go on with it, or name another folder")
+
+
+def never_seen_by(folder: Path) -> tuple[str, ...]:
+    """Names of what a run holds out from its training; RunError where that cannot be told."""
+    run = Run.load(folder)
+    if run.final_of:
+        return ()
+    if run.held_out is not None:
+        return run.held_out
+    bundle = finished_bundle(folder)
+    if bundle is None:
+        raise RunError(f"{folder} does not say what it holds out; first: exemplar train --resume --run {folder}")
+    return tuple(bundle.manifest.training["held_out"])
 
 
 def finished_bundle(folder: Path) -> Bundle | None:
