@@ -158,6 +158,10 @@ class Calibration:
         at_rate = [np.interp(np.log(false_accept_rate), np.log(self.false_accept_rates), row) for row in self.factors]
         return spacing * self._at_size(class_count, at_rate)
 
+    def effective_rate(self, false_accept_rate: float) -> float:
+        """The rate that a threshold keeps: the one asked for, or the least that was measured where that is larger."""
+        return max(false_accept_rate, self.false_accept_rates[0])
+
     def margin(self, spacing: float) -> float:
         """By how much the second nearest class must be farther than the nearest, or the verdict is AMBIGUOUS.
 

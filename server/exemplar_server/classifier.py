@@ -110,7 +110,8 @@ class Classifier:
         if not usable:
             return [embedding for embedding in embeddings if isinstance(embedding, ServiceError)]
         found = await self.search(gallery, np.stack(usable), max(top_k, NEAREST_CONSIDERED))
-        rate = options.false_accept_rate or self.rate(gallery)
+        asked = options.false_accept_rate or self.rate(gallery)
+        rate = self.decisions(gallery).calibration.effective_rate(asked)
         nearest = iter(found.results)
         return [
             embedding

@@ -83,6 +83,16 @@ def test_a_lower_false_accept_rate_lowers_the_threshold(
     assert (strict.false_accept_rate, lax.false_accept_rate) == (0.01, 0.9)
 
 
+def test_a_rate_that_nothing_was_measured_for_is_answered_with_the_least_that_was(
+    stubs: Stubs, stocked: str, drawings: dict[str, list[bytes]]
+) -> None:
+    image = next(iter(drawings.values()))[1]
+    impossible = classify(stubs, stocked, image, false_accept_rate=1e-9)
+    least = classify(stubs, stocked, image, false_accept_rate=0.001)
+    assert impossible.false_accept_rate == least.false_accept_rate == pytest.approx(0.001)
+    assert impossible.threshold == least.threshold
+
+
 def test_a_picture_taught_twice_costs_its_own_class_alone(
     stubs: Stubs, gallery: str, drawings: dict[str, list[bytes]]
 ) -> None:

@@ -61,7 +61,9 @@ class ClassificationOptions(_message.Message):
     top_k: _builtins.int
     """How many matches to return, 1 to 100. Absent: 5."""
     false_accept_rate: _builtins.float
-    """The false-accept rate for this request, between 0 and 1 and neither. Absent: the gallery's, else the model's."""
+    """The false-accept rate for this request, between 0 and 1 and neither. Absent: the gallery's, else the model's.
+    Below the least rate that the calibration measured, 0.001 for most, nothing can be promised: that one is taken.
+    """
     model: _builtins.str
     """The model that the caller expects, `models/{model}`; another one is refused with FAILED_PRECONDITION. Empty: any."""
     def __init__(
@@ -171,7 +173,7 @@ class Classification(_message.Message):
     threshold: _builtins.float
     """The distance beyond which the nearest class is not accepted, for this gallery's size and this rate."""
     false_accept_rate: _builtins.float
-    """The false-accept rate that set the threshold."""
+    """The false-accept rate that set the threshold: the one asked for, or the least that was measured if that is larger."""
     ambiguity_margin: _builtins.float
     """The top two matches must differ by this distance for MATCH."""
     model: _builtins.str
