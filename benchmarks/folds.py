@@ -19,7 +19,7 @@ from benchmarks.short_run import short_run
 from exemplar_trainer.choices import Choices, choose
 from exemplar_trainer.dataset import load_images
 from exemplar_trainer.episodes import Protocol, measure
-from exemplar_trainer.evaluation.judge import half_interval
+from exemplar_trainer.evaluation.intervals import half_interval
 from exemplar_trainer.make_bundle import embed
 from exemplar_trainer.split import EVERY, split
 

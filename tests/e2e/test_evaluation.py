@@ -93,6 +93,8 @@ def test_episodes_are_what_loops_over_the_files_find(
         assert result["accuracy"]["value"] == pytest.approx(sum(shares) / 12)
         # Student's t with 11 degrees of freedom.
         half = 2.201 * float(np.std(shares, ddof=1)) / math.sqrt(12)
+        if half == 0:  # every task alike, so by Wilson over 60 queries, all of them right
+            half = 1.959964**2 / (60 + 1.959964**2)
         assert result["accuracy"]["value"] - result["accuracy"]["low"] == pytest.approx(half, rel=2e-3)
         assert result["accuracy"]["queries"] == 60
         assert bool(result["by_group"]) == within
@@ -145,6 +147,12 @@ def test_the_published_runs_are_what_loops_over_the_files_find(
     assert {run: share["value"] for run, share in found["by_group"].items()} == pytest.approx(shares)
     assert found["accuracy"]["value"] == pytest.approx(sum(shares.values()) / 2)
     assert found["accuracy"]["queries"] == 16
+    # Student's t with one degree of freedom, and Wilson's interval over a run's own queries.
+    half = 12.706 * float(np.std(list(shares.values()), ddof=1)) / math.sqrt(2)
+    low, high = max(0, found["accuracy"]["value"] - half), min(1, found["accuracy"]["value"] + half)
+    if half > 0:
+        assert (found["accuracy"]["low"], found["accuracy"]["high"]) == pytest.approx((low, high), abs=1e-4)
+    assert all(share["low"] < share["high"] for share in found["by_group"].values())
 
 
 @pytest.mark.parametrize("way", [0, 4])
@@ -164,6 +172,9 @@ def test_pairs_of_two_folders_are_what_loops_over_the_files_find(
         classes = {path.stem: [path] for path in shown.iterdir()}
         right = [oracle.nearest(path, classes)[0] == path.parent.name for path in asked.rglob("*.png")]
         assert found["accuracy"]["value"] == pytest.approx(sum(right) / 16)
+        for end in (found["accuracy"]["low"], found["accuracy"]["high"]):  # Wilson: 1.96 deviations away
+            away = abs(found["accuracy"]["value"] - end)
+            assert away == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / 16), abs=1e-6)
         return
     questions = protocols.pairs(shown, asked, oracle.encoder, way, 9, 0, lambda done, total: None)
     rows = [row for task in answers(oracle, Path(), questions) for row in task]
@@ -208,6 +219,11 @@ def test_open_sets_are_what_loops_over_the_files_find(
             sum(a for there, a in kinds if not there) / 60
         )
         assert found["open_set"]["accepted"][position] == pytest.approx(sum(a for there, a in kinds if there) / 60)
+        low, high = found["open_set"]["intervals"]["realised"][position]
+        assert low <= found["open_set"]["realised"][position] <= high
+        assert low < high
+    low, high = found["open_set"]["intervals"]["auroc"]
+    assert low < found["open_set"]["auroc"] < high
 
 
 def test_an_open_set_within_groups_enrols_half_of_a_small_group(tiny_bundle: Path, drawn_alphabets: Path) -> None:

@@ -58,7 +58,7 @@ def episodes(
         for shots in shot or [1]:
             yield protocols.episodes(images, Protocol(way, shots, within_group), number, seed)
 
-    _evaluate(ask, bundle, group or (), held_out, html, as_json)
+    _evaluate(ask, bundle, group or (), held_out, seed, html, as_json)
 
 
 @app.command()
@@ -74,7 +74,7 @@ def runs(
     def ask(encoder: Any, only: Sequence[str], progress: protocols.Progress) -> Iterator[Any]:
         yield protocols.runs(folder, encoder, progress)
 
-    _evaluate(ask, bundle, (), False, html, as_json)
+    _evaluate(ask, bundle, (), False, 0, html, as_json)
 
 
 @app.command()
@@ -94,7 +94,7 @@ def pairs(
     def ask(encoder: Any, only: Sequence[str], progress: protocols.Progress) -> Iterator[Any]:
         yield protocols.pairs(exemplars, queries, encoder, way, number, seed, progress)
 
-    _evaluate(ask, bundle, (), False, html, as_json)
+    _evaluate(ask, bundle, (), False, seed, html, as_json)
 
 
 @app.command()
@@ -117,7 +117,7 @@ def openset(
         images = protocols.read_tree(data, encoder.bundle.manifest.preprocessing, only, progress)
         yield protocols.open_set(images, way, within_group, number, seed)
 
-    _evaluate(ask, bundle, group or (), held_out, html, as_json)
+    _evaluate(ask, bundle, group or (), held_out, seed, html, as_json)
 
 
 @app.command()
@@ -162,6 +162,7 @@ def _evaluate(
     bundles: Sequence[Path],
     groups: Sequence[str],
     held_out: bool,
+    seed: int,
     html: Path | None,
     as_json: bool,
 ) -> None:
@@ -195,7 +196,7 @@ def _evaluate(
                         encoder.bundle.id,
                         questions,
                         judge(embeddings, questions),
-                        judge_open_set(embeddings, questions, calibration) if unknown else None,
+                        judge_open_set(embeddings, questions, calibration, seed) if unknown else None,
                         trained_on(training, questions) if held_out else None,
                     )
                 )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from exemplar_encoder.bundle import Floats
 from exemplar_trainer.episodes import class_embeddings, pairwise_distances
+from exemplar_trainer.evaluation.intervals import share_interval
 from exemplar_trainer.evaluation.questions import NOBODY, Ints, Questions, Task
 
 _HARDEST = 24
@@ -28,7 +27,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Share:
-    """A mean over tasks with its 95 % interval (Student's t over tasks)."""
+    """A mean over tasks with its 95 % interval, see `share_interval`."""
 
     value: float
     low: float
@@ -108,15 +107,5 @@ def judge(embeddings: Floats, questions: Questions) -> Verdict:
 
 def _share(rows: Sequence[tuple[float, int]]) -> Share:
     values = np.array([value for value, _ in rows], dtype=np.float64)
-    mean, half = float(values.mean()), half_interval(values)
-    return Share(mean, max(0.0, mean - half), min(1.0, mean + half), len(rows), sum(count for _, count in rows))
-
-
-def half_interval(values: npt.NDArray[np.float64]) -> float:
-    """Half of the 95 % interval of a mean, by Student's t over independent values; 0 for a single one."""
-    if len(values) < 2:
-        return 0.0
-    n, z = len(values) - 1, 1.959964
-    # Student's quantile by its expansion in 1 / n (Abramowitz & Stegun 26.7.5): within 0.2 % from n = 5 on.
-    t = z + (z**3 + z) / (4 * n) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
-    return t * float(values.std(ddof=1)) / math.sqrt(len(values))
+    queries = sum(count for _, count in rows)
+    return Share(float(values.mean()), *share_interval(values, queries), len(rows), queries)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exemplar_trainer import page, plots
+from exemplar_trainer.evaluation.intervals import Interval
 from exemplar_trainer.evaluation.judge import Confusion, Share, Verdict
 from exemplar_trainer.evaluation.openset import OpenSet
 from exemplar_trainer.evaluation.questions import Questions
@@ -51,36 +52,47 @@ def render_evaluation(title: str, results: Sequence[Result]) -> str:
         body.append("<h3>Confused most often</h3>")
         cards = [_card(result.questions, confusion) for confusion in result.verdict.hardest]
         body.append(page.sheet(cards) if cards else "<p>No query was named wrongly.</p>")
-    lead = "Every query was decided on its own, by its nearest class; the interval is over tasks."
+    lead = "Every query was decided on its own, by its nearest class; an interval is over tasks."
     return page.document(title, lead, "\n".join(body))
 
 
 def share_cells(share: Share) -> tuple[str, str]:
     """A share and its interval, for a table."""
-    interval = f"{share.low:.1%} to {share.high:.1%}" if share.tasks > 1 else "one task"
-    return f"{share.value:.1%}", interval
+    return f"{share.value:.1%}", f"{share.low:.1%} to {share.high:.1%}"
 
 
-def open_set_rows(found: OpenSet) -> list[tuple[str, str]]:
-    """Open-set figures with their names, for a table."""
-    return [
-        ("AUROC, known against unknown", f"{found.auroc:.3f}"),
-        ("unknown accepted where 95 % of known are", f"{found.false_positives:.1%}"),
-        ("OSCR, area under known named rightly", f"{found.oscr:.3f}"),
-        *(
-            (f"unknown accepted, {asked:.0%} asked for", f"{realised:.1%} (and {accepted:.1%} of known)")
-            for asked, realised, accepted in zip(found.asked, found.realised, found.accepted, strict=True)
-        ),
-        ("expected calibration error", f"{found.calibration_error:.3f}"),
-        ("queries, known and unknown", f"{found.known:,} and {found.unknown:,}"),
+def open_set_rows(found: OpenSet) -> list[tuple[str, str, str]]:
+    """Open-set figures for a table: name, value, 95 % interval."""
+    ends = found.intervals
+    rates = []
+    for at, asked in enumerate(found.asked):
+        for who, shares, name in (("unknown", found.realised, "realised"), ("known", found.accepted, "accepted")):
+            interval = getattr(ends, name)[at] if ends else None
+            rates.append((f"{who} accepted, {asked:.0%} asked for", *_cells(shares[at], interval, ".1%")))
+    figures = [
+        ("AUROC, known against unknown", "auroc", ".3f"),
+        ("unknown accepted where 95 % of known are", "false_positives", ".1%"),
+        ("OSCR, area under known named rightly", "oscr", ".3f"),
+        ("expected calibration error", "calibration_error", ".3f"),
     ]
+    first = [(words, *_cells(getattr(found, name), getattr(ends, name, None), form)) for words, name, form in figures]
+    return [
+        *first[:3],
+        *rates,
+        first[3],
+        ("queries, known and unknown", f"{found.known:,} and {found.unknown:,}", ""),
+    ]
+
+
+def _cells(value: float, interval: Interval | None, form: str) -> tuple[str, str]:
+    return f"{value:{form}}", f"{interval[0]:{form}} to {interval[1]:{form}}" if interval else "–"
 
 
 def _open_set(found: OpenSet) -> str:
     curve = plots.open_set_curves(found.roc, found.auroc, found.oscr_curve, found.oscr)
     diagram = plots.reliability_diagram(found.bins, found.calibration_error)
     return (
-        page.table(("", ""), open_set_rows(found))
+        page.table(("", "", "95 % interval"), open_set_rows(found))
         + f'<div class="plots"><img alt="ROC and OSCR" src="{curve}"><img alt="Reliability" src="{diagram}"></div>'
     )
 

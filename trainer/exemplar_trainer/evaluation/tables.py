@@ -38,6 +38,7 @@ def print_results(results: Sequence[Result]) -> None:
         if result.open_set is not None:
             table = Table("open set", title=f"{result.name}: {result.questions.title}", box=box.SIMPLE_HEAD)
             table.add_column("", justify="right")
+            table.add_column("95 % interval", justify="right")
             for row in open_set_rows(result.open_set):
                 table.add_row(*row)
             console.print(table)
