@@ -52,6 +52,15 @@ def first(drawn_alphabets: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return run
 
 
+@pytest.fixture
+def renamed(drawn_alphabets: Path, tmp_path: Path) -> Path:
+    """The same images, but one class that is trained on has another name."""
+    tree = shutil.copytree(drawn_alphabets, tmp_path / "renamed")
+    symbol = min((tree / "Alphabet03").iterdir())
+    symbol.rename(symbol.with_name("another"))
+    return tree
+
+
 # The weights of another run
 
 
@@ -96,3 +105,49 @@ def test_a_run_of_an_older_version_is_begun_with_once_its_bundle_says_what_it_he
     assert f"does not say what it holds out; first: exemplar train --resume --run {older}" in words_of(done)
     shutil.copytree(tiny_bundle, older / "bundle")  # with Alphabet00 and Alphabet05 held out
     assert train_only(*arguments, "--hold-out", "Alphabet05").exit_code == 130
+
+
+def test_weights_for_classes_are_taken_over_for_the_same_classes_alone(
+    drawn_alphabets: Path, renamed: Path, tmp_path: Path
+) -> None:
+    first, options = tmp_path / "first", (*QUICK[:-1], "nca-cosface")
+    assert train_only(drawn_alphabets, "--run", first, *options).exit_code == 130
+    done = train_only(renamed, "--run", tmp_path / "other", *options, "--start-from", first)
+    assert done.exit_code == 1
+    assert "trained on other classes, and some of its weights stand for them" in words_of(done)
+    assert not (tmp_path / "other").exists()
+    min((renamed / "Alphabet03" / "another").iterdir()).unlink()
+    name = min((drawn_alphabets / "Alphabet03").iterdir()).name
+    (renamed / "Alphabet03" / "another").rename(renamed / "Alphabet03" / name)
+    assert train_only(renamed, "--run", tmp_path / "same", *options, "--start-from", first).exit_code == 130
+
+
+def test_weights_without_any_for_classes_are_taken_over_for_others(
+    first: Path, renamed: Path, tmp_path: Path
+) -> None:
+    done = train_only(renamed, "--run", tmp_path / "run", *QUICK, *FIRST_TWO, "--start-from", first)
+    assert done.exit_code == 130, done.stderr
+
+
+# Other data
+
+
+def test_a_run_does_not_go_on_with_other_classes_unnoticed(
+    first: Path, drawn_alphabets: Path, renamed: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(first, tmp_path / "run")
+    done = train_only("--resume", renamed, "--run", run)
+    assert done.exit_code == 1
+    assert f"{renamed} holds other classes or images than {run} began with" in words_of(done)
+    assert json.loads((run / "run.json").read_text())["data"] == str(drawn_alphabets)
+    change(run, fingerprint=None, held_out=None)  # as an older version left it
+    assert train_only("--resume", renamed, "--run", run).exit_code == 130
+
+
+def test_a_final_run_is_refused_where_a_class_has_another_name(tiny_run: Path, renamed: Path, tmp_path: Path) -> None:
+    measured = shutil.copytree(tiny_run, tmp_path / "measured")
+    change(measured, data=str(renamed))
+    done = train_only("--final-of", measured, "--run", tmp_path / "final")
+    assert done.exit_code == 1
+    assert f"{renamed} has changed since {measured} was measured: it holds other classes" in words_of(done)
+    assert not (tmp_path / "final").exists()

@@ -19,10 +19,12 @@ from exemplar_encoder import Bundle
 from exemplar_encoder.bundle import WEIGHTS
 from exemplar_trainer.dataset import ImageSet, load_images, some
 from exemplar_trainer.distillation import Teachers, load_teachers
+from exemplar_trainer.fingerprint import Fingerprint
 from exemplar_trainer.fit import LOG, Progress, fit, read_log, refuse_missing
+from exemplar_trainer.losses import CLASS_LOSSES
 from exemplar_trainer.make_bundle import Origin, make_bundle
 from exemplar_trainer.networks import NETWORKS
-from exemplar_trainer.run_file import BUNDLE, Run, RunError, finished_bundle, never_seen_by
+from exemplar_trainer.run_file import BUNDLE, FILE, Run, RunError, finished_bundle, never_seen_by
 from exemplar_trainer.split import Split, split
 from exemplar_trainer.whitening import whiten
 
@@ -50,6 +52,8 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
     images = load_images(Path(run.data), recipe.preprocessing, run.max_unreadable, watcher.loading)
     parts = split(images, run.hold_out, run.hold_out_every, run.hold_out_classes)
     measured = _measured(run, parts)
+    fingerprint = Fingerprint.of(parts)
+    _refuse_changed(run, folder, fingerprint)
     training = images if measured else parts.training
     unseen = () if measured else parts.held_out_names
     start_from = Path(run.start_from) if run.start_from else None
@@ -57,8 +61,10 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
     refuse_missing(recipe.weights, start_from)
     if start_from is not None:
         _refuse_seen(start_from, unseen)
+        if recipe.loss in CLASS_LOSSES:
+            _refuse_other_classes(start_from, fingerprint)
     taught_by = load_teachers(run.teachers, recipe.preprocessing, unseen)
-    replace(run, held_out=unseen).save(folder)
+    replace(run, held_out=unseen, fingerprint=fingerprint).save(folder)
     watcher.loaded(training, parts)
     teachers = Teachers([_network_of(bundle) for bundle in taught_by], recipe.precision) if taught_by else None
     network = fit(recipe, training, folder, watcher.training, start_from, teachers)
@@ -84,6 +90,31 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
         seed=recipe.seed,
     )
     return make_bundle(network, origin, parts.held_out, training, folder / BUNDLE, measured)
+
+
+def _refuse_changed(run: Run, folder: Path, now: Fingerprint) -> None:
+    """RunError when a run would go on with, or be the final of one that was measured on, other classes or images."""
+    if run.fingerprint in (None, now):
+        return
+    if run.final_of and not (folder / FILE).exists():
+        raise RunError(
+            f"{run.data} has changed since {run.final_of} was measured: it holds other classes or images; "
+            "measure the recipe anew first"
+        )
+    raise RunError(
+        f"{run.data} holds other classes or images than {folder} began with; give it those that it began with, or "
+        "train anew in another folder"
+    )
+
+
+def _refuse_other_classes(start_from: Path, now: Fingerprint) -> None:
+    """RunError when the weights to begin with are, in part, those of other classes."""
+    before = Run.load(start_from).fingerprint
+    if before is not None and before.training_classes != now.training_classes:
+        raise RunError(
+            f"{start_from} trained on other classes, and some of its weights stand for them; start from a run on the "
+            "same classes, or give both a loss without such weights"
+        )
 
 
 def _refuse_seen(start_from: Path, unseen: Collection[str]) -> None:

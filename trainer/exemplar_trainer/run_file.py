@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from exemplar_encoder import Bundle, BundleError
+from exemplar_trainer.fingerprint import Fingerprint
 from exemplar_trainer.recipe import Recipe
 from exemplar_trainer.split import EVERY
 
@@ -26,8 +27,8 @@ class Run:
 
     `final_of` is the folder of a finished run whose recipe is trained once more, on all classes: its figures and its
     calibration, of a network that had not seen the held-out ones, are then this run's, too. `teachers` are folders of
-    bundles to learn from, see `distillation`. `held_out` names what the run came to hold out, once it has begun;
-    None in what older versions wrote.
+    bundles to learn from, see `distillation`. `held_out` names what the run came to hold out, and `fingerprint`
+    is of its data, a final run's of those that were measured on, once it has begun; older versions wrote neither.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Run:
     final_of: str = ""
     teachers: tuple[str, ...] = ()
     held_out: tuple[str, ...] | None = None
+    fingerprint: Fingerprint | None = None
 
     @classmethod
     def final(cls, name: str, measured: Path, teachers: tuple[str, ...] = ()) -> Self:
@@ -87,6 +89,8 @@ class Run:
             fields["teachers"] = tuple(fields.get("teachers", ()))
             if fields.get("held_out") is not None:
                 fields["held_out"] = tuple(fields["held_out"])
+            if fields.get("fingerprint") is not None:
+                fields["fingerprint"] = Fingerprint(**fields["fingerprint"])
             return cls(**fields)
         except (ValueError, TypeError, KeyError) as error:
             raise RunError(f"{folder / FILE} is not what a run writes: {error!r}") from error
