@@ -59,3 +59,33 @@ def test_a_bundle_that_was_trained_on_what_it_is_asked_about_is_marked(
         assert "others *" in text
         assert "elsewhere *" not in text
     assert " *" not in exemplar("evaluate", *asked, cwd=tmp_path).stdout
+
+
+def test_one_two_and_five_exemplars_are_asked_for_where_every_class_has_the_images(
+    tiny_bundle: Path, drawn_alphabets: Path, tmp_path: Path
+) -> None:
+    few = ("--way", "5", "--number", "6")
+    asked = evaluate("episodes", drawn_alphabets, "-b", tiny_bundle, *few)
+    assert [result["protocol"][-6:] for result in asked] == ["1-shot", "2-shot", "5-shot"]
+    assert {tuple(result["notes"]) for result in asked} == {()}
+    shutil.copytree(drawn_alphabets, tmp_path / "fewer")
+    next((tmp_path / "fewer" / "Alphabet03" / "character02").iterdir()).unlink()
+    asked = evaluate("episodes", tmp_path / "fewer", "-b", tiny_bundle, *few)
+    assert [result["protocol"][-6:] for result in asked] == ["1-shot", "2-shot"]
+    note = "Left out: 5-shot. Class Alphabet03/character02 has 5 images, one of them to ask."
+    assert asked[0]["notes"] == [note]
+    shown = exemplar("evaluate", "episodes", tmp_path / "fewer", "-b", tiny_bundle, *few)
+    assert shown.stdout.replace("\n", "").count(note) == 1
+
+
+def test_open_sets_of_several_bundles_and_shots_are_in_one_table(
+    tiny_bundle: Path, drawn_alphabets: Path, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(tiny_bundle, tmp_path / name)
+    few = ("--way", "5", "--number", "6", "--shot", "1", "--shot", "2", "--html", "page.html")
+    done = exemplar("evaluate", "openset", drawn_alphabets, "-b", "one", "-b", "two", *few, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("AUROC") == 1
+    assert ["one", "one", "two", "two"] in [line.split() for line in done.stdout.splitlines()]
+    assert (tmp_path / "page.html").read_text().count("AUROC, known against unknown") == 1

@@ -47,12 +47,15 @@ class Oracle:
             self._seen[path] = self.encoder.embed(pixels[None])[0].tolist()
         return self._seen[path]
 
+    def mean(self, shown: list[Path]) -> list[float]:
+        mean = [sum(column) / len(shown) for column in zip(*map(self.embedding, shown), strict=True)]
+        length = math.hypot(*mean)
+        return [value / length for value in mean]
+
     def nearest(self, query: Path, classes: dict[str, list[Path]]) -> tuple[str, float]:
         best = ("", math.inf)
         for name, shown in classes.items():
-            mean = [sum(column) / len(shown) for column in zip(*map(self.embedding, shown), strict=True)]
-            length = math.hypot(*mean)
-            distance = math.dist(self.embedding(query), [value / length for value in mean])
+            distance = math.dist(self.embedding(query), self.mean(shown))
             best = min(best, (name, distance), key=lambda each: each[1])
         return best
 
@@ -182,15 +185,17 @@ def test_pairs_of_two_folders_are_what_loops_over_the_files_find(
     assert found["accuracy"]["value"] == pytest.approx(sum(right for _, right, _ in rows) / 36)
 
 
+@pytest.mark.parametrize("shots", [1, 3])
 def test_open_sets_are_what_loops_over_the_files_find(
-    oracle: Oracle, tiny_bundle: Path, drawn_alphabets: Path
+    oracle: Oracle, tiny_bundle: Path, drawn_alphabets: Path, shots: int
 ) -> None:
-    (found,) = evaluate("openset", drawn_alphabets, "-b", tiny_bundle, "--way", "6", "--number", "10")
+    options = ("--number", "10", "--shot", str(shots))
+    (found,) = evaluate("openset", drawn_alphabets, "-b", tiny_bundle, "--way", "6", *options)
     spec = oracle.encoder.bundle.manifest.preprocessing
     images = protocols.read_tree(drawn_alphabets, spec, (), lambda done, total: None)
-    rows = [
-        row for task in answers(oracle, drawn_alphabets, protocols.open_set(images, 6, False, 10, 0)) for row in task
-    ]
+    questions = protocols.open_set(images, Protocol(6, shots), 10, 0)
+    assert all(task.exemplars.shape == (6, shots) for task in questions.tasks)
+    rows = [row for task in answers(oracle, drawn_alphabets, questions) for row in task]
     known = [(right, distance) for there, right, distance in rows if there]
     unknown = [distance for there, _, distance in rows if not there]
     assert (len(known), len(unknown)) == (found["open_set"]["known"], found["open_set"]["unknown"]) == (60, 60)
@@ -202,12 +207,11 @@ def test_open_sets_are_what_loops_over_the_files_find(
     needed = sorted(k for _, k in known)[math.ceil(0.95 * len(known)) - 1]
     assert found["open_set"]["false_positives"] == pytest.approx(sum(u <= needed for u in unknown) / len(unknown))
     calibration = oracle.encoder.bundle.calibration
-    questions = protocols.open_set(images, 6, False, 10, 0)
     accepted = [[False] * 120 for _ in found["open_set"]["asked"]]
     for index, (task, answered) in enumerate(
         zip(questions.tasks, answers(oracle, drawn_alphabets, questions), strict=True)
     ):
-        shown = [oracle.embedding(drawn_alphabets / questions.names[row[0]]) for row in task.exemplars]
+        shown = [oracle.mean([drawn_alphabets / questions.names[at] for at in row]) for row in task.exemplars]
         gaps = sorted(min(math.dist(a, b) for b in shown if b is not a) for a in shown)
         spacing = calibration.spacing(6, np.array(gaps, np.float32))
         for position, asked in enumerate(found["open_set"]["asked"]):
@@ -228,7 +232,7 @@ def test_open_sets_are_what_loops_over_the_files_find(
 
 def test_an_open_set_within_groups_enrols_half_of_a_small_group(tiny_bundle: Path, drawn_alphabets: Path) -> None:
     (found,) = evaluate("openset", drawn_alphabets, "-b", tiny_bundle, "--within-group", "--number", "10")
-    assert found["protocol"] == "open set, within-group 4-way"
+    assert found["protocol"] == "open set, within-group 4-way 1-shot"
     assert (found["open_set"]["known"], found["open_set"]["unknown"]) == (40, 40)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from exemplar_trainer.calibrate import fit_calibration
+from exemplar_trainer.episodes import Protocol
 from exemplar_trainer.evaluation import protocols
 from exemplar_trainer.evaluation.openset import OpenSet, judge_open_set, judge_tasks
 from exemplar_trainer.evaluation.questions import NOBODY, Questions, Task
@@ -20,7 +21,7 @@ FIGURES = ("auroc", "false_positives", "oscr", "calibration_error")
 
 
 def asked(number: int, seed: int = 0, way: int = 10) -> Questions:
-    return protocols.open_set(SET, way, False, number, seed)
+    return protocols.open_set(SET, Protocol(way), number, seed)
 
 
 def judged(questions: Questions, seed: int = 0) -> OpenSet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -40,7 +40,10 @@ def episodes(
     data: Tree,
     bundle: Bundles,
     way: Annotated[int, typer.Option(min=2, help="Classes a task.")] = 20,
-    shot: Annotated[list[int] | None, typer.Option(min=1, help="Exemplars a class; repeat it. [default: 1]")] = None,
+    shot: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Exemplars a class; repeat it. [default: 1, 2 and 5, as far as there are images]"),
+    ] = None,
     within_group: Within = False,
     group: Groups = None,
     held_out: HeldOut = False,
@@ -55,8 +58,10 @@ def episodes(
 
     def ask(encoder: Any, only: Sequence[str], progress: protocols.Progress) -> Iterator[Any]:
         images = protocols.read_tree(data, encoder.bundle.manifest.preprocessing, only, progress)
-        for shots in shot or [1]:
-            yield protocols.episodes(images, Protocol(way, shots, within_group), number, seed)
+        shots, notes = (shot, ()) if shot else protocols.usual_shots(images)
+        for each in shots:
+            asked = protocols.episodes(images, Protocol(way, each, within_group), number, seed)
+            yield replace(asked, notes=asked.notes + notes)
 
     _evaluate(ask, bundle, group or (), held_out, seed, html, as_json)
 
@@ -102,6 +107,7 @@ def openset(
     data: Tree,
     bundle: Bundles,
     way: Annotated[int, typer.Option(min=2, help="Classes enrolled in a task; as many others are asked about.")] = 20,
+    shot: Annotated[list[int] | None, typer.Option(min=1, help="Exemplars a class; repeat it. [default: 1]")] = None,
     within_group: Within = False,
     group: Groups = None,
     held_out: HeldOut = False,
@@ -111,11 +117,13 @@ def openset(
     as_json: AsJson = False,
 ) -> None:
     """Half of the queries are of classes that are not enrolled: are they told apart, at the rates promised?"""
+    from exemplar_trainer.episodes import Protocol
     from exemplar_trainer.evaluation import protocols
 
     def ask(encoder: Any, only: Sequence[str], progress: protocols.Progress) -> Iterator[Any]:
         images = protocols.read_tree(data, encoder.bundle.manifest.preprocessing, only, progress)
-        yield protocols.open_set(images, way, within_group, number, seed)
+        for shots in shot or [1]:
+            yield protocols.open_set(images, Protocol(way, shots, within_group), number, seed)
 
     _evaluate(ask, bundle, group or (), held_out, seed, html, as_json)
 
@@ -185,9 +193,12 @@ def _evaluate(
         for encoder in encoders:
             with _counting(console, "Reading") as progress:
                 asked = list(ask(encoder, only, progress))
+            embedded: list[Any] = []  # the images of the last questions, and their embeddings
             for questions in asked:
                 console.print(f"{encoder.bundle.path}: {questions.title}, {len(questions.tasks):,} tasks")
-                embeddings = encoder.embed(questions.pixels)
+                if not embedded or embedded[0] is not questions.pixels:
+                    embedded = [questions.pixels, encoder.embed(questions.pixels)]
+                embeddings = embedded[1]
                 unknown = any((task.truth == NOBODY).any() for task in questions.tasks)
                 calibration, training = encoder.bundle.calibration, encoder.bundle.manifest.training
                 results.append(

@@ -22,6 +22,7 @@ p.lead, figcaption, .soft { color: var(--soft); }
 table { border-collapse: collapse; }
 th, td { padding: .3rem .9rem; border-bottom: 1px solid var(--line); text-align: right; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; } td { font-variant-numeric: tabular-nums; }
+.lines th, .lines td { white-space: pre-line; }
 .plots { display: flex; flex-wrap: wrap; gap: 1rem; } .plots img { max-width: 520px; width: 100%; }
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); gap: .6rem; }
 .card { border: 1px solid var(--line); border-radius: 6px; padding: .5rem; font-size: .75rem; }

@@ -40,8 +40,9 @@ def render_evaluation(title: str, results: Sequence[Result]) -> str:
         for r in results
     ]
     body = [page.table(("bundle", "protocol", "accuracy", "95 % interval", "queries"), rows)]
-    if any(result.trained_on for result in results):
-        body.append(f'<p class="soft">{page.plain(NOTE)}</p>')
+    if any(result.open_set for result in results):
+        body.append(f'<div class="lines">{page.table(*open_set_table(results))}</div>')
+    body += [f'<p class="soft">{page.plain(note)}</p>' for note in notes_of(results)]
     for result in results:
         body.append(f"<h2>{page.plain(result.name)}: {page.plain(result.questions.title)}</h2>")
         if result.open_set is not None:
@@ -59,6 +60,21 @@ def render_evaluation(title: str, results: Sequence[Result]) -> str:
 def share_cells(share: Share) -> tuple[str, str]:
     """A share and its interval, for a table."""
     return f"{share.value:.1%}", f"{share.low:.1%} to {share.high:.1%}"
+
+
+def notes_of(results: Sequence[Result]) -> list[str]:
+    """What a reader of the tables should know, each sentence once."""
+    marked = [NOTE] if any(result.trained_on for result in results) else []
+    return list(dict.fromkeys([*marked, *(note for result in results for note in result.questions.notes)]))
+
+
+def open_set_table(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
+    """One column for each bundle and protocol with unknown queries, one row a figure: header and rows."""
+    judged = [(result, open_set_rows(result.open_set)) for result in results if result.open_set is not None]
+    header = ["open set", *(f"{r.name}\n{r.questions.title.removeprefix('open set, ')}" for r, _ in judged)]
+    columns = [[f"{value}\n{interval}".strip() for _, value, interval in rows] for _, rows in judged]
+    names = [name for name, _, _ in judged[0][1]] if judged else []
+    return header, [list(row) for row in zip(names, *columns, strict=True)]
 
 
 def open_set_rows(found: OpenSet) -> list[tuple[str, str, str]]:
@@ -91,10 +107,7 @@ def _cells(value: float, interval: Interval | None, form: str) -> tuple[str, str
 def _open_set(found: OpenSet) -> str:
     curve = plots.open_set_curves(found.roc, found.auroc, found.oscr_curve, found.oscr)
     diagram = plots.reliability_diagram(found.bins, found.calibration_error)
-    return (
-        page.table(("", "", "95 % interval"), open_set_rows(found))
-        + f'<div class="plots"><img alt="ROC and OSCR" src="{curve}"><img alt="Reliability" src="{diagram}"></div>'
-    )
+    return f'<div class="plots"><img alt="ROC and OSCR" src="{curve}"><img alt="Reliability" src="{diagram}"></div>'
 
 
 def _card(questions: Questions, confusion: Confusion) -> str:

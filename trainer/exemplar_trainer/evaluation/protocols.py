@@ -6,6 +6,7 @@ Each reads its images as an encoder reads them and poses the same tasks to every
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from exemplar_trainer.episodes import Protocol, draw_episodes
 from exemplar_trainer.evaluation.questions import NOBODY, EvaluationError, Questions, Task
 
 LABELS = "class_labels.txt"
+
+USUAL_SHOTS = (1, 2, 5)
 
 Progress = Callable[[int, int], None]
 
@@ -55,28 +58,41 @@ def episodes(images: ImageSet, protocol: Protocol, count: int, seed: int) -> Que
     return _of_tree(images, protocol.name, tasks)
 
 
-def open_set(images: ImageSet, way: int, within_group: bool, count: int, seed: int) -> Questions:
+def usual_shots(images: ImageSet) -> tuple[list[int], tuple[str, ...]]:
+    """The shots to ask for where none are named: those of `USUAL_SHOTS` for which every class has the images.
+
+    Returns:
+        The shots, 1 at least, and a note on those that were left out.
+    """
+    counts = [len(members) for members in images.members]
+    shots = [shot for shot in USUAL_SHOTS if shot < min(counts)] or [1]
+    left_out = [f"{shot}-shot" for shot in USUAL_SHOTS if shot not in shots]
+    if not left_out:
+        return shots, ()
+    name = images.class_names[counts.index(min(counts))]
+    return shots, (f"Left out: {' and '.join(left_out)}. Class {name} has {min(counts)} images, one of them to ask.",)
+
+
+def open_set(images: ImageSet, protocol: Protocol, count: int, seed: int) -> Questions:
     """Tasks in which half of the queries are of classes that are not enrolled.
 
-    An episode of 2 x `way` classes is drawn, and the first half is enrolled. `way` is lowered to half of the largest
-    group (or of the set); smaller groups supply no tasks.
+    An episode of twice as many classes is drawn, and the first half is enrolled. The way is lowered to half of the
+    largest group (or of the set); smaller groups supply no tasks.
 
     Raises:
         EpisodeError: no group, or not the whole set, has four classes.
     """
-    largest = (
-        max(len(classes) for classes in images.classes_by_group.values()) if within_group else len(images.class_names)
-    )
-    way = min(way, largest // 2)
-    protocol = Protocol(2 * max(2, way), 1, within_group)
+    sizes = [len(images.class_names)]
+    if protocol.within_group:
+        sizes = [len(classes) for group, classes in images.classes_by_group.items() if group] or [0]
+    way = min(protocol.way, max(2, max(sizes) // 2))
+    doubled = replace(protocol, way=2 * way)
     tasks = []
-    for episode in draw_episodes(images, protocol, count, seed):
-        group = images.groups[int(images.labels[episode.queries[0]])] if within_group else ""
-        half = protocol.way // 2
-        truth = np.where(np.arange(protocol.way) < half, np.arange(protocol.way), NOBODY)
-        tasks.append(Task(episode.exemplars[:half], episode.queries, truth, group))
-    name = f"open set, {'within-group' if within_group else 'unstructured'} {protocol.way // 2}-way"
-    return _of_tree(images, name, tasks)
+    for episode in draw_episodes(images, doubled, count, seed):
+        group = images.groups[int(images.labels[episode.queries[0]])] if protocol.within_group else ""
+        truth = np.where(np.arange(2 * way) < way, np.arange(2 * way), NOBODY)
+        tasks.append(Task(episode.exemplars[:way], episode.queries, truth, group))
+    return _of_tree(images, f"open set, {replace(protocol, way=way).name}", tasks)
 
 
 def runs(root: Path, encoder: Encoder, progress: Progress) -> Questions:

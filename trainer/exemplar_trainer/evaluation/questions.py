@@ -47,6 +47,7 @@ class Questions:
         classes: for each image, its class.
         tasks: in the order in which they were drawn.
         groups: for each image, the group of its class; empty where the protocol knows of none.
+        notes: sentences that a reader of the figures should know, such as what was left out.
     """
 
     title: str
@@ -55,3 +56,4 @@ class Questions:
     classes: tuple[str, ...]
     tasks: tuple[Task, ...]
     groups: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -11,22 +11,32 @@ from rich.console import Console
 from rich.table import Table
 
 from exemplar_trainer.calibration_sizes import Kept
-from exemplar_trainer.evaluation.page import Result, open_set_rows, share_cells
-from exemplar_trainer.evaluation.trained_on import NOTE
+from exemplar_trainer.evaluation.page import Result, notes_of, open_set_table, share_cells
 
 
 def print_results(results: Sequence[Result]) -> None:
-    """Accuracy of each bundle, then by group, then what became of unknown queries."""
+    """Accuracy of each bundle, then what became of unknown queries, what there is to note, and figures by group."""
     console = Console(markup=False, emoji=False, highlight=False)
-    overall = Table("bundle", "protocol", box=box.SIMPLE_HEAD)
+    overall = Table(box=box.SIMPLE_HEAD)
+    for title in ("bundle", "protocol"):
+        overall.add_column(title, overflow="fold")
     for title in ("accuracy", "95 % interval", "queries"):
         overall.add_column(title, justify="right")
     for result in results:
         share = result.verdict.accuracy
         overall.add_row(result.name, result.questions.title, *share_cells(share), f"{share.queries:,}")
     console.print(overall)
-    if any(result.trained_on for result in results):
-        console.print(NOTE)
+    if any(result.open_set for result in results):
+        header, rows = open_set_table(results)
+        table = Table(header[0], box=box.SIMPLE_HEAD)
+        width = len("0.901 to 0.999") if len(header) < 5 else None  # of more columns each gets what there is
+        for title in header[1:]:
+            table.add_column(title, justify="right", overflow="fold", min_width=width)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    for note in notes_of(results):
+        console.print(note)
     for result in results:
         if result.verdict.by_group:
             table = Table("group", title=f"{result.name}: {result.questions.title}", box=box.SIMPLE_HEAD)
@@ -34,13 +44,6 @@ def print_results(results: Sequence[Result]) -> None:
                 table.add_column(title, justify="right")
             for name, share in result.verdict.by_group:
                 table.add_row(name, *share_cells(share))
-            console.print(table)
-        if result.open_set is not None:
-            table = Table("open set", title=f"{result.name}: {result.questions.title}", box=box.SIMPLE_HEAD)
-            table.add_column("", justify="right")
-            table.add_column("95 % interval", justify="right")
-            for row in open_set_rows(result.open_set):
-                table.add_row(*row)
             console.print(table)
 
 
@@ -76,6 +79,7 @@ def as_json_result(result: Result) -> dict[str, Any]:
         "model": result.model,
         "protocol": result.questions.title,
         "trained_on": result.trained_on,
+        "notes": list(result.questions.notes),
         "accuracy": asdict(verdict.accuracy),
         "by_group": {name: asdict(share) for name, share in verdict.by_group},
         "hardest": [
