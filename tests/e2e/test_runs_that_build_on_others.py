@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from exemplar_trainer import run as running
 from exemplar_trainer.cli import app
+from exemplar_trainer.networks import residual
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
 
@@ -150,4 +151,14 @@ def test_a_final_run_is_refused_where_a_class_has_another_name(tiny_run: Path, r
     done = train_only("--final-of", measured, "--run", tmp_path / "final")
     assert done.exit_code == 1
     assert f"{renamed} has changed since {measured} was measured: it holds other classes" in words_of(done)
+    assert not (tmp_path / "final").exists()
+
+
+def test_a_final_run_is_refused_where_the_network_is_built_otherwise_by_now(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(residual, "WIDTHS", (32, 64, 128, 144))
+    done = train_only("--final-of", tiny_run, "--run", tmp_path / "final")
+    assert done.exit_code == 1
+    assert f"{tiny_run} measured another version of the network residual" in words_of(done)
     assert not (tmp_path / "final").exists()

@@ -12,6 +12,7 @@ import pytest
 from exemplar_encoder import Preprocessing
 from exemplar_trainer.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
 from exemplar_trainer.learner import as_served, build_learner
+from exemplar_trainer.networks import residual
 from exemplar_trainer.recipe import RECIPES, Recipe
 
 TINY = replace(RECIPES["default"], preprocessing=Preprocessing(16, 16, 1), dimension=8, steps=10)
@@ -76,8 +77,15 @@ def test_weights_fit_an_input_size_with_as_many_places_and_no_other(tmp_path: Pa
 
 def test_another_number_of_classes_is_refused(tmp_path: Path) -> None:
     stopped_run(tmp_path, TINY)
-    with pytest.raises(CheckpointError, match="another recipe or another set of classes"):
+    with pytest.raises(CheckpointError, match="another recipe, another set of classes"):
         load_weights(tmp_path, build_learner(TINY, CLASSES + 1))
+
+
+def test_a_network_that_is_built_otherwise_by_now_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped_run(tmp_path, TINY)
+    monkeypatch.setattr(residual, "WIDTHS", (32, 64, 128, 144))
+    with pytest.raises(CheckpointError, match="or another version of the network"):
+        load_checkpoint(tmp_path, build_learner(TINY, CLASSES))
 
 
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:

@@ -70,7 +70,9 @@ def _read(path: Path) -> tuple[int, list[np.ndarray]]:
 
 def _assign(path: Path, variables: list[keras.Variable], arrays: list[np.ndarray]) -> None:
     if [tuple(array.shape) for array in arrays] != [tuple(variable.shape) for variable in variables]:
-        raise CheckpointError(f"{path} belongs to another recipe or another set of classes")
+        raise CheckpointError(
+            f"{path} belongs to another recipe, another set of classes or another version of the network"
+        )
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
 

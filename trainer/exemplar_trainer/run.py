@@ -48,10 +48,10 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
     if finished is not None:
         return finished
     recipe = run.recipe
-    NETWORKS[recipe.network](recipe.preprocessing.shape, recipe.dimension)  # refuses a size that it cannot take
+    drawn = NETWORKS[recipe.network](recipe.preprocessing.shape, recipe.dimension)  # refuses a size it cannot take
     images = load_images(Path(run.data), recipe.preprocessing, run.max_unreadable, watcher.loading)
     parts = split(images, run.hold_out, run.hold_out_every, run.hold_out_classes)
-    measured = _measured(run, parts)
+    measured = _measured(run, parts, drawn)
     fingerprint = Fingerprint.of(parts)
     _refuse_changed(run, folder, fingerprint)
     training = images if measured else parts.training
@@ -127,8 +127,12 @@ def _refuse_seen(start_from: Path, unseen: Collection[str]) -> None:
         )
 
 
-def _measured(run: Run, parts: Split) -> keras.Model | None:
-    """The network that has not seen the held-out classes, where this run's will have; RunError when it has."""
+def _measured(run: Run, parts: Split, drawn: keras.Model) -> keras.Model | None:
+    """The network that has not seen the held-out classes, where this run's will have.
+
+    Raises:
+        RunError: it has seen them, or is built unlike the one that is to be trained, `drawn`.
+    """
     if not run.final_of:
         return None
     bundle = Bundle.load(Path(run.final_of) / BUNDLE)
@@ -140,7 +144,13 @@ def _measured(run: Run, parts: Split) -> keras.Model | None:
             f"{run.data} has changed since {run.final_of} was measured: it would hold out other classes; "
             "measure the recipe anew first"
         )
-    return _network_of(bundle)
+    network = _network_of(bundle)
+    if [tuple(weights.shape) for weights in network.weights] != [tuple(weights.shape) for weights in drawn.weights]:
+        raise RunError(
+            f"{run.final_of} measured another version of the network {run.recipe.network}, and its figures are not "
+            "those of this one; measure the recipe anew first"
+        )
+    return network
 
 
 def _network_of(bundle: Bundle) -> keras.Model:
