@@ -277,7 +277,7 @@ def test_several_bundles_answer_the_same_questions_and_a_page_shows_them(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["episodes", "{data}", "--way", "99"], "99 classes"),
+        (["episodes", "{data}", "--way", "99"], "need 99 classes; here are 48"),
         (["episodes", "{data}", "--group", "Klingon"], "has no group Klingon; it has Alphabet00"),
         (["episodes", "{data}/nowhere"], "there is no such folder or zip file"),
         (["runs", "{data}"], "holds no runs; expected"),

@@ -93,17 +93,17 @@ def test_images_without_shared_sources_still_make_episodes_of_different_images()
 
 def test_a_set_without_groups_has_no_episodes_within_groups() -> None:
     images = synthetic_set({"": 30})
-    with pytest.raises(EpisodeError, match="no group has the 5 classes"):
+    with pytest.raises(EpisodeError, match="need a group of 5 classes; the largest has 0"):
         draw_episodes(images, Protocol(5, within_group=True), 1, seed=0)
     assert draw_episodes(images, Protocol(5), 1, seed=0)
 
 
 def test_too_few_classes_or_images_are_refused_in_a_sentence() -> None:
-    with pytest.raises(EpisodeError, match="no set has the 27 classes"):
+    with pytest.raises(EpisodeError, match="need 27 classes; here are 26"):
         draw_episodes(SET, Protocol(27), 1, seed=0)
-    with pytest.raises(EpisodeError, match="no group has the 13 classes"):
+    with pytest.raises(EpisodeError, match="need a group of 13 classes; the largest has 12"):
         draw_episodes(SET, Protocol(13, within_group=True), 1, seed=0)
-    with pytest.raises(EpisodeError, match="has 7 images; 8 are needed"):
+    with pytest.raises(EpisodeError, match="need 8 images of each class, one of them to ask; too few are of A/c000"):
         draw_episodes(SET, Protocol(5, 7), 1, seed=0)
 
 

@@ -19,7 +19,7 @@ from exemplar_encoder.bundle import Floats
 from exemplar_encoder.calibration import gaps_of
 from exemplar_trainer.calibrate import fit_calibration
 from exemplar_trainer.calibration_fit import AMBIGUITY_ERROR_RATE, margins
-from exemplar_trainer.dataset import ImageSet
+from exemplar_trainer.dataset import ImageSet, some
 from exemplar_trainer.episodes import pairwise_distances
 from exemplar_trainer.evaluation.openset import reliability
 from exemplar_trainer.evaluation.questions import EvaluationError
@@ -88,8 +88,12 @@ def check_sizes(
         progress: called with galleries done and galleries in all.
 
     Raises:
-        EvaluationError: fewer than three such groups of four classes, or a gallery larger than the set.
+        EvaluationError: fewer than three such groups of four classes, a gallery larger than the set, or a class of
+            one image.
     """
+    single = [name for name, members in zip(images.class_names, images.members, strict=True) if len(members) < 2]
+    if single:
+        raise EvaluationError(f"a class needs an exemplar and a query, but these have one image: {some(single)}")
     groups = [group for name, group in images.classes_by_group.items() if name in held_out and len(group) >= 4]
     if len(groups) < _LEAST_GROUPS:
         raise EvaluationError(

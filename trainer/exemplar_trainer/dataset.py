@@ -40,7 +40,7 @@ _UNREADABLE = (ImageError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, 
 
 
 class DatasetError(Exception):
-    """A data set that cannot be trained on; the message names the paths."""
+    """A data set that cannot be used as asked; the message names the paths."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,34 @@ def load_images(
     max_unreadable: int = 20,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImageSet:
-    """Read a folder or a zip file of images.
+    """Read a folder or a zip file of images to train on; arguments as for `read_images`.
+
+    Raises:
+        DatasetError: as `read_images`; too few classes to train on some and measure on others, or a class with one
+            image.
+    """
+    images = read_images(root, spec, max_unreadable, progress)
+    single = [name for name, members in zip(images.class_names, images.members, strict=True) if len(members) < 2]
+    if single:
+        raise DatasetError(
+            f"{root}: a class needs at least two readable images to train on, but these have one: {some(single)}"
+        )
+    count = len(images.class_names)
+    if count < _LEAST_CLASSES:
+        raise DatasetError(
+            f"{root} holds {count} class{'es' if count > 1 else ''}; "
+            f"training and held-out classes need at least {_LEAST_CLASSES}"
+        )
+    return images
+
+
+def read_images(
+    root: Path,
+    spec: Preprocessing,
+    max_unreadable: int = 20,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> ImageSet:
+    """Read a folder or a zip file of images, however few.
 
     Args:
         root: the folder or zip file.
@@ -115,8 +142,8 @@ def load_images(
         progress: called with images read and images in all.
 
     Raises:
-        DatasetError: no images, a class with one image or none that can be read, images outside a class, too many
-            that are unreadable, or a `classes.csv` that is something else.
+        DatasetError: no images, a class with none that can be read, images outside a class, too many that are
+            unreadable, or a `classes.csv` that is something else.
     """
     if root.is_dir():
         files: _Folder | _Zip = _Folder(root)
@@ -131,9 +158,9 @@ def load_images(
     if not names:
         raise DatasetError(f"{root} holds no images ({', '.join(sorted(SUFFIXES))}); expected .../<class>/<image>")
     folders = {PurePosixPath(name).parent for name in names}
-    if len(folders) == 1 and folders != {PurePosixPath()}:
-        raise DatasetError(f"{root} holds 1 class; training and held-out classes need at least {_LEAST_CLASSES}")
     top = _common_folder(folders)
+    if len(folders) == 1 and folders != {PurePosixPath()}:
+        top = top.parent  # of a single class
     loose = [name for name in names if PurePosixPath(name).parent == top]
     if loose:
         raise DatasetError(f"{root}: every image needs a class folder, but these have none: {some(loose)}")
@@ -168,7 +195,7 @@ def load_images(
     if gone:
         lost = some([folder.relative_to(top).as_posix() for folder in gone])
         raise DatasetError(f"{root}: no image of these classes can be read: {lost}. The first reason: {skipped[0]}")
-    return _assemble(root, top, kept, pixels, skipped, _read_groups(root, files, there, top, folders))
+    return _assemble(top, kept, pixels, skipped, _read_groups(root, files, there, top, folders))
 
 
 def _read_groups(
@@ -197,7 +224,6 @@ def _read_groups(
 
 
 def _assemble(
-    root: Path,
     top: PurePosixPath,
     names: list[str],
     pixels: list[npt.NDArray[np.uint8]],
@@ -208,16 +234,6 @@ def _assemble(
     classes = sorted({path.parent.as_posix() for path in paths})
     position = {name: index for index, name in enumerate(classes)}
     labels = np.array([position[path.parent.as_posix()] for path in paths], dtype=np.int64)
-    counts = np.bincount(labels, minlength=len(classes))
-    single = [classes[index] for index in np.flatnonzero(counts < 2)]
-    if single:
-        raise DatasetError(
-            f"{root}: a class needs at least two readable images to train on, but these have one: {some(single)}"
-        )
-    if len(classes) < _LEAST_CLASSES:
-        raise DatasetError(
-            f"{root} holds {len(classes)} classes; training and held-out classes need at least {_LEAST_CLASSES}"
-        )
     groups = (group_of.get(name, PurePosixPath(name).parent.as_posix()) for name in classes)
     return ImageSet(
         pixels=np.stack(pixels),

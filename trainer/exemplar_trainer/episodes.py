@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exemplar_encoder.bundle import Floats
-from exemplar_trainer.dataset import ImageSet
+from exemplar_trainer.dataset import ImageSet, some
 
 Ints = npt.NDArray[np.int64]
 
@@ -60,16 +60,24 @@ def draw_episodes(images: ImageSet, protocol: Protocol, count: int, seed: int) -
     """Draw episodes: the same ones for the same files and seed, whatever the network.
 
     Raises:
-        EpisodeError: no group (or not the whole set) has so many classes.
+        EpisodeError: no group (or not the whole set) has so many classes, or a class of those has too few images.
     """
     rng = np.random.default_rng([seed, protocol.way, protocol.shot, protocol.within_group])
     pools = [np.arange(len(images.class_names))]
     if protocol.within_group:
         pools = [classes for group, classes in images.classes_by_group.items() if group]
+    largest = max((len(pool) for pool in pools), default=0)
+    if largest < protocol.way:
+        wanted = f"a group of {protocol.way} classes" if protocol.within_group else f"{protocol.way} classes"
+        here = f"the largest has {largest}" if protocol.within_group else f"here are {largest}"
+        raise EpisodeError(f"{protocol.name} episodes need {wanted}; {here}")
     pools = [pool for pool in pools if len(pool) >= protocol.way]
-    if not pools:
+    short = [label for label in np.concatenate(pools) if len(images.members[label]) <= protocol.shot]
+    if short:
+        names = some([images.class_names[label] for label in sorted(short)])
         raise EpisodeError(
-            f"no {'group' if protocol.within_group else 'set'} has the {protocol.way} classes for {protocol.name}"
+            f"{protocol.name} episodes need {protocol.shot + 1} images of each class, one of them to ask; "
+            f"too few are of {names}"
         )
     drawers = _Sources(images)
     return [
@@ -137,9 +145,4 @@ class _Sources:
         return Episode(positions[:, :shot], positions[:, shot])
 
     def _any_images(self, rng: np.random.Generator, label: int, count: int) -> Ints:
-        members = self._images.members[label]
-        if len(members) < count:
-            raise EpisodeError(
-                f"class {self._images.class_names[label]} has {len(members)} images; {count} are needed"
-            )
-        return rng.choice(members, count, replace=False)
+        return rng.choice(self._images.members[label], count, replace=False)

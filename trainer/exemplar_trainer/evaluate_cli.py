@@ -29,6 +29,7 @@ HeldOut = Annotated[
 ]
 Number = Annotated[int, typer.Option(min=2, help="Tasks to draw.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the draw; the same seed asks the same questions.")]
+MaxUnreadable = Annotated[int, typer.Option(min=0, help="So many images that cannot be read are left out.")]
 Html = Annotated[Path | None, typer.Option("--html", help="Write a page with pictures here.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
 
@@ -49,6 +50,7 @@ def episodes(
     held_out: HeldOut = False,
     number: Number = 400,
     seed: Seed = 0,
+    max_unreadable: MaxUnreadable = 20,
     html: Html = None,
     as_json: AsJson = False,
 ) -> None:
@@ -57,7 +59,7 @@ def episodes(
     from exemplar_trainer.evaluation import protocols
 
     def ask(encoder: Any, only: Sequence[str], progress: protocols.Progress) -> Iterator[Any]:
-        images = protocols.read_tree(data, encoder.bundle.manifest.preprocessing, only, progress)
+        images = protocols.read_tree(data, encoder.bundle.manifest.preprocessing, only, progress, max_unreadable)
         shots, notes = (shot, ()) if shot else protocols.usual_shots(images)
         for each in shots:
             asked = protocols.episodes(images, Protocol(way, each, within_group), number, seed)
@@ -113,6 +115,7 @@ def openset(
     held_out: HeldOut = False,
     number: Number = 400,
     seed: Seed = 0,
+    max_unreadable: MaxUnreadable = 20,
     html: Html = None,
     as_json: AsJson = False,
 ) -> None:
@@ -121,7 +124,7 @@ def openset(
     from exemplar_trainer.evaluation import protocols
 
     def ask(encoder: Any, only: Sequence[str], progress: protocols.Progress) -> Iterator[Any]:
-        images = protocols.read_tree(data, encoder.bundle.manifest.preprocessing, only, progress)
+        images = protocols.read_tree(data, encoder.bundle.manifest.preprocessing, only, progress, max_unreadable)
         for shots in shot or [1]:
             yield protocols.open_set(images, Protocol(way, shots, within_group), number, seed)
 
@@ -137,12 +140,13 @@ def calibration(
     ] = None,
     number: Annotated[int, typer.Option(min=1, help="Galleries of a kind for each held-out group.")] = 60,
     seed: Seed = 0,
+    max_unreadable: MaxUnreadable = 20,
     as_json: AsJson = False,
 ) -> None:
     """Does a fit hold on groups it was not fitted on, in small and large galleries, by one drawer and by any?"""
     from exemplar_encoder import BundleError, load_encoder
     from exemplar_trainer.calibration_sizes import check_sizes
-    from exemplar_trainer.dataset import DatasetError, load_images
+    from exemplar_trainer.dataset import DatasetError, read_images
     from exemplar_trainer.evaluation.questions import EvaluationError
     from exemplar_trainer.evaluation.tables import print_sizes
 
@@ -151,7 +155,7 @@ def calibration(
         encoder = load_encoder(bundle)
         manifest = encoder.bundle.manifest
         with _counting(console, "Reading") as progress:
-            images = load_images(data, manifest.preprocessing, progress=progress)
+            images = read_images(data, manifest.preprocessing, max_unreadable, progress)
         console.print(f"{bundle}: {len(images.labels):,} images to embed")
         embeddings = encoder.embed(images.pixels)
         held_out = manifest.training["held_out"]

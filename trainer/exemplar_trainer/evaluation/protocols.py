@@ -13,8 +13,8 @@ import numpy as np
 
 from exemplar_encoder import Encoder, ImageError, Preprocessing
 from exemplar_encoder.preprocess import Pixels
-from exemplar_trainer.dataset import SUFFIXES, ImageSet, load_images, some
-from exemplar_trainer.episodes import Protocol, draw_episodes
+from exemplar_trainer.dataset import SUFFIXES, ImageSet, read_images, some
+from exemplar_trainer.episodes import EpisodeError, Protocol, draw_episodes
 from exemplar_trainer.evaluation.questions import NOBODY, EvaluationError, Questions, Task
 
 LABELS = "class_labels.txt"
@@ -25,15 +25,19 @@ Progress = Callable[[int, int], None]
 
 
 def read_tree(
-    root: Path, spec: Preprocessing, only: Sequence[str], progress: Progress = lambda done, total: None
+    root: Path,
+    spec: Preprocessing,
+    only: Sequence[str],
+    progress: Progress = lambda done, total: None,
+    max_unreadable: int = 20,
 ) -> ImageSet:
     """The images of a tree, of these groups or classes alone where any are named.
 
     Raises:
-        DatasetError: as `load_images`.
+        DatasetError: as `read_images`.
         EvaluationError: a name is neither.
     """
-    images = load_images(root, spec, progress=progress)
+    images = read_images(root, spec, max_unreadable, progress)
     if not only:
         return images
     wanted = set(only)
@@ -41,7 +45,8 @@ def read_tree(
     if missing:
         raise EvaluationError(f"{root} has no group {some(missing)}; it has {some(sorted(set(images.groups)))}")
     named = enumerate(zip(images.class_names, images.groups, strict=True))
-    return images.only([label for label, names in named if wanted.intersection(names)])
+    kept = images.only([label for label, names in named if wanted.intersection(names)])
+    return replace(kept, skipped=images.skipped)
 
 
 def episodes(images: ImageSet, protocol: Protocol, count: int, seed: int) -> Questions:
@@ -85,7 +90,10 @@ def open_set(images: ImageSet, protocol: Protocol, count: int, seed: int) -> Que
     sizes = [len(images.class_names)]
     if protocol.within_group:
         sizes = [len(classes) for group, classes in images.classes_by_group.items() if group] or [0]
-    way = min(protocol.way, max(2, max(sizes) // 2))
+    if max(sizes) < 4:
+        where = "a group of 4 classes" if protocol.within_group else "4 classes"
+        raise EpisodeError(f"an open set needs {where}, two to enrol and two strangers; here are {max(sizes)}")
+    way = min(protocol.way, max(sizes) // 2)
     doubled = replace(protocol, way=2 * way)
     tasks = []
     for episode in draw_episodes(images, doubled, count, seed):
@@ -165,7 +173,9 @@ def pairs(
 def _of_tree(images: ImageSet, title: str, tasks: Sequence[Task]) -> Questions:
     classes = tuple(images.class_names[label] for label in images.labels)
     groups = tuple(images.groups[label] for label in images.labels)
-    return Questions(title, images.pixels, images.paths, classes, tuple(tasks), groups)
+    count = len(images.skipped)
+    notes = (f"Left out as unreadable: {count}, such as {images.skipped[0]}",) if count else ()
+    return Questions(title, images.pixels, images.paths, classes, tuple(tasks), groups, notes)
 
 
 class _Reader:
