@@ -89,3 +89,31 @@ def test_open_sets_of_several_bundles_and_shots_are_in_one_table(
     assert done.stdout.count("AUROC") == 1
     assert ["one", "one", "two", "two"] in [line.split() for line in done.stdout.splitlines()]
     assert (tmp_path / "page.html").read_text().count("AUROC, known against unknown") == 1
+
+
+def test_what_it_takes_to_ask_the_same_again_is_written_down(
+    tiny_bundle: Path, drawn_alphabets: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    asked = ("--group", "Alphabet01", "--group", "Alphabet03", "--seed", "7", "--way", "6", "--number", "9")
+    (found,) = evaluate("openset", drawn_alphabets, "-b", tiny_bundle, *asked, "--html", page)
+    facts = {name: found[name] for name in ("data", "groups", "seed", "number", "way", "shot")}
+    groups = ["Alphabet01", "Alphabet03"]
+    assert facts == {"data": [str(drawn_alphabets)], "groups": groups, "seed": 7, "number": 9, "way": 6, "shot": 1}
+    assert f"data: {drawn_alphabets}; groups: Alphabet01, Alphabet03; seed: 7; number: 9; way: 6" in page.read_text()
+
+
+def test_groups_by_name_and_groups_held_out_exclude_each_other(tiny_bundle: Path, drawn_alphabets: Path) -> None:
+    asked = ("--group", "Alphabet01", "--held-out")
+    done = exemplar("evaluate", "episodes", drawn_alphabets, "-b", tiny_bundle, *asked)
+    assert done.returncode == 2
+    assert "--held-out names the groups itself" in done.stderr
+
+
+def test_a_page_that_cannot_be_written_costs_no_figures(tiny_bundle: Path, drawn_alphabets: Path) -> None:
+    asked = ("episodes", drawn_alphabets, "-b", tiny_bundle, *FEW, "--html", drawn_alphabets)
+    done = exemplar("evaluate", *asked, "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)[0]["accuracy"]["queries"] == 30
+    assert "the page cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr

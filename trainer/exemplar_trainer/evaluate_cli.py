@@ -65,7 +65,7 @@ def episodes(
             asked = protocols.episodes(images, Protocol(way, each, within_group), number, seed)
             yield replace(asked, notes=asked.notes + notes)
 
-    _evaluate(ask, bundle, group or (), held_out, seed, html, as_json)
+    _evaluate(ask, bundle, [data], group or (), held_out, seed, html, as_json)
 
 
 @app.command()
@@ -81,7 +81,7 @@ def runs(
     def ask(encoder: Any, only: Sequence[str], progress: protocols.Progress) -> Iterator[Any]:
         yield protocols.runs(folder, encoder, progress)
 
-    _evaluate(ask, bundle, (), False, 0, html, as_json)
+    _evaluate(ask, bundle, [folder], html=html, as_json=as_json)
 
 
 @app.command()
@@ -101,7 +101,7 @@ def pairs(
     def ask(encoder: Any, only: Sequence[str], progress: protocols.Progress) -> Iterator[Any]:
         yield protocols.pairs(exemplars, queries, encoder, way, number, seed, progress)
 
-    _evaluate(ask, bundle, (), False, seed, html, as_json)
+    _evaluate(ask, bundle, [exemplars, queries], seed=seed, html=html, as_json=as_json)
 
 
 @app.command()
@@ -128,7 +128,7 @@ def openset(
         for shots in shot or [1]:
             yield protocols.open_set(images, Protocol(way, shots, within_group), number, seed)
 
-    _evaluate(ask, bundle, group or (), held_out, seed, html, as_json)
+    _evaluate(ask, bundle, [data], group or (), held_out, seed, html, as_json)
 
 
 @app.command()
@@ -172,59 +172,46 @@ def calibration(
 def _evaluate(
     ask: Callable[[Any, Sequence[str], Callable[[int, int], None]], Iterator[Any]],
     bundles: Sequence[Path],
-    groups: Sequence[str],
-    held_out: bool,
-    seed: int,
-    html: Path | None,
-    as_json: bool,
+    data: Sequence[Path],
+    groups: Sequence[str] = (),
+    held_out: bool = False,
+    seed: int | None = None,
+    html: Path | None = None,
+    as_json: bool = False,
 ) -> None:
     """Ask every bundle, print, and write the page."""
     from exemplar_encoder import BundleError, load_encoder
     from exemplar_trainer.dataset import DatasetError
     from exemplar_trainer.episodes import EpisodeError
-    from exemplar_trainer.evaluation.judge import judge
-    from exemplar_trainer.evaluation.openset import judge_open_set
+    from exemplar_trainer.evaluation.compare import results_of
     from exemplar_trainer.evaluation.page import Result, render_evaluation
-    from exemplar_trainer.evaluation.questions import NOBODY, EvaluationError
+    from exemplar_trainer.evaluation.questions import EvaluationError, Terms
     from exemplar_trainer.evaluation.tables import as_json_result, print_results
-    from exemplar_trainer.evaluation.trained_on import trained_on
 
+    if groups and held_out:
+        raise typer.BadParameter("--held-out names the groups itself; leave one of the two out", param_hint="--group")
     console = Console(stderr=True, markup=False, emoji=False, highlight=False, quiet=as_json)
     results: list[Result] = []
     try:
         encoders = [load_encoder(path) for path in bundles]
         only = _held_out_of(encoders[0].bundle) if held_out else groups
+        terms = Terms(tuple(map(str, data)), tuple(only), seed)
         for encoder in encoders:
             with _counting(console, "Reading") as progress:
                 asked = list(ask(encoder, only, progress))
-            embedded: list[Any] = []  # the images of the last questions, and their embeddings
-            for questions in asked:
-                console.print(f"{encoder.bundle.path}: {questions.title}, {len(questions.tasks):,} tasks")
-                if not embedded or embedded[0] is not questions.pixels:
-                    embedded = [questions.pixels, encoder.embed(questions.pixels)]
-                embeddings = embedded[1]
-                unknown = any((task.truth == NOBODY).any() for task in questions.tasks)
-                calibration, training = encoder.bundle.calibration, encoder.bundle.manifest.training
-                results.append(
-                    Result(
-                        str(encoder.bundle.path),
-                        encoder.bundle.id,
-                        questions,
-                        judge(embeddings, questions),
-                        judge_open_set(embeddings, questions, calibration, seed) if unknown else None,
-                        trained_on(training, questions) if held_out else None,
-                    )
-                )
-        if html:
-            html.write_text(render_evaluation("Evaluation", results), encoding="utf-8")
+            results += results_of(encoder, asked, terms, held_out, console.print)
     except (BundleError, DatasetError, EpisodeError, EvaluationError, OSError) as error:
         _fail(error)
     if as_json:
         typer.echo(json.dumps([as_json_result(result) for result in results], indent=1))
     else:
         print_results(results)
-        if html:
-            console.print(f"Pictures and groups: {html}")
+    if html:  # last, so that no page that cannot be written costs the figures
+        try:
+            html.write_text(render_evaluation("Evaluation", results), encoding="utf-8")
+        except OSError as error:
+            _fail(OSError(f"the page cannot be written: {error}"))
+        console.print(f"Pictures and groups: {html}")
 
 
 def _held_out_of(bundle: Any) -> Sequence[str]:

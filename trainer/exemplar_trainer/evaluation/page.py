@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
 
 from exemplar_trainer import page, plots
 from exemplar_trainer.evaluation.intervals import Interval
 from exemplar_trainer.evaluation.judge import Confusion, Share, Verdict
 from exemplar_trainer.evaluation.openset import OpenSet
-from exemplar_trainer.evaluation.questions import Questions
+from exemplar_trainer.evaluation.questions import Questions, Terms
 from exemplar_trainer.evaluation.trained_on import MARK, NOTE
 
 
@@ -23,6 +26,7 @@ class Result:
     bundle: str
     model: str
     questions: Questions
+    terms: Terms
     verdict: Verdict
     open_set: OpenSet | None = None
     trained_on: bool | None = None
@@ -31,6 +35,13 @@ class Result:
     def name(self) -> str:
         """The bundle, marked where it was trained on what it is asked about."""
         return self.bundle + MARK if self.trained_on else self.bundle
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What it takes to ask again: data, groups, seed, number of tasks, way and shot of the largest."""
+        tasks = self.questions.tasks
+        way, shot = np.max([task.exemplars.shape for task in tasks], axis=0).tolist()
+        return {**asdict(self.terms), "number": len(tasks), "way": way, "shot": shot}
 
 
 def render_evaluation(title: str, results: Sequence[Result]) -> str:
@@ -45,6 +56,8 @@ def render_evaluation(title: str, results: Sequence[Result]) -> str:
     body += [f'<p class="soft">{page.plain(note)}</p>' for note in notes_of(results)]
     for result in results:
         body.append(f"<h2>{page.plain(result.name)}: {page.plain(result.questions.title)}</h2>")
+        facts = "; ".join(f"{name}: {_in_words(value)}" for name, value in result.facts.items())
+        body.append(f'<p class="soft">{page.plain(facts)}</p>')
         if result.open_set is not None:
             body.append(_open_set(result.open_set))
         if result.verdict.by_group:
@@ -102,6 +115,12 @@ def open_set_rows(found: OpenSet) -> list[tuple[str, str, str]]:
 
 def _cells(value: float, interval: Interval | None, form: str) -> tuple[str, str]:
     return f"{value:{form}}", f"{interval[0]:{form}} to {interval[1]:{form}}" if interval else "–"
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(value) or "all"
+    return "none" if value is None else str(value)
 
 
 def _open_set(found: OpenSet) -> str:

@@ -20,6 +20,21 @@ class EvaluationError(Exception):
 
 
 @dataclass(frozen=True)
+class Terms:
+    """How questions came about, so that they can be asked again.
+
+    Attributes:
+        data: the folders or zip files that the images are from.
+        groups: the groups or classes asked about; none for all.
+        seed: of the draw; None where nothing was drawn.
+    """
+
+    data: tuple[str, ...]
+    groups: tuple[str, ...] = ()
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
 class Task:
     """Name these queries, each on its own, given exemplars of some classes.
 

@@ -78,6 +78,7 @@ def as_json_result(result: Result) -> dict[str, Any]:
         "bundle": result.bundle,
         "model": result.model,
         "protocol": result.questions.title,
+        **result.facts,
         "trained_on": result.trained_on,
         "notes": list(result.questions.notes),
         "accuracy": asdict(verdict.accuracy),
