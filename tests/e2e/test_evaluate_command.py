@@ -117,3 +117,14 @@ def test_a_page_that_cannot_be_written_costs_no_figures(tiny_bundle: Path, drawn
     assert json.loads(done.stdout)[0]["accuracy"]["queries"] == 30
     assert "the page cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("asked", [("calibration",), ("episodes", "--held-out")])
+def test_a_final_bundle_sends_to_the_one_that_was_measured(
+    asked: tuple[str, ...], final_bundle: Path, drawn_alphabets: Path
+) -> None:
+    done = exemplar("evaluate", *asked, drawn_alphabets, "-b", final_bundle)
+    assert done.returncode == 1
+    told = done.stderr.replace("\n", "")
+    assert "is a final bundle: its training held out nothing. Name the one that it was measured by" in told
+    assert "whose training held out Alphabet00, Alphabet05" in told

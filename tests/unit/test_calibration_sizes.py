@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from exemplar_encoder import Calibration
 from exemplar_trainer import calibration_sizes
 from exemplar_trainer.calibration_sizes import Kept, check_sizes
 from exemplar_trainer.evaluation.questions import EvaluationError
+from exemplar_trainer.evaluation.tables import print_sizes
 from tests.unit.synthetic_sets import gaussian_embeddings, synthetic_set
 
 SET = synthetic_set({f"G{index}": 24 for index in range(9)}, images_per_class=6)
@@ -42,8 +44,8 @@ def test_the_rates_asked_for_and_the_probabilities_hold(found: list[Kept]) -> No
         assert kept.realised[0] <= kept.realised[1]
         assert kept.accepted[0] <= kept.accepted[1] <= 1
         assert kept.calibration_error < 0.15
-        assert kept.misnamed <= kept.misnamed_asked + 0.025
-    assert any(kept.ambiguous > 0.01 for kept in found)
+        assert (kept.misnamed or 0) <= kept.misnamed_asked + 0.025
+    assert any((kept.ambiguous or 0) > 0.01 for kept in found)
 
 
 def test_a_calibration_that_promises_too_much_is_found_out(
@@ -62,7 +64,7 @@ def test_a_calibration_that_promises_too_much_is_found_out(
         assert kept.realised[1] > 2 * honest.realised[1]
         assert kept.calibration_error > honest.calibration_error + 0.1
         if kept.gallery_size == 100:  # among few nothing but ties was ambiguous
-            assert kept.misnamed > 2 * honest.misnamed
+            assert (kept.misnamed or 0) > 2 * (honest.misnamed or 0)
 
 
 def test_the_same_seed_finds_the_same(found: list[Kept]) -> None:
@@ -92,3 +94,22 @@ def test_strangers_are_never_enrolled(monkeypatch: pytest.MonkeyPatch) -> None:
     for enrolled, strangers in seen:
         assert len(np.unique(enrolled)) == len(enrolled)
         assert not np.isin(strangers, enrolled).any()
+
+
+def test_where_nothing_was_accepted_no_share_of_it_is_claimed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit = calibration_sizes.fit_calibration
+
+    def timid(*arguments: object) -> Calibration:
+        fitted = fit(*arguments)  # type: ignore[arg-type]
+        return dataclasses.replace(fitted, factors=tuple(tuple(1e-6 * f for f in row) for row in fitted.factors))
+
+    monkeypatch.setattr(calibration_sizes, "fit_calibration", timid)
+    kept = check_sizes(EMBEDDINGS, SET, HELD_OUT[:3], [12], number=2)
+    assert {(each.accepted, each.ambiguous, each.misnamed) for each in kept} == {((0, 0), None, None)}
+    assert "NaN" not in json.dumps([dataclasses.asdict(each) for each in kept])
+    print_sizes(kept)
+    shown = capsys.readouterr().out
+    assert "nan" not in shown
+    assert "–" in shown

@@ -46,8 +46,8 @@ class Kept:
         calibration_error: expected calibration error of the top match's probability, as many queries of enrolled
             classes as strangers.
         ambiguous: the share of accepted queries of enrolled classes whose two nearest are too close to call, at the
-            calibration's default rate.
-        misnamed: the share of wrong names among the others of them, the verdicts MATCH.
+            calibration's default rate; None where none was accepted.
+        misnamed: the share of wrong names among the others of them, the verdicts MATCH; None where there were none.
         misnamed_asked: the share that the margin was set for.
         trained_share: the share of the enrolled classes that training saw.
         strangers: how many strangers asked.
@@ -60,8 +60,8 @@ class Kept:
     realised: tuple[float, ...]
     accepted: tuple[float, ...]
     calibration_error: float
-    ambiguous: float
-    misnamed: float
+    ambiguous: float | None
+    misnamed: float | None
     misnamed_asked: float
     trained_share: float
     strangers: int
@@ -156,8 +156,8 @@ class _Tally:
             tuple(float(np.mean(values)) for values in self.realised),
             tuple(float(np.mean(values)) for values in self.accepted),
             reliability(np.array(self.stated), np.array(self.right))[0],
-            float(np.mean(self.ambiguous)),
-            float(np.mean(self.misnamed)),
+            float(np.mean(self.ambiguous)) if self.ambiguous else None,
+            float(np.mean(self.misnamed)) if self.misnamed else None,
             AMBIGUITY_ERROR_RATE,
             float(np.mean(self.trained)),
             len(self.realised[0]),

@@ -149,16 +149,16 @@ def calibration(
     from exemplar_trainer.dataset import DatasetError, read_images
     from exemplar_trainer.evaluation.questions import EvaluationError
     from exemplar_trainer.evaluation.tables import print_sizes
+    from exemplar_trainer.evaluation.trained_on import held_out_of
 
     console = Console(stderr=True, markup=False, emoji=False, highlight=False, quiet=as_json)
     try:
         encoder = load_encoder(bundle)
-        manifest = encoder.bundle.manifest
+        held_out = held_out_of(encoder.bundle)  # before images are read, which takes longer
         with _counting(console, "Reading") as progress:
-            images = read_images(data, manifest.preprocessing, max_unreadable, progress)
+            images = read_images(data, encoder.bundle.manifest.preprocessing, max_unreadable, progress)
         console.print(f"{bundle}: {len(images.labels):,} images to embed")
         embeddings = encoder.embed(images.pixels)
-        held_out = manifest.training["held_out"]
         with _counting(console, "Judging") as progress:
             found = check_sizes(embeddings, images, held_out, gallery_size or _SIZES, number, seed, progress)
     except (BundleError, DatasetError, EvaluationError, OSError) as error:
@@ -187,6 +187,7 @@ def _evaluate(
     from exemplar_trainer.evaluation.page import Result, render_evaluation
     from exemplar_trainer.evaluation.questions import EvaluationError, Terms
     from exemplar_trainer.evaluation.tables import as_json_result, print_results
+    from exemplar_trainer.evaluation.trained_on import held_out_of
 
     if groups and held_out:
         raise typer.BadParameter("--held-out names the groups itself; leave one of the two out", param_hint="--group")
@@ -194,7 +195,7 @@ def _evaluate(
     results: list[Result] = []
     try:
         encoders = [load_encoder(path) for path in bundles]
-        only = _held_out_of(encoders[0].bundle) if held_out else groups
+        only = held_out_of(encoders[0].bundle) if held_out else groups
         terms = Terms(tuple(map(str, data)), tuple(only), seed)
         for encoder in encoders:
             with _counting(console, "Reading") as progress:
@@ -212,16 +213,6 @@ def _evaluate(
         except OSError as error:
             _fail(OSError(f"the page cannot be written: {error}"))
         console.print(f"Pictures and groups: {html}")
-
-
-def _held_out_of(bundle: Any) -> Sequence[str]:
-    """What a bundle's training held out, by name."""
-    from exemplar_trainer.evaluation.questions import EvaluationError
-
-    names: Sequence[str] = bundle.manifest.training["held_out"]
-    if not names:
-        raise EvaluationError(f"the training of {bundle.path} held out nothing; name what it never saw with --group")
-    return names
 
 
 def _fail(error: Exception) -> NoReturn:

@@ -63,8 +63,8 @@ def print_sizes(found: Sequence[Kept]) -> None:
             "one source" if kept.one_source else "any",
             *(f"{realised:.1%}" for realised in kept.realised),
             f"{kept.accepted[-1]:.0%}",
-            f"{kept.ambiguous:.0%}",
-            f"{kept.misnamed:.1%}",
+            "–" if kept.ambiguous is None else f"{kept.ambiguous:.0%}",
+            "–" if kept.misnamed is None else f"{kept.misnamed:.1%}",
             f"{kept.calibration_error:.3f}",
             f"{kept.trained_share:.0%}",
         )

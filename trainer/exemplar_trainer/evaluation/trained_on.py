@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from exemplar_trainer.evaluation.questions import Questions
+from exemplar_encoder import Bundle
+from exemplar_trainer.dataset import some
+from exemplar_trainer.evaluation.questions import EvaluationError, Questions
 
 MARK = " *"
 NOTE = (
@@ -28,3 +30,24 @@ def trained_on(training: Mapping[str, Any], questions: Questions) -> bool | None
         return None
     held_out = set(training.get("held_out", ()))
     return any(held_out.isdisjoint(names) for names in zip(questions.classes, questions.groups, strict=True))
+
+
+def held_out_of(bundle: Bundle) -> Sequence[str]:
+    """What a bundle's training held out, by name.
+
+    Raises:
+        EvaluationError: nothing.
+    """
+    training = bundle.manifest.training
+    names: Sequence[str] = training.get("held_out", ())
+    if names:
+        return names
+    measured_without = training.get("measured_without", ())
+    if measured_without:
+        raise EvaluationError(
+            f"{bundle.path} is a final bundle: its training held out nothing. Name the one that it was measured by, "
+            f"whose training held out {some(measured_without)}"
+        )
+    raise EvaluationError(
+        f"the training of {bundle.path} held out nothing, so it tells of no class that it never saw"
+    )
