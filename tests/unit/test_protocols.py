@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from exemplar_encoder import Preprocessing
+from exemplar_encoder import Encoder, Preprocessing, preprocess
 from exemplar_trainer.calibration_sizes import check_sizes
 from exemplar_trainer.dataset import DatasetError
 from exemplar_trainer.episodes import EpisodeError, Protocol
 from exemplar_trainer.evaluation import protocols
-from exemplar_trainer.evaluation.questions import EvaluationError
+from exemplar_trainer.evaluation.questions import EvaluationError, Questions
 
 SPEC = Preprocessing(16, 16, 1)
 
@@ -62,3 +65,43 @@ def test_images_that_cannot_be_read_are_left_out_up_to_a_number_and_noted(tmp_pa
     assert note.startswith("Left out as unreadable: 1, such as a/c0/0_s0.png")
     with pytest.raises(DatasetError, match="more than 0 images cannot be read"):
         protocols.read_tree(tmp_path, SPEC, ["b"], max_unreadable=0)
+
+
+class _Reads:
+    """An encoder as far as protocols use one."""
+
+    def prepare(self, content: bytes) -> Any:
+        return SimpleNamespace(pixels=preprocess(Image.open(io.BytesIO(content)).convert("L"), SPEC))
+
+
+def ask_pairs(folder: Path) -> Questions:
+    return protocols.pairs(folder / "shown", folder / "asked", cast(Encoder, _Reads()), 0, 1, 0, lambda *_: None)
+
+
+def test_leftovers_of_archives_and_hidden_files_are_no_pairs(tmp_path: Path) -> None:
+    plant(tmp_path, ["shown/a.png", "shown/b.png", "asked/a/1.png", "asked/b/1.png"])
+    for leftover in ("shown/._a.png", "shown/__MACOSX/c.png", "asked/a/._1.png", "asked/.cache/d.png"):
+        (tmp_path / leftover).parent.mkdir(exist_ok=True)
+        (tmp_path / leftover).write_bytes(b"no image")
+    assert set(ask_pairs(tmp_path).classes) == {"a", "b"}
+
+
+def ask_runs(folder: Path, line: str) -> Questions:
+    (folder / "run 1" / "class_labels.txt").write_text(f"\n{line}\n")
+    return protocols.runs(folder, cast(Encoder, _Reads()), lambda *_: None)
+
+
+def test_paths_with_spaces_are_read_from_the_labels_where_only_one_split_names_two_files(tmp_path: Path) -> None:
+    plant(tmp_path, ["run 1/test/item 1.png", "run 1/training/class  1.png"])
+    questions = ask_runs(tmp_path, "run 1/test/item 1.png run 1/training/class  1.png")
+    assert questions.names == ("run 1/training/class  1.png", "run 1/test/item 1.png")
+    with pytest.raises(EvaluationError, match=r"class_labels.txt:2: expected 'test-path training-path', found"):
+        ask_runs(tmp_path, "run 1/test/item 1.png run 1/training/absent 1.png")
+
+
+def test_a_line_of_labels_that_can_be_split_in_two_ways_is_refused_by_its_number(tmp_path: Path) -> None:
+    plant(tmp_path, ["run 1/a.png"])
+    for name in ("x", "x y", "y z", "z"):
+        (tmp_path / name).write_bytes((tmp_path / "run 1" / "a.png").read_bytes())
+    with pytest.raises(EvaluationError, match=r"class_labels.txt:2: 'x y z' can be split in 2 ways"):
+        ask_runs(tmp_path, "x y z")

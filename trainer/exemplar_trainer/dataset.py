@@ -154,7 +154,7 @@ def read_images(
     else:
         raise DatasetError(f"{root} is neither a folder nor a zip file")
     there = set(files.names())
-    names = sorted(name for name in there if _is_image(name))
+    names = sorted(name for name in there if is_image(name))
     if not names:
         raise DatasetError(f"{root} holds no images ({', '.join(sorted(SUFFIXES))}); expected .../<class>/<image>")
     folders = {PurePosixPath(name).parent for name in names}
@@ -246,7 +246,8 @@ def _assemble(
     )
 
 
-def _is_image(name: str) -> bool:
+def is_image(name: str) -> bool:
+    """Whether a path below a set's root is that of an image; hidden files and archives' leftovers are none."""
     path = PurePosixPath(name)
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
     return path.suffix.lower() in SUFFIXES and not hidden

@@ -5,6 +5,7 @@ Each reads its images as an encoder reads them and poses the same tasks to every
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from exemplar_encoder import Encoder, ImageError, Preprocessing
 from exemplar_encoder.preprocess import Pixels
-from exemplar_trainer.dataset import SUFFIXES, ImageSet, read_images, some
+from exemplar_trainer.dataset import ImageSet, is_image, read_images, some
 from exemplar_trainer.episodes import EpisodeError, Protocol, draw_episodes
 from exemplar_trainer.evaluation.questions import NOBODY, EvaluationError, Questions, Task
 
@@ -118,7 +119,7 @@ def runs(root: Path, encoder: Encoder, progress: Progress) -> Questions:
     reader = _Reader(root, encoder)
     tasks = []
     for done, folder in enumerate(folders):
-        pairs = _labels(folder / LABELS)
+        pairs = _labels(root, folder / LABELS)
         training = sorted({name for _, name in pairs})
         exemplars = np.array([[reader.position(name, name)] for name in training], dtype=np.int64)
         queries = np.array([reader.position(name, own) for name, own in pairs], dtype=np.int64)
@@ -202,14 +203,19 @@ class _Reader:
         return Questions(title, np.stack(self._pixels), tuple(self._positions), tuple(self._classes), tuple(tasks))
 
 
-def _labels(path: Path) -> list[tuple[str, str]]:
+def _labels(root: Path, path: Path) -> list[tuple[str, str]]:
+    """The lines of a run. Paths with spaces are told apart where one split alone names two files below `root`."""
     found = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        words = line.split()
-        if len(words) not in (0, 2):
+        line = line.strip()
+        splits = [(line[: gap.start()], line[gap.end() :]) for gap in re.finditer(r"\s+", line)]
+        if len(splits) > 1:
+            splits = [split for split in splits if all((root / name).is_file() for name in split)]
+        if len(splits) > 1:
+            raise EvaluationError(f"{path}:{number}: {line!r} can be split in {len(splits)} ways into two files")
+        if line and not splits:
             raise EvaluationError(f"{path}:{number}: expected 'test-path training-path', found {line!r}")
-        if words:
-            found.append((words[0], words[1]))
+        found += splits
     if not found:
         raise EvaluationError(f"{path} is empty")
     return found
@@ -218,7 +224,7 @@ def _labels(path: Path) -> list[tuple[str, str]]:
 def _by_class(folder: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
-        if path.suffix.lower() in SUFFIXES and path.is_file():
+        if is_image(path.relative_to(folder).as_posix()) and path.is_file():
             own = path.with_suffix("") if path.parent == folder else path.parent
             found.setdefault(own.relative_to(folder).as_posix(), []).append(path)
     if not found:
