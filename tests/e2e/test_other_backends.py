@@ -79,3 +79,15 @@ def test_such_a_run_becomes_a_bundle_where_tensorflow_is_and_the_data_has_moved(
     accuracy = {figure.name: figure.value for figure in Bundle.load(run / "bundle").manifest.figures}
     assert accuracy["within-group 5-way 1-shot accuracy"] > 0.6
     assert json.loads((run / "run.json").read_text())["data"] == str(data)
+
+
+def test_the_average_of_the_weights_is_the_same_on_jax() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/test_averaging.py"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from exemplar_trainer.augmentation import Distort
+from exemplar_trainer.averaging import AdamW
 from exemplar_trainer.colour import Recolour
 from exemplar_trainer.distillation import Distillation, Teachers
 from exemplar_trainer.fused import with_fused_normalisation
@@ -96,7 +97,7 @@ def build_learner(recipe: Recipe, class_count: int, teachers: Teachers | None = 
     if recipe.optimizer == "muon":
         optimizer = ConvolutionalMuon(rate, weight_decay=decay, adam_weight_decay=decay, **averaging)
     else:
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=decay, **averaging)
+        optimizer = AdamW(rate, weight_decay=decay, **averaging)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     learner.compile(optimizer=optimizer, jit_compile=_xla_pays())
     return learner

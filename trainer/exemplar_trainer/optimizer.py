@@ -14,12 +14,14 @@ from typing import Any
 import keras
 from keras import ops
 
+from exemplar_trainer.averaging import WarmingAverage
+
 # The coefficients of the quintic Newton-Schulz iteration, and how often it is done.
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _ITERATIONS = 5
 
 
-class ConvolutionalMuon(keras.optimizers.Muon):
+class ConvolutionalMuon(WarmingAverage, keras.optimizers.Muon):
     """Muon for kernels of dense layers and convolutions, AdamW for everything else."""
 
     def _should_use_adamw(self, variable: Any) -> bool:

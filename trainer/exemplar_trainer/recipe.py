@@ -42,8 +42,8 @@ class Recipe:
         optimizer: "muon", see `optimizer`, or "adamw".
         learning_rate: its peak.
         warm_up_steps: steps of linear rise before the cosine fall to 0; 0 for a constant rate.
-        weight_average: how much of the running average of the weights stays at each step, such as 0.999; the average
-            is what is kept, with the statistics of the last ones. 0 for none.
+        weight_average: how much of the running average of the weights stays at each step, such as 0.999, less in the
+            first ones, see `averaging`; the average is what is kept, with the statistics of the last ones. 0: none.
         weight_decay: a share of the learning rate by which weight matrices shrink at each step.
         whiten: even out the spread within classes when training is done, see `whitening`.
         seed: of weights, batches and augmentation.
