@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -89,6 +90,21 @@ def test_images_without_shared_sources_still_make_episodes_of_different_images()
     for episode in draw_episodes(images, Protocol(6), 50, seed=0):
         assert (episode.exemplars[:, 0] != episode.queries).all()
         assert (images.labels[episode.exemplars[:, 0]] == images.labels[episode.queries]).all()
+
+
+@pytest.mark.parametrize("shot", [1, 2])
+def test_without_a_shared_source_a_query_is_by_another_than_its_exemplars_where_the_class_has_one(shot: int) -> None:
+    images = synthetic_set({"": 4}, images_per_class=4, shared_sources=False)
+    # By two hands; mostly by one; all by one; each by its own.
+    images = dataclasses.replace(images, sources=(*"aabb", *"cccd", *"eeee", *"fghi"))
+    rows: dict[int, list[bool]] = {label: [] for label in range(4)}
+    for episode in draw_episodes(images, Protocol(4, shot), 100, seed=0):
+        for exemplars, query in zip(episode.exemplars, episode.queries, strict=True):
+            assert len({query, *exemplars}) == shot + 1
+            assert set(images.labels[exemplars]) == {images.labels[query]}
+            shown = {images.sources[image] for image in exemplars}
+            rows[int(images.labels[query])].append(images.sources[query] in shown)
+    assert [sum(same) for same in rows.values()] == [0, 0, 100, 0]
 
 
 def test_a_set_without_groups_has_no_episodes_within_groups() -> None:

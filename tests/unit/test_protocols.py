@@ -105,3 +105,17 @@ def test_a_line_of_labels_that_can_be_split_in_two_ways_is_refused_by_its_number
         (tmp_path / name).write_bytes((tmp_path / "run 1" / "a.png").read_bytes())
     with pytest.raises(EvaluationError, match=r"class_labels.txt:2: 'x y z' can be split in 2 ways"):
         ask_runs(tmp_path, "x y z")
+
+
+def test_queries_by_the_source_of_an_exemplar_are_counted_and_noted(tmp_path: Path) -> None:
+    one_hand = [f"c{label}/{image}_hand{label}.png" for label in range(2) for image in range(3)]
+    own = [f"c{label}/{image}_{label}{image}.png" for label in range(2, 4) for image in range(3)]
+    questions = protocols.episodes(
+        protocols.read_tree(plant(tmp_path / "some", one_hand + own), SPEC, ()), Protocol(4), 5, 0
+    )
+    assert questions.same_source == 10
+    assert "10 of 20 queries are by the same source as an exemplar" in questions.notes[0]
+    shared = protocols.episodes(
+        protocols.read_tree(plant(tmp_path / "shared", tree(4, 3)), SPEC, ()), Protocol(4), 5, 0
+    )
+    assert (shared.same_source, shared.notes) == (0, ())

@@ -1,8 +1,9 @@
 """N-way one-shot episodes: the field's unit of accuracy, drawn by seed and decided by nearest exemplar.
 
 An episode takes N classes and, where sources recur across classes (drawers, designs), gives every class its
-exemplars from one source and its query from another. Each query is decided on its own; nothing is assigned across an
-episode. Protocol within groups: Lake, Salakhutdinov & Tenenbaum, Science 2015.
+exemplars from one source and its query from another; where they share too few, the query is by another source than
+its own exemplars as far as the class has such images. Each query is decided on its own; nothing is assigned across
+an episode. Protocol within groups: Lake, Salakhutdinov & Tenenbaum, Science 2015.
 """
 
 from __future__ import annotations
@@ -141,8 +142,20 @@ class _Sources:
             drawn = rng.choice(sorted(shared), shot + 1, replace=False)
             positions = np.array([[self._by_source[label][source] for source in drawn] for label in classes])
         else:
-            positions = np.array([self._any_images(rng, label, shot + 1) for label in classes])
+            positions = np.array([self._any_images(rng, label, shot) for label in classes])
         return Episode(positions[:, :shot], positions[:, shot])
 
-    def _any_images(self, rng: np.random.Generator, label: int, count: int) -> Ints:
-        return rng.choice(self._images.members[label], count, replace=False)
+    def _any_images(self, rng: np.random.Generator, label: int, shot: int) -> Ints:
+        """Exemplars and at last a query, which is by another source than they, where the class has such images."""
+        members = self._images.members[label]
+        drawn = rng.choice(members, shot + 1, replace=False)
+        source = {int(image): self._images.sources[image] for image in members}
+        if source[int(drawn[shot])] not in {source[int(image)] for image in drawn[:shot]}:
+            return drawn
+        count = Counter(source.values())
+        queries = [image for image in members if len(members) - count[source[int(image)]] >= shot]
+        if not queries:
+            return drawn
+        query = rng.choice(queries)
+        others = [image for image in members if source[int(image)] != source[int(query)]]
+        return np.append(rng.choice(others, shot, replace=False), query)

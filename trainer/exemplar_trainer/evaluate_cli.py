@@ -54,7 +54,7 @@ def episodes(
     html: Html = None,
     as_json: AsJson = False,
 ) -> None:
-    """N-way K-shot episodes; exemplar and query from different sources where file names tell the source."""
+    """N-way K-shot episodes; exemplar and query from different sources, where there are such images."""
     from exemplar_trainer.episodes import Protocol
     from exemplar_trainer.evaluation import protocols
 

@@ -175,8 +175,17 @@ def _of_tree(images: ImageSet, title: str, tasks: Sequence[Task]) -> Questions:
     classes = tuple(images.class_names[label] for label in images.labels)
     groups = tuple(images.groups[label] for label in images.labels)
     count = len(images.skipped)
-    notes = (f"Left out as unreadable: {count}, such as {images.skipped[0]}",) if count else ()
-    return Questions(title, images.pixels, images.paths, classes, tuple(tasks), groups, notes)
+    notes = [f"Left out as unreadable: {count}, such as {images.skipped[0]}"] if count else []
+    known = [
+        images.sources[query] in {images.sources[image] for image in task.exemplars[own]}
+        for task in tasks
+        for query, own in zip(task.queries, task.truth, strict=True)
+        if own != NOBODY
+    ]
+    if any(known):
+        told = "are by the same source as an exemplar of their class, as file names tell it"
+        notes.append(f"{title}: {sum(known):,} of {len(known):,} queries {told}.")
+    return Questions(title, images.pixels, images.paths, classes, tuple(tasks), groups, tuple(notes), sum(known))
 
 
 class _Reader:

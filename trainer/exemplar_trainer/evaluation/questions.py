@@ -63,6 +63,8 @@ class Questions:
         tasks: in the order in which they were drawn.
         groups: for each image, the group of its class; empty where the protocol knows of none.
         notes: sentences that a reader of the figures should know, such as what was left out.
+        same_source: how many known queries are by a source of their class's exemplars, as file names tell it; None
+            where the protocol knows of no sources.
     """
 
     title: str
@@ -72,3 +74,4 @@ class Questions:
     tasks: tuple[Task, ...]
     groups: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    same_source: int | None = None

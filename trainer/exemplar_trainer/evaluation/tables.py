@@ -80,6 +80,7 @@ def as_json_result(result: Result) -> dict[str, Any]:
         "protocol": result.questions.title,
         **result.facts,
         "trained_on": result.trained_on,
+        "same_source": result.questions.same_source,
         "notes": list(result.questions.notes),
         "accuracy": asdict(verdict.accuracy),
         "by_group": {name: asdict(share) for name, share in verdict.by_group},
