@@ -72,11 +72,16 @@ def train(
     ] = "float32",
     start_from: Annotated[
         Path | None,
-        typer.Option(help="Folder of another run of the same network and classes, to begin with its weights."),
+        typer.Option(
+            help="Folder of another run of the same network and classes, to begin with its weights; one "
+            "that saw what this run holds out is refused."
+        ),
     ] = None,
     teacher: Annotated[
         list[Path] | None,
-        typer.Option(help="A bundle of the same input to learn from beside the labels; repeat it for several."),
+        typer.Option(
+            help="A bundle of the same input, of any size, to learn from beside the labels; repeat it for several."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed of weights and batches.")] = None,
     hold_out: Annotated[
