@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from exemplar_trainer import run as running
 from exemplar_trainer.cli import app
+from exemplar_trainer.make_bundle import Origin
 from exemplar_trainer.networks import residual
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
@@ -27,10 +28,15 @@ def words_of(result: Result) -> str:
     return " ".join(result.stderr.split())
 
 
-def train_only(*arguments: str | Path) -> Result:
-    """The command, stopped by Ctrl-C when the network is trained and nothing is measured yet."""
+def train_only(*arguments: str | Path, origins: list[Origin] | None = None) -> Result:
+    """The command, stopped by Ctrl-C when the network is trained and nothing is measured yet.
 
-    def interrupt(*arguments: object) -> None:
+    `origins` is given what the bundle would say of the training.
+    """
+
+    def interrupt(network: object, origin: Origin, *rest: object) -> None:
+        if origins is not None:
+            origins.append(origin)
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
@@ -127,6 +133,45 @@ def test_weights_without_any_for_classes_are_taken_over_for_others(
     first: Path, renamed: Path, tmp_path: Path
 ) -> None:
     done = train_only(renamed, "--run", tmp_path / "run", *QUICK, *FIRST_TWO, "--start-from", first)
+    assert done.exit_code == 130, done.stderr
+
+
+# What a run began with is gone
+
+
+def test_a_run_goes_on_without_the_run_that_it_started_from_and_still_tells_of_it(
+    first: Path, drawn_alphabets: Path, tmp_path: Path
+) -> None:
+    start, run = shutil.copytree(first, tmp_path / "start"), tmp_path / "run"
+    began: list[Origin] = []
+    words = (drawn_alphabets, "--run", run, *QUICK, *FIRST_TWO, "--seed", "7", "--start-from", start)
+    assert train_only(*words, origins=began).exit_code == 130
+    shutil.rmtree(start)
+    went_on: list[Origin] = []
+    done = train_only("--resume", "--run", run, origins=went_on)
+    assert done.exit_code == 130, done.stderr
+    assert went_on[0].training == began[0].training
+    assert went_on[0].training["started_from"]["seed"] == 0
+    change(run, started_from=None)  # as an older version left it
+    assert train_only("--resume", "--run", run).exit_code == 130
+
+
+def test_a_run_without_a_checkpoint_needs_the_run_that_it_starts_from(
+    first: Path, drawn_alphabets: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(first, tmp_path / "run")
+    change(run, start_from=str(tmp_path / "gone"))
+    (run / "checkpoint.npz").unlink()
+    done = train_only("--resume", "--run", run)
+    assert done.exit_code == 1
+    assert "gone holds no checkpoint.npz to start from" in words_of(done)
+
+
+def test_a_run_goes_on_without_the_weights_file_that_it_began_with(first: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(first, tmp_path / "run")
+    recipe = json.loads((run / "run.json").read_text())["recipe"]
+    change(run, recipe={**recipe, "weights": str(tmp_path / "gone.weights.h5")})
+    done = train_only("--resume", "--run", run)
     assert done.exit_code == 130, done.stderr
 
 

@@ -17,6 +17,7 @@ import keras
 
 from exemplar_encoder import Bundle
 from exemplar_encoder.bundle import WEIGHTS
+from exemplar_trainer.checkpoint import FILE as CHECKPOINT
 from exemplar_trainer.dataset import ImageSet, load_images, some
 from exemplar_trainer.distillation import Teachers, load_teachers
 from exemplar_trainer.fingerprint import Fingerprint
@@ -56,18 +57,12 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
     _refuse_changed(run, folder, fingerprint)
     training = images if measured else parts.training
     unseen = () if measured else parts.held_out_names
-    start_from = Path(run.start_from) if run.start_from else None
-    started_from = _first_recipe(run)
-    refuse_missing(recipe.weights, start_from)
-    if start_from is not None:
-        _refuse_seen(start_from, unseen)
-        if recipe.loss in CLASS_LOSSES:
-            _refuse_other_classes(start_from, fingerprint)
+    run = _begun(replace(run, held_out=unseen, fingerprint=fingerprint), folder)
     taught_by = load_teachers(run.teachers, recipe.preprocessing, unseen)
-    replace(run, held_out=unseen, fingerprint=fingerprint).save(folder)
+    run.save(folder)
     watcher.loaded(training, parts)
     teachers = Teachers([_network_of(bundle) for bundle in taught_by], recipe.precision) if taught_by else None
-    network = fit(recipe, training, folder, watcher.training, start_from, teachers)
+    network = fit(recipe, training, folder, watcher.training, _start(run), teachers)
     watcher.measuring()
     if recipe.whiten:
         whiten(network, training)
@@ -83,7 +78,7 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
         ],
         training={
             **_training(run, parts, training),
-            "started_from": started_from,
+            "started_from": run.started_from,
             "teachers": [{"name": teacher.manifest.name, "id": teacher.id} for teacher in taught_by],
         },
         records=records,
@@ -107,10 +102,34 @@ def _refuse_changed(run: Run, folder: Path, now: Fingerprint) -> None:
     )
 
 
-def _refuse_other_classes(start_from: Path, now: Fingerprint) -> None:
+def _begun(run: Run, folder: Path) -> Run:
+    """The run, and with which recipe's weights it began.
+
+    Raises:
+        WeightsError, CheckpointError, RunError: what it is to begin with is not there, or would not do. A run with a
+            checkpoint has all of it.
+    """
+    start_from = _start(run)
+    resumed = (folder / CHECKPOINT).exists()
+    if not resumed:
+        refuse_missing(run.recipe.weights, start_from)
+    if start_from is None or run.started_from or (resumed and not (start_from / FILE).exists()):
+        return run
+    first = Run.load(start_from)
+    if not resumed:
+        _refuse_seen(start_from, run.held_out or ())
+        if run.recipe.loss in CLASS_LOSSES and first.fingerprint and run.fingerprint:
+            _refuse_other_classes(start_from, first.fingerprint, run.fingerprint)
+    return replace(run, started_from=json.loads(first.recipe.to_json()))
+
+
+def _start(run: Run) -> Path | None:
+    return Path(run.start_from) if run.start_from else None
+
+
+def _refuse_other_classes(start_from: Path, before: Fingerprint, now: Fingerprint) -> None:
     """RunError when the weights to begin with are, in part, those of other classes."""
-    before = Run.load(start_from).fingerprint
-    if before is not None and before.training_classes != now.training_classes:
+    if before.training_classes != now.training_classes:
         raise RunError(
             f"{start_from} trained on other classes, and some of its weights stand for them; start from a run on the "
             "same classes, or give both a loss without such weights"
@@ -186,14 +205,6 @@ def _facts(run: Run, parts: Split, training: ImageSet, skipped: int) -> list[tup
         ("steps", f"{recipe.steps:,} of {recipe.classes_per_batch} x {recipe.images_per_class} images"),
         ("seed", str(recipe.seed)),
     ]
-
-
-def _first_recipe(run: Run) -> dict[str, Any] | None:
-    """The recipe of the run whose weights this one began with; None when it began from nothing."""
-    if not run.start_from:
-        return None
-    recipe: dict[str, Any] = json.loads(Run.load(Path(run.start_from)).recipe.to_json())
-    return recipe
 
 
 def _speed(records: Sequence[dict[str, Any]]) -> str:

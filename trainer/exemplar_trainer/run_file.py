@@ -29,6 +29,7 @@ class Run:
     calibration, of a network that had not seen the held-out ones, are then this run's, too. `teachers` are folders of
     bundles to learn from, see `distillation`. `held_out` names what the run came to hold out, and `fingerprint`
     is of its data, a final run's of those that were measured on, once it has begun; older versions wrote neither.
+    `started_from` is then the recipe of the run that it started from, if any.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Run:
     teachers: tuple[str, ...] = ()
     held_out: tuple[str, ...] | None = None
     fingerprint: Fingerprint | None = None
+    started_from: dict[str, Any] | None = None
 
     @classmethod
     def final(cls, name: str, measured: Path, teachers: tuple[str, ...] = ()) -> Self:
