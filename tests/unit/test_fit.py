@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import signal
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,19 +85,22 @@ def test_every_loss_trains(loss: str, images: ImageSet, tmp_path: Path) -> None:
 
 
 # One without weights of its own, and the two that have some.
+@pytest.mark.parametrize("average", [0.0, 0.3])
 @pytest.mark.parametrize("loss", ["lifted", "nca-cosface", "contrastive-head"])
 def test_a_run_resumes_to_the_very_same_weights(
-    loss: str, images: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loss: str, average: float, images: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, halved = tmp_path / "whole", tmp_path / "halved"
     whole.mkdir()
     halved.mkdir()
-    fit(recipe(loss), images, whole, go_on)
+    averaged = dataclasses.replace(recipe(loss), weight_average=average)
+    once = fit(averaged, images, whole, go_on)
     monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(CutShortError):
-        fit(recipe(loss), images, halved, stop_after(4))
+        fit(averaged, images, halved, stop_after(4))
     assert variables(halved)["step"] == 3
-    fit(recipe(loss), images, halved, go_on)
+    twice = fit(averaged, images, halved, go_on)
+    assert all(np.array_equal(*pair) for pair in zip(once.get_weights(), twice.get_weights(), strict=True))
     assert records(halved) == records(whole)
     expected, actual = variables(whole), variables(halved)
     assert expected.keys() == actual.keys()
@@ -173,6 +178,22 @@ def test_the_learning_rate_rises_and_falls_to_nothing(images: ImageSet, tmp_path
     assert max(rates) == pytest.approx(1e-3)
     assert rates[3:] == sorted(rates[3:], reverse=True)
     assert rates[-1] < 1e-5
+
+
+def test_the_rate_counts_the_time_that_a_step_waits_for_its_batch(
+    images: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_batch = fitting.make_batch
+
+    def slowly(*arguments: Any) -> Any:
+        time.sleep(0.5)
+        return make_batch(*arguments)
+
+    rates: list[float] = []
+    monkeypatch.setattr(fitting, "make_batch", slowly)
+    fit(recipe(steps=3), images, tmp_path, lambda done, loss, rate: rates.append(rate))
+    batch = recipe().classes_per_batch * recipe().images_per_class
+    assert rates[-1] <= batch / 0.4  # batches are made one ahead
 
 
 def test_a_request_to_stop_leaves_a_checkpoint_of_the_step_in_hand(images: ImageSet, tmp_path: Path) -> None:

@@ -93,12 +93,15 @@ def fit(
         (run / LOG).open("a", encoding="utf-8", buffering=1) as log,
     ):
         saved_at = time.monotonic()
+        before: float | None = None
         for step, (inputs, labels) in zip(
             range(done, recipe.steps), prefetch(recipe, images, sampler, done), strict=False
         ):
-            started = time.monotonic()
+            # From the end of the step before, so that waiting for a batch counts.
+            started = time.monotonic() if before is None else before
             loss = float(learner.train_on_batch(inputs, labels))
-            rate = len(labels) / (time.monotonic() - started)
+            before = time.monotonic()
+            rate = len(labels) / (before - started)
             if not np.isfinite(loss):
                 raise DivergedError(f"the loss is {loss} at step {step}; lower the learning rate")
             done = step + 1
