@@ -73,11 +73,11 @@ def test_inside_the_server_a_library_is_known_in_one_place(folder: str, librarie
     assert wrong == []
 
 
-def test_only_the_tensorflow_engine_the_export_and_the_fused_kernel_know_tensorflow() -> None:
+def test_only_what_serves_exports_fuses_or_quiets_with_it_knows_tensorflow() -> None:
     knowing = {
         path.name
         for package in PACKAGES
         for path in files(package)
         if any(within(module, "tensorflow") for module in imports(path))
     }
-    assert knowing == {"tensorflow.py", "export.py", "fused.py"}
+    assert knowing == {"tensorflow.py", "export.py", "saved_model.py", "fused.py", "quiet.py"}
