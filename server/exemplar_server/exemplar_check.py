@@ -7,7 +7,7 @@ An image is judged as the network sees it: at the network's input size, without 
 - TINY: it had to be enlarged to fill the input.
 - BLURRED: the energy of its second differences (a discrete Laplacian) is below 5 % of its variance. The ratio does
   not change with brightness or contrast; a Gaussian blur of two input pixels falls below it.
-- DUPLICATE: another class has the very same bytes, or lies within two fifths of the threshold.
+- DUPLICATE: another class has the very same bytes, or lies within three tenths of the threshold.
 - TOO_CLOSE: another class lies within the threshold, so a picture of the one can be named as the other. Of classes
   that differ, about as many are told to be too close as the gallery's false-accept rate lets strangers pass.
 
@@ -30,7 +30,7 @@ from exemplar_encoder import PreparedImage
 _BLANK_DEVIATION = 4.0
 _SPECKS_SHARE, _STANDS_OUT = 0.01, 0.25
 _BLURRED_ENERGY = 0.05
-_DUPLICATE_SHARE = 0.4
+_DUPLICATE_SHARE = 0.3
 
 
 class WarningKind(StrEnum):

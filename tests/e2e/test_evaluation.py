@@ -254,7 +254,8 @@ def test_a_calibration_is_judged_in_galleries_of_every_kind(
     assert found == evaluate(*arguments, "--number", "3")
     shown = call(*arguments, "--number", "3")
     assert shown.returncode == 0
-    assert "one source" in shown.stdout
+    assert "sources" in shown.stdout
+    assert "…" not in shown.stdout
 
 
 def test_several_bundles_answer_the_same_questions_and_a_page_shows_them(

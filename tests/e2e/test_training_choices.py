@@ -106,7 +106,9 @@ def test_a_final_bundle_says_that_nothing_was_held_out_from_it(final: Bundle, fl
     assert "was then trained on all classes, these too" in (final.path / REPORT).read_text()
     done = CliRunner().invoke(evaluation, ["episodes", str(flags), "-b", str(final.path), "--held-out"])
     assert done.exit_code == 1
-    assert "Name the one that it was measured by, whose training held out flag00, flag03" in " ".join(done.stderr.split())
+    assert "Name the one that it was measured by, whose training held out flag00, flag03" in " ".join(
+        done.stderr.split()
+    )
 
 
 def test_a_final_run_needs_a_finished_one_that_held_something_out(

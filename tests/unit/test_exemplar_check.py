@@ -113,8 +113,8 @@ def test_the_very_same_bytes_are_a_duplicate_of_the_first_such_class() -> None:
 
 
 def test_a_nearly_identical_exemplar_is_a_duplicate() -> None:
-    (warning,) = compare((), [("a", 0.35), ("b", 0.45)], 1.0)
-    assert (warning.kind, warning.other_class_id, warning.distance) == (WarningKind.DUPLICATE, "a", 0.35)
+    (warning,) = compare((), [("a", 0.25), ("b", 0.45)], 1.0)
+    assert (warning.kind, warning.other_class_id, warning.distance) == (WarningKind.DUPLICATE, "a", 0.25)
 
 
 def test_another_class_within_the_threshold_is_too_close() -> None:

@@ -49,18 +49,19 @@ def print_results(results: Sequence[Result]) -> None:
 
 def print_sizes(found: Sequence[Kept]) -> None:
     """What became of rates and probabilities, by the size and the make of the gallery."""
-    table = Table(title="On groups that were not fitted on", box=box.SIMPLE_HEAD)
-    for title in ("classes", "of", "drawn by"):
-        table.add_column(title, no_wrap=True)
-    rates = [f"{asked:.0%} asked" for asked in found[0].asked]
-    wrong = f"wrong, {found[0].misnamed_asked:.0%}"
-    for title in (*rates, f"known, {found[0].asked[-1]:.0%}", "ambiguous", wrong, "error", "trained on"):
-        table.add_column(title, justify="right")
+    title = "On groups that were not fitted on"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)  # fits 80 columns
+    for heading in ("classes", "groups", "sources"):
+        table.add_column(heading, no_wrap=True)
+    rates = [f"{asked:.0%}\nasked" for asked in found[0].asked]
+    wrong = f"wrong\nof {found[0].misnamed_asked:.0%}"
+    for heading in (*rates, f"known\nat {found[0].asked[-1]:.0%}", "ambiguous", wrong, "error", "trained\non"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for kept in found:
         table.add_row(
             f"{kept.gallery_size:,}",
-            "one group" if kept.one_group else "all",
-            "one source" if kept.one_source else "any",
+            "one" if kept.one_group else "all",
+            "one" if kept.one_source else "any",
             *(f"{realised:.1%}" for realised in kept.realised),
             f"{kept.accepted[-1]:.0%}",
             "–" if kept.ambiguous is None else f"{kept.ambiguous:.0%}",
