@@ -119,7 +119,7 @@ RECIPES: dict[str, Recipe] = {
         loss="nca-cosface",
         preprocessing=Preprocessing(64, 64, 3, resample="bilinear"),
         dimension=128,
-        steps=3_000,
+        steps=1_500,
         classes_per_batch=64,
         images_per_class=4,
         group_share=0.5,
@@ -130,6 +130,7 @@ RECIPES: dict[str, Recipe] = {
         optimizer="muon",
         learning_rate=3.5e-3,
         weight_decay=0.05,
+        whiten=True,
     ),
     "photo": Recipe(
         name="photo",
