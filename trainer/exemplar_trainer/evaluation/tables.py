@@ -51,7 +51,7 @@ def print_sizes(found: Sequence[Kept]) -> None:
     """What became of rates and probabilities, by the size and the make of the gallery."""
     title = "On groups that were not fitted on"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)  # fits 80 columns
-    for heading in ("classes", "groups", "sources"):
+    for heading in ("size", "groups", "sources"):
         table.add_column(heading, no_wrap=True)
     rates = [f"{asked:.0%}\nasked" for asked in found[0].asked]
     wrong = f"wrong\nof {found[0].misnamed_asked:.0%}"
