@@ -12,7 +12,7 @@ An image is judged as the network sees it: at the network's input size, without 
   that differ, about as many are told to be too close as the gallery's false-accept rate lets strangers pass.
 
 The shares were chosen on one half of the pictures of `benchmarks/exemplar_advice.py`, to find what is plainly bad and
-leave all but one good picture in a thousand alone (of second pictures of a class, one in a hundred may pass for a
+leave nearly every good picture alone (of second pictures of a class, up to two in a hundred may pass for a
 near-duplicate of the first), and are reported on the other.
 """
 
