@@ -92,6 +92,7 @@ def pairs(
     way: Annotated[int, typer.Option(min=0, help="Classes a task; 0 for one task with all of them.")] = 0,
     number: Number = 400,
     seed: Seed = 0,
+    max_unreadable: MaxUnreadable = 20,
     html: Html = None,
     as_json: AsJson = False,
 ) -> None:
@@ -99,7 +100,7 @@ def pairs(
     from exemplar_trainer.evaluation import protocols
 
     def ask(encoder: Any, only: Sequence[str], progress: protocols.Progress) -> Iterator[Any]:
-        yield protocols.pairs(exemplars, queries, encoder, way, number, seed, progress)
+        yield protocols.pairs(exemplars, queries, encoder, way, number, seed, progress, max_unreadable)
 
     _evaluate(ask, bundle, [exemplars, queries], seed=seed, html=html, as_json=as_json)
 

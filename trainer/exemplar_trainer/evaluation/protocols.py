@@ -130,21 +130,30 @@ def runs(root: Path, encoder: Encoder, progress: Progress) -> Questions:
 
 
 def pairs(
-    exemplars: Path, queries: Path, encoder: Encoder, way: int, count: int, seed: int, progress: Progress
+    exemplars: Path,
+    queries: Path,
+    encoder: Encoder,
+    way: int,
+    count: int,
+    seed: int,
+    progress: Progress = lambda done, total: None,
+    max_unreadable: int = 20,
 ) -> Questions:
     """Classes shown in one folder and asked about in another: `<class>.png` or `<class>/<image>` in each.
 
     Args:
-        exemplars: the folder to enrol from; of each class as many images as every class has.
+        exemplars: the folder to enrol from; of each class as many readable images as every class has.
         queries: the folder to ask about; its classes must be among the exemplars'.
         encoder: reads the images.
         way: classes a task; 0 for one task with all of them.
         count: tasks to draw, where `way` is not 0.
         seed: of that draw.
         progress: called with classes read and classes in all.
+        max_unreadable: so many images may be left out; one more is an error.
 
     Raises:
-        EvaluationError: an empty folder, a query's class without an exemplar, too few classes, an unreadable image.
+        EvaluationError: an empty folder, a query's class without an exemplar, too few classes, too many unreadable
+            images, or a class of which none can be read in one of the folders.
     """
     shown, asked = _by_class(exemplars), _by_class(queries)
     strangers = sorted(set(asked) - set(shown))
@@ -153,29 +162,29 @@ def pairs(
     if way > len(asked):
         raise EvaluationError(f"{queries} has {len(asked)} classes; {way}-way tasks need {way}")
     names = sorted(asked if way else shown)
-    shots = min(len(shown[name]) for name in names)
-    reader = _Reader(Path(), encoder)
-    table: dict[str, list[int]] = {}
+    reader = _Reader(Path(), encoder, max_unreadable)
+    enrolled: dict[str, list[int]] = {}
     located: dict[str, list[int]] = {}
     for done, name in enumerate(names):
-        table[name] = [reader.position(str(path), name) for path in shown[name][:shots]]
-        located[name] = [reader.position(str(path), name) for path in asked.get(name, [])]
+        enrolled[name] = reader.positions(shown[name], name)
+        located[name] = reader.positions(asked.get(name, []), name)
         progress(done + 1, len(names))
+    shots = min(map(len, enrolled.values()))
     tasks = []
     rng = np.random.default_rng([seed, way])
     for _ in range(count if way else 1):
         chosen = [names[index] for index in rng.choice(len(names), way, replace=False)] if way else names
         own = [[rng.choice(located[name])] if way else located[name] for name in chosen]
         truth = np.repeat(np.arange(len(chosen)), [len(each) for each in own])
-        tasks.append(Task(np.array([table[name] for name in chosen]), np.concatenate(own).astype(np.int64), truth))
+        table = np.array([enrolled[name][:shots] for name in chosen])
+        tasks.append(Task(table, np.concatenate(own).astype(np.int64), truth))
     return reader.questions(f"pairs, {way or len(names)}-way {shots}-shot", tasks)
 
 
 def _of_tree(images: ImageSet, title: str, tasks: Sequence[Task]) -> Questions:
     classes = tuple(images.class_names[label] for label in images.labels)
     groups = tuple(images.groups[label] for label in images.labels)
-    count = len(images.skipped)
-    notes = [f"Left out as unreadable: {count}, such as {images.skipped[0]}"] if count else []
+    notes = _left_out(images.skipped)
     known = [
         images.sources[query] in {images.sources[image] for image in task.exemplars[own]}
         for task in tasks
@@ -188,11 +197,16 @@ def _of_tree(images: ImageSet, title: str, tasks: Sequence[Task]) -> Questions:
     return Questions(title, images.pixels, images.paths, classes, tuple(tasks), groups, tuple(notes), sum(known))
 
 
+def _left_out(skipped: Sequence[str]) -> list[str]:
+    return [f"Left out as unreadable: {len(skipped)}, such as {skipped[0]}"] if skipped else []
+
+
 class _Reader:
     """Reads each image once and gives it a position."""
 
-    def __init__(self, root: Path, encoder: Encoder) -> None:
-        self._root, self._encoder = root, encoder
+    def __init__(self, root: Path, encoder: Encoder, max_unreadable: int = 0) -> None:
+        self._root, self._encoder, self._max_unreadable = root, encoder, max_unreadable
+        self._skipped: list[str] = []
         self._positions: dict[str, int] = {}
         self._pixels: list[Pixels] = []
         self._classes: list[str] = []
@@ -208,8 +222,26 @@ class _Reader:
             self._classes.append(class_name)
         return self._positions[name]
 
+    def positions(self, paths: Sequence[Path], class_name: str) -> list[int]:
+        """Those of a class's images that can be read; the others are counted."""
+        found: list[int] = []
+        for path in paths:
+            try:
+                found.append(self.position(str(path), class_name))
+            except EvaluationError as error:
+                self._skipped.append(str(error))
+                if len(self._skipped) > self._max_unreadable:
+                    limit = f"more than {self._max_unreadable} images cannot be read"
+                    raise EvaluationError(f"{limit}: {some(self._skipped)}") from error
+        if paths and not found:
+            raise EvaluationError(
+                f"no image of class {class_name} can be read in {paths[0].parent}: {self._skipped[-1]}"
+            )
+        return found
+
     def questions(self, title: str, tasks: Sequence[Task]) -> Questions:
-        return Questions(title, np.stack(self._pixels), tuple(self._positions), tuple(self._classes), tuple(tasks))
+        classes, notes = tuple(self._classes), tuple(_left_out(self._skipped))
+        return Questions(title, np.stack(self._pixels), tuple(self._positions), classes, tuple(tasks), notes=notes)
 
 
 def _labels(root: Path, path: Path) -> list[tuple[str, str]]:
