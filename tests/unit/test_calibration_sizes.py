@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +67,77 @@ def test_a_calibration_that_promises_too_much_is_found_out(
         assert kept.calibration_error > honest.calibration_error + 0.1
         if kept.gallery_size == 100:  # among few nothing but ties was ambiguous
             assert (kept.misnamed or 0) > 2 * (honest.misnamed or 0)
+
+
+def test_every_figure_is_what_loops_over_the_galleries_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: distances pair by pair, and counts query by query, of the galleries and queries that were drawn."""
+    judges: list[Calibration] = []
+    groups: list[list[int]] = []
+    pairs: list[np.ndarray] = []
+    strangers: list[np.ndarray] = []
+    ask, draw_pairs, draw_strangers = (
+        calibration_sizes._ask,
+        calibration_sizes.draw_pairs,
+        calibration_sizes.draw_strangers,
+    )
+
+    def asking(*arguments: Any) -> None:
+        judges.append(arguments[3])
+        groups.append(list(arguments[6]))
+        ask(*arguments)
+
+    def drawing_pairs(*arguments: Any) -> Any:
+        drawn = draw_pairs(*arguments)
+        pairs.append(drawn[0])
+        return drawn
+
+    def drawing_strangers(*arguments: Any) -> Any:
+        strangers.append(draw_strangers(*arguments))
+        return strangers[-1]
+
+    monkeypatch.setattr(calibration_sizes, "_ask", asking)
+    monkeypatch.setattr(calibration_sizes, "draw_pairs", drawing_pairs)
+    monkeypatch.setattr(calibration_sizes, "draw_strangers", drawing_strangers)
+    (kept, *_) = [each for each in check_sizes(EMBEDDINGS, SET, HELD_OUT, [100], number=2) if not each.one_source]
+    points = EMBEDDINGS.astype(float).tolist()
+    accepted: list[list[bool]] = [[], []]
+    realised: list[list[bool]] = [[], []]
+    verdicts: list[tuple[bool, bool]] = []
+    stated: list[tuple[float, bool]] = []
+    for judge, group, drawn, others in list(zip(judges, groups, pairs, strangers, strict=True))[:12]:
+        exemplars = [points[image] for image in drawn[:, 0]]
+        labels = [int(SET.labels[image]) for image in drawn[:, 0]]
+        gaps = sorted(min(math.dist(a, b) for b in exemplars if b is not a) for a in exemplars)
+        spacing = judge.spacing(len(exemplars), np.array(gaps, np.float32))
+        asked = [(points[image], int(SET.labels[image])) for image in drawn[:, 1] if SET.labels[image] in group]
+        unknown = [(points[image], -1) for image in others]
+        answers = []
+        for query, truth in asked + unknown:
+            ranked = sorted(
+                (math.dist(query, exemplar), label) for exemplar, label in zip(exemplars, labels, strict=True)
+            )
+            answers.append((ranked, truth))
+        for ranked, truth in answers:
+            for place, rate in enumerate((0.01, 0.05)):
+                near = ranked[0][0] <= judge.threshold(rate, len(exemplars), spacing)
+                (realised if truth < 0 else accepted)[place].append(near)
+            if truth >= 0 and ranked[0][0] <= judge.threshold(0.05, len(exemplars), spacing):
+                close = ranked[1][0] - ranked[0][0] < judge.margin(spacing)
+                verdicts.append((close, ranked[0][1] == truth))
+        alike = min(len(asked), len(unknown))
+        for ranked, truth in answers[:alike] + answers[len(asked) : len(asked) + alike]:
+            p = judge.probabilities([distance for distance, _ in ranked], spacing)[0]
+            stated.append((float(p), ranked[0][1] == truth))
+    assert kept.accepted == pytest.approx([sum(each) / len(each) for each in accepted])
+    assert kept.realised == pytest.approx([sum(each) / len(each) for each in realised])
+    assert kept.ambiguous == pytest.approx(sum(close for close, _ in verdicts) / len(verdicts))
+    clear = [right for close, right in verdicts if not close]
+    assert kept.misnamed == pytest.approx(clear.count(False) / len(clear))
+    error = 0.0
+    for low in range(10):
+        own = [(p, right) for p, right in stated if min(9, int(10 * p)) == low]
+        error += abs(sum(p for p, _ in own) - sum(right for _, right in own)) / len(stated)
+    assert kept.calibration_error == pytest.approx(error, abs=1e-5)
 
 
 def test_the_same_seed_finds_the_same(found: list[Kept]) -> None:
