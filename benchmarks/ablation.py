@@ -66,6 +66,7 @@ def main(
     chosen = {name: each for name, each in VARIANTS.items() if not only or any(words in name for words in only)}
     if not chosen:
         raise typer.BadParameter(f"no variant is named so; there are {', '.join(VARIANTS)}")
+    file = "ablation_only" if only else "ablation"  # a few variants do not write over the record of all
     rows, figures = [], {}
     for name, changes in chosen.items():
         recipe = replace(DEFAULT, steps=steps, **{"precision": precision, **changes})
@@ -80,7 +81,7 @@ def main(
         title = f"{PROTOCOL.name}, {steps} steps, {precision}; {EPISODES} episodes, 95 % interval over episodes"
         columns = ["the default recipe, but", "held-out groups", "training groups", "ms a step"]
         # After each, so that what took an hour is not lost with what comes last.
-        record("ablation", title, columns, rows, {"steps": steps, "precision": precision, "variants": figures})
+        record(file, title, columns, rows, {"steps": steps, "precision": precision, "variants": figures})
 
 
 def _run(name: str, recipe: Recipe, data: Path) -> tuple[Accuracy, Accuracy, float]:
