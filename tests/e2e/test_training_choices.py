@@ -81,6 +81,38 @@ def test_what_was_held_out_by_class_can_be_asked_about_again(measured: Path, fla
     assert json.loads(done.stdout)
 
 
+# Small images first
+
+
+def test_smaller_images_in_the_first_half_of_the_steps_end_up_in_a_bundle_of_the_whole_size(
+    flags: Path, tmp_path: Path
+) -> None:
+    bundle = trained(
+        *(flags, "--run", tmp_path / "run", "--colour", "--size", "48x32", "--early-size", "24", "--steps", "7"),
+        *("--hold-out-classes", "--hold-out-every", "3"),
+    )
+    assert bundle.manifest.preprocessing.shape == (32, 48, 3)
+    assert bundle.manifest.training["recipe"]["early_size"] == 24
+    assert "48 x 32 x 3, the first 3 steps at 24 x 16" in (bundle.path / REPORT).read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (("--early-size", "64"), 2, "--early-size must be less than the input's 64 pixels, not 64"),
+        (("--early-size", "32", "--start-from", "another"), 2, "not with --start-from"),
+        (("--early-size", "30", "--recipe", "seed"), 1, "multiples of 20, not 30x30"),
+    ],
+)
+def test_a_smaller_size_that_will_not_do_is_refused_before_anything_is_written(
+    flags: Path, tmp_path: Path, options: tuple[str, ...], code: int, words: str
+) -> None:
+    done = train(flags, "--run", tmp_path / "run", *options)
+    assert done.exit_code == code
+    assert words in " ".join(done.stderr.replace("│", " ").split())
+    assert not (tmp_path / "run").exists()
+
+
 # A final run
 
 

@@ -92,26 +92,32 @@ class Distort(keras.layers.Layer):
         An output pixel shows the input at its transform's place plus its displacement.
         """
         height, width = images.shape[1:3]
-        xs, ys = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+        xs, ys = ops.meshgrid(ops.arange(width, dtype="float32"), ops.arange(height, dtype="float32"))
         a0, a1, a2, b0, b1, b2 = (transforms[:, index, None, None] for index in range(6))
         field = _spread(displacements, height, width)
         x = a0 * xs + a1 * ys + a2 + field[..., 0] * width
         y = b0 * xs + b1 * ys + b2 + field[..., 1] * height
-        return _sample(ops.cast(images, "float32") - self.background, x, y) + self.background
+        background = ops.convert_to_tensor(self.background)  # on the images' device, whichever the backend's is
+        return _sample(ops.cast(images, "float32") - background, x, y) + background
 
 
 def _spread(displacements: Any, height: int, width: int) -> Any:
     """Fields `[n, g, g, 2]` to `[n, height, width, 2]`, bicubic."""
-    return resized(displacements, height, width, Image.Resampling.BICUBIC)
+    return resized(displacements, (height, width), Image.Resampling.BICUBIC)
 
 
-def resized(images: Any, height: int, width: int, kind: Image.Resampling) -> Any:
-    """Images float32 `[n, h, w, c]` to `[n, height, width, c]` as Pillow would: a product with two fixed matrices."""
-    down, across = (
-        np.asarray(Image.fromarray(np.eye(length, dtype=np.float32)).resize((length, target), kind))
-        for length, target in zip(images.shape[1:3], (height, width), strict=True)
-    )
+def resized(images: Any, size: tuple[int, int], kind: Image.Resampling = Image.Resampling.BILINEAR) -> Any:
+    """Images float32 `[n, h, w, c]` to `[n, *size, c]` as Pillow would: a product with two fixed matrices."""
+    height, width = size
+    if tuple(images.shape[1:3]) == size:
+        return images
+    down, across = resizing(images.shape[1], height, kind), resizing(images.shape[2], width, kind)
     return ops.einsum("yi,nijc,xj->nyxc", down, images, across)
+
+
+def resizing(length: int, target: int, kind: Image.Resampling) -> npt.NDArray[np.float32]:
+    """What resizes columns of a length to another as Pillow would: float32 `[target, length]`."""
+    return np.asarray(Image.fromarray(np.eye(length, dtype=np.float32)).resize((length, target), kind))
 
 
 def _sample(images: Any, x: Any, y: Any) -> Any:

@@ -15,6 +15,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from exemplar_trainer.learner import state
+
 FILE = "checkpoint.npz"
 
 
@@ -56,8 +58,13 @@ def load_checkpoint(run: Path, learner: keras.Model) -> int:
     if not path.exists():
         return 0
     step, arrays = _read(path)
-    _assign(path, _variables(learner), arrays)
+    _assign(path, state(learner), arrays)
     return step
+
+
+def saved_step(run: Path) -> int:
+    """After how many steps the state was saved; 0 when there is none yet. CheckpointError: the file is unreadable."""
+    return _read(run / FILE)[0] if (run / FILE).exists() else 0
 
 
 def _read(path: Path) -> tuple[int, list[np.ndarray]]:
@@ -77,11 +84,5 @@ def _assign(path: Path, variables: list[keras.Variable], arrays: list[np.ndarray
         variable.assign(array)
 
 
-def _variables(learner: keras.Model) -> list[keras.Variable]:
-    if not learner.optimizer.built:
-        learner.optimizer.build(learner.trainable_variables)
-    return [*learner.variables, *learner.optimizer.variables]
-
-
 def _values(learner: keras.Model) -> list[np.ndarray]:
-    return [keras.ops.convert_to_numpy(variable.value) for variable in _variables(learner)]
+    return [keras.ops.convert_to_numpy(variable.value) for variable in state(learner)]

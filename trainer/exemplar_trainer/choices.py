@@ -20,13 +20,14 @@ class ChoiceError(ValueError):
 class Choices:
     """The options of the command; "", None or False where one was not given.
 
-    `size` is a side, or WIDTHxHEIGHT, in pixels.
+    `size` is a side, or WIDTHxHEIGHT, in pixels; `early_size` a longer side.
     """
 
     recipe: str = ""
     loss: str = ""
     steps: int | None = None
     size: str = ""
+    early_size: int | None = None
     colour: bool = False
     backbone: str = ""
     weights: str = ""
@@ -75,6 +76,10 @@ def choose(choices: Choices) -> Recipe:
         )
     except ValueError as error:
         raise ChoiceError(f"--size: {error}") from error
+    if c.early_size is not None and c.early_size >= max(width, height):
+        raise ChoiceError(
+            f"--early-size must be less than the input's {max(width, height)} pixels, not {c.early_size}"
+        )
     changes: dict[str, Any] = {
         "preprocessing": preprocessing,
         "network": network,
@@ -82,6 +87,7 @@ def choose(choices: Choices) -> Recipe:
         "frozen": c.frozen or base.frozen,
         "loss": c.loss or base.loss,
         "steps": c.steps or base.steps,
+        "early_size": c.early_size or base.early_size,
         "learning_rate": c.learning_rate or base.learning_rate,
         "precision": c.precision,
         "seed": base.seed if c.seed is None else c.seed,

@@ -40,6 +40,12 @@ def train(
     loss: Annotated[str, typer.Option(help="Another loss than the recipe's; --list-losses names them.")] = "",
     steps: Annotated[int | None, typer.Option(min=1, help="Another number of steps than the recipe's.")] = None,
     size: Annotated[str, typer.Option(help="Another input, in pixels: a side, or WIDTHxHEIGHT.")] = "",
+    early_size: Annotated[
+        int | None,
+        typer.Option(
+            min=8, help="Smaller images, of so many pixels, in the first half of the steps: they take less time."
+        ),
+    ] = None,
     colour: Annotated[bool, typer.Option("--colour", help="Colour pictures: three channels instead of one.")] = False,
     backbone: Annotated[
         str,
@@ -145,12 +151,17 @@ def train(
                 raise typer.BadParameter("name a folder or zip of images, or --resume a run")
             else:
                 refuse_taken(run)
+                if early_size is not None and start_from is not None:
+                    raise ChoiceError(
+                        "--early-size is for a network that begins from nothing, so not with --start-from"
+                    )
                 chosen = choose(
                     Choices(
                         recipe=recipe,
                         loss=loss,
                         steps=steps,
                         size=size,
+                        early_size=early_size,
                         colour=colour,
                         backbone=backbone,
                         weights=weights,

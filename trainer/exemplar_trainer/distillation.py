@@ -15,7 +15,6 @@ from typing import Any
 
 import keras
 from keras import ops
-from PIL import Image
 
 from exemplar_encoder import Bundle, Preprocessing
 from exemplar_trainer.augmentation import resized
@@ -68,7 +67,7 @@ class Teachers:
 
         Its cosines are the means of their cosines.
         """
-        each = [network(_sized(images, *network.input_shape[1:3]), training=False) for network in self._networks]
+        each = [network(resized(images, network.input_shape[1:3]), training=False) for network in self._networks]
         return ops.stop_gradient(ops.concatenate(each, axis=-1) / math.sqrt(len(each)))
 
 
@@ -88,13 +87,6 @@ class Distillation(keras.layers.Layer):
         """Embeddings float32 `[n, dimension]`, the teachers' float32 `[n, taught]` of unit length, scalar out."""
         mapped = ops.normalize(ops.matmul(embeddings, self.map), axis=-1)
         return self.weight * (1.0 - ops.mean(ops.sum(mapped * taught, axis=-1)))
-
-
-def _sized(images: Any, height: int, width: int) -> Any:
-    """Images as a network of another input size sees them."""
-    if tuple(images.shape[1:3]) == (height, width):
-        return images
-    return resized(images, height, width, Image.Resampling.BILINEAR)
 
 
 def _computing_in(precision: str, network: keras.Model) -> keras.Model:

@@ -23,7 +23,7 @@ from tensorboard.summary import Writer
 
 from exemplar_trainer.augmentation import draw_displacements, draw_transforms
 from exemplar_trainer.checkpoint import FILE as CHECKPOINT
-from exemplar_trainer.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
+from exemplar_trainer.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint, saved_step
 from exemplar_trainer.colour import draw_colours
 from exemplar_trainer.dataset import ImageSet
 from exemplar_trainer.distillation import Teachers
@@ -32,6 +32,7 @@ from exemplar_trainer.losses import PAIR_LOSSES
 from exemplar_trainer.networks.backbone import missing_weights
 from exemplar_trainer.recipe import Recipe
 from exemplar_trainer.samplers import ClassSampler, PairSampler, Sampler
+from exemplar_trainer.size_schedule import carry_over, early_steps, input_size
 from exemplar_trainer.thickness import draw_thickness
 
 LOG = "training.jsonl"
@@ -82,7 +83,7 @@ def fit(
     sampler = make_sampler(recipe, images)
     # A checkpoint holds all weights: those that it began with need not be there any more.
     resumed = replace(recipe, weights="") if (run / CHECKPOINT).exists() else recipe
-    learner = build_learner(resumed, sampler.class_count, teachers)
+    learner = build_learner(resumed, sampler.class_count, teachers, input_size(recipe, saved_step(run)))
     done = load_checkpoint(run, learner)
     if start_from is not None and done == 0:
         load_weights(start_from, learner)
@@ -105,6 +106,9 @@ def fit(
             if not np.isfinite(loss):
                 raise DivergedError(f"the loss is {loss} at step {step}; lower the learning rate")
             done = step + 1
+            if done == early_steps(recipe):
+                small, learner = learner, build_learner(replace(recipe, weights=""), sampler.class_count, teachers)
+                carry_over(small, learner)
             progress(done, loss, rate)
             if done % LOG_STEPS == 0 or done == recipe.steps:
                 learning_rate = float(keras.ops.convert_to_numpy(learner.optimizer.learning_rate))

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from exemplar_trainer.augmentation import Distort
+from exemplar_trainer.augmentation import Distort, resized
 from exemplar_trainer.averaging import AdamW
 from exemplar_trainer.colour import Recolour
 from exemplar_trainer.distillation import Distillation, Teachers
@@ -27,12 +27,12 @@ from exemplar_trainer.thickness import Thicken
 class MetricLearner(keras.Model):
     """Maps a batch, see `fit.make_batch`, to embeddings, and labels to a loss."""
 
-    def __init__(self, recipe: Recipe, class_count: int, teachers: Teachers | None = None) -> None:
-        """`class_count`: how many labels the sampler can give; `teachers`: to learn from beside the labels."""
+    def __init__(self, recipe: Recipe, class_count: int, teachers: Teachers | None, size: tuple[int, int]) -> None:
+        """See `build_learner`."""
         # Transforms must not be rounded to half precision on their way in; the layers within have their own policy.
         super().__init__(name="metric_learner", dtype="float32")
-        spec = recipe.preprocessing
-        self.base_network = with_fused_normalisation(NETWORKS[recipe.network](spec.shape, recipe.dimension))
+        shape = (*size, recipe.preprocessing.channels)
+        self.base_network = with_fused_normalisation(NETWORKS[recipe.network](shape, recipe.dimension))
         if recipe.weights:
             load_pretrained(self.base_network, recipe.network, recipe.weights)
         if recipe.frozen:
@@ -44,13 +44,22 @@ class MetricLearner(keras.Model):
         self.distillation = Distillation(teachers.dimension) if teachers else None
         self.metric_loss = LOSSES[recipe.loss](class_count, recipe.orientations)
 
+    def build(self, inputs_shape: Any) -> None:
+        """Create the variables that the base network does not hold."""
+        embeddings = (None, self.base_network.output_shape[-1])
+        self.metric_loss.build(embeddings)
+        if self.distillation is not None:
+            self.distillation.build(embeddings)
+        self.built = True
+
     def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """`{"embeddings": float32 [n, dimension]}`, and what teachers make of the same images as "taught"."""
         distorted = self.augmentation(inputs["images"], inputs["transforms"], inputs["displacements"])
         if self.thickening is not None:
             distorted = self.thickening(distorted, inputs["thickness"])
         images = self.recolouring(distorted, inputs["colours"])
-        found = {"embeddings": self.base_network(images, training=training)}
+        sized = resized(images, self.base_network.input_shape[1:3])
+        found = {"embeddings": self.base_network(sized, training=training)}
         if self.teachers is not None:
             found["taught"] = self.teachers.embed(images)
         return found
@@ -71,18 +80,25 @@ def background_of(recipe: Recipe) -> tuple[int, ...]:
     return spec.background if spec.channels == 3 else (spec.grey_background,)
 
 
-def build_learner(recipe: Recipe, class_count: int, teachers: Teachers | None = None) -> MetricLearner:
+def build_learner(
+    recipe: Recipe, class_count: int, teachers: Teachers | None = None, size: tuple[int, int] | None = None
+) -> MetricLearner:
     """A compiled learner at step 0, all its variables and the optimizer's created.
+
+    Args:
+        recipe: what to do.
+        class_count: how many labels the sampler can give.
+        teachers: to learn from beside the labels.
+        size: height and width at which its base network sees the images; None for the recipe's input.
 
     Raises:
         WeightsError: the recipe's pretrained weights cannot be had.
+        ValueError: the network cannot take that size.
     """
     keras.utils.set_random_seed(recipe.seed)
     with _computing_in(recipe.precision):
-        learner = MetricLearner(recipe, class_count, teachers)
-    learner.metric_loss.build((None, recipe.dimension))
-    if learner.distillation is not None:
-        learner.distillation.build((None, recipe.dimension))
+        learner = MetricLearner(recipe, class_count, teachers, size or recipe.preprocessing.shape[:2])
+    learner.build(None)
     rate: Any = recipe.learning_rate
     if recipe.warm_up_steps:
         warm_up = min(recipe.warm_up_steps, max(1, recipe.steps // 5))
@@ -101,6 +117,13 @@ def build_learner(recipe: Recipe, class_count: int, teachers: Teachers | None = 
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     learner.compile(optimizer=optimizer, jit_compile=_xla_pays())
     return learner
+
+
+def state(learner: keras.Model) -> list[keras.Variable]:
+    """Every variable of a learner, then its optimizer's."""
+    if not learner.optimizer.built:
+        learner.optimizer.build(learner.trainable_variables)
+    return [*learner.variables, *learner.optimizer.variables]
 
 
 def as_served(network: keras.Model, recipe: Recipe) -> keras.Model:

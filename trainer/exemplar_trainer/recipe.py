@@ -35,6 +35,8 @@ class Recipe:
         images_per_class: K.
         group_share: share of a batch's classes, or of its pairs of two classes, drawn from one group.
         orientations: 4 to make quarter turns of a class classes of their own, 8 to add mirror images, else 1.
+        early_size: longer side of the images in the first half of the steps, in pixels, see `size_schedule`; 0: the
+            input's own.
         affine: rotation, scale, shear and shift of training images.
         elastic: their bending.
         thickness: up to so many pixels are strokes thicker or thinner on each side, 0 to 1.
@@ -61,6 +63,7 @@ class Recipe:
     images_per_class: int
     group_share: float
     orientations: Literal[1, 4, 8]
+    early_size: int = 0
     affine: Affine = field(default_factory=Affine)
     elastic: Elastic = field(default_factory=Elastic)
     thickness: float = 0.0

@@ -25,7 +25,9 @@ from exemplar_trainer.fit import LOG, Progress, fit, read_log, refuse_missing
 from exemplar_trainer.losses import CLASS_LOSSES
 from exemplar_trainer.make_bundle import Origin, make_bundle
 from exemplar_trainer.networks import NETWORKS
+from exemplar_trainer.recipe import Recipe
 from exemplar_trainer.run_file import BUNDLE, FILE, Run, RunError, finished_bundle, never_seen_by
+from exemplar_trainer.size_schedule import early_steps, input_size
 from exemplar_trainer.split import Split, split
 from exemplar_trainer.whitening import whiten
 
@@ -49,7 +51,12 @@ def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
     if finished is not None:
         return finished
     recipe = run.recipe
-    drawn = NETWORKS[recipe.network](recipe.preprocessing.shape, recipe.dimension)  # refuses a size it cannot take
+    channels = recipe.preprocessing.channels
+    # They refuse a size that they cannot take.
+    _, drawn = (
+        NETWORKS[recipe.network]((*input_size(recipe, step), channels), recipe.dimension)
+        for step in (0, recipe.steps)
+    )
     images = load_images(Path(run.data), recipe.preprocessing, run.max_unreadable, watcher.loading)
     parts = split(images, run.hold_out, run.hold_out_every, run.hold_out_classes)
     measured = _measured(run, parts, drawn)
@@ -199,12 +206,19 @@ def _facts(run: Run, parts: Split, training: ImageSet, skipped: int) -> list[tup
         ("training images", f"{len(training.labels):,}"),
         ("unreadable images left out", f"{skipped:,}"),
         ("network and loss", f"{recipe.network}, {recipe.loss}"),
-        ("input", f"{recipe.preprocessing.width} x {recipe.preprocessing.height} x {recipe.preprocessing.channels}"),
+        ("input", _input(recipe)),
         ("embedding", f"{recipe.dimension} values of unit length"),
         ("began with", _beginning(run)),
         ("steps", f"{recipe.steps:,} of {recipe.classes_per_batch} x {recipe.images_per_class} images"),
         ("seed", str(recipe.seed)),
     ]
+
+
+def _input(recipe: Recipe) -> str:
+    spec = recipe.preprocessing
+    whole = f"{spec.width} x {spec.height} x {spec.channels}"
+    height, width = input_size(recipe, 0)
+    return f"{whole}, the first {early} steps at {width} x {height}" if (early := early_steps(recipe)) else whole
 
 
 def _speed(records: Sequence[dict[str, Any]]) -> str:

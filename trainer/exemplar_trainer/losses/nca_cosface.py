@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from exemplar_trainer.losses.nca import FAR, NCA
@@ -39,8 +38,10 @@ class NCACosFace(keras.layers.Layer):
         directions = ops.normalize(self.directions, axis=-1)
         cosine = ops.matmul(embeddings, ops.transpose(directions))
         own = ops.one_hot(labels, self.classes, dtype="float32")
-        symbols = np.arange(self.classes) // self.orientations
-        alike = ops.cast(ops.expand_dims(labels, 1) // self.orientations == symbols, "float32") - own
+        symbols = ops.arange(self.classes, dtype="int32") // self.orientations
+        alike = (
+            ops.cast(ops.expand_dims(ops.cast(labels, "int32"), 1) // self.orientations == symbols, "float32") - own
+        )
         logits = self.scale * (cosine - self.margin * own) - FAR * alike
         cosface = ops.mean(ops.logsumexp(logits, axis=1) - ops.sum(logits * own, axis=1))
         return self.nca(embeddings, labels) + self.weight * cosface
