@@ -29,6 +29,7 @@ from exemplar_trainer.sources import draw_pairs, draw_strangers
 _MAX_IMAGES = 4000
 _MAX_CLASSES = 2000
 _LEAST_GALLERIES = 20
+_MAX_ENROLLED = 40_000  # of a size, in all galleries
 
 Ints = npt.NDArray[np.int64]
 
@@ -79,7 +80,7 @@ def _galleries(embeddings: Floats, images: ImageSet, everything: Ints, rng: np.r
             if way == 1 and found and pools is not groups:
                 continue  # a lone class shows nothing of its kind, and strangers of its own group come nearest
             able = [pool for pool in pools if len(pool) > way]
-            for _ in range(max(_LEAST_GALLERIES, min(GALLERIES, 2 * _MAX_CLASSES // way))):
+            for _ in range(_number(way)):
                 classes = rng.permutation(able[rng.integers(len(able))])
                 found.append(_gallery(embeddings, images, rng, classes[:way], classes[way:]))
     return found
@@ -92,11 +93,16 @@ def _larger_galleries(
     way = _nearly(everything)
     found = []
     for size in (size for size in SIZES if way < size <= way + len(background)):
-        for _ in range(_LEAST_GALLERIES):
+        for _ in range(_number(size)):
             classes = rng.permutation(everything)
             filling = rng.permutation(background)[: size - way]
             found.append(_gallery(embeddings, images, rng, classes[:way], classes[way:], filling))
     return found
+
+
+def _number(way: int) -> int:
+    """How many galleries of a size: each has a few strangers in the tail that a small rate is about."""
+    return max(_LEAST_GALLERIES, min(GALLERIES, _MAX_ENROLLED // way))
 
 
 def _nearly(everything: Ints) -> int:
@@ -115,10 +121,12 @@ def _gallery(
     count = min(MOST_QUERIES, max(QUERIES, len(enrolled)))
     pairs, source = draw_pairs(images, enrolled, rng, one_source=bool(rng.random() < 0.5))
     asked = rng.permutation(len(enrolled))[:count]
-    strangers = draw_strangers(images, rng.choice(others, count), rng, source)
+    unknown = rng.choice(others, count)
+    strangers = draw_strangers(images, unknown, rng, source)
     exemplars = embeddings[pairs[:, 0]]
     classes = exemplars if filling is None else np.concatenate([exemplars, filling])
-    return meet(classes, embeddings[pairs[asked, 1]], asked, embeddings[strangers])
+    groups = np.unique(images.groups, return_inverse=True)[1][unknown]
+    return meet(classes, embeddings[pairs[asked, 1]], asked, embeddings[strangers], groups)
 
 
 def _whole_classes(images: ImageSet, seed: int) -> Ints:

@@ -29,6 +29,10 @@ _RATES = 31
 _NEAREST_SHARE = 0.1
 _DISTANCE_POWER = 2
 
+# A threshold is corrected for groups that it was not set by where there are as many groups as this.
+_LEAST_GROUPS = 3
+_LEVELS = 200
+
 # Lots of galleries, by their spacing, that a margin is found for.
 _LOTS = 8
 
@@ -46,6 +50,7 @@ class Met:
         gaps: see `gaps_of`.
         strangers: distances of queries of other classes to their nearest classes, float32 `[queries, nearest]`,
             ascending.
+        groups: the group of each of `strangers`, int64 `[queries]`; all 0 where none is known.
         known: the same of queries of its classes.
         ranks: for each of `known`, which of its nearest classes is the right one, `NEAREST_CONSIDERED` where none
             is; int64 `[queries]`.
@@ -54,11 +59,12 @@ class Met:
     way: int
     gaps: Floats | None
     strangers: Floats
+    groups: Ints
     known: Floats
     ranks: Ints
 
 
-def meet(classes: Floats, known: Floats, own: Ints, strangers: Floats) -> Met:
+def meet(classes: Floats, known: Floats, own: Ints, strangers: Floats, groups: Ints | None = None) -> Met:
     """Show queries to a gallery.
 
     Args:
@@ -66,6 +72,7 @@ def meet(classes: Floats, known: Floats, own: Ints, strangers: Floats) -> Met:
         known: queries of some of them, float32 `[n, dimension]`.
         own: the class of each, int64 `[n]`.
         strangers: queries of none of them, float32 `[m, dimension]`.
+        groups: the group of each of `strangers`, int64 `[m]`, where it is known.
     """
     distances = pairwise_distances(known, classes)
     nearest = distances.argsort(axis=1, kind="stable")[:, :NEAREST_CONSIDERED]
@@ -74,6 +81,7 @@ def meet(classes: Floats, known: Floats, own: Ints, strangers: Floats) -> Met:
         way=len(classes),
         gaps=gaps_of(classes),
         strangers=np.sort(pairwise_distances(strangers, classes), axis=1)[:, :NEAREST_CONSIDERED],
+        groups=np.zeros(len(strangers), dtype=np.int64) if groups is None else groups,
         known=np.take_along_axis(distances, nearest, axis=1),
         ranks=np.where(right.any(axis=1), right.argmax(axis=1), NEAREST_CONSIDERED),
     )
@@ -185,12 +193,41 @@ def _typical_spacing(galleries: Sequence[Met], way: int) -> float:
 
 def _factors(galleries: Sequence[Met], apart: Floats64, way: int, rates: Floats64) -> tuple[float, ...]:
     """Quantiles of strangers' nearest distances in units of the spacing, in all galleries of a size."""
-    ratios = []
+    ratios, groups = [], []
     for gallery, spacing in zip(galleries, apart, strict=True):
         if gallery.way == way:
             nearest = gallery.strangers[:, 0].astype(np.float64)
             ratios.append(nearest / spacing if spacing > 0 else np.ones_like(nearest))
-    return tuple(np.quantile(np.concatenate(ratios), rates).tolist())
+            groups.append(gallery.groups)
+    found = np.concatenate(ratios)
+    return tuple(np.quantile(found, kept_levels(found, np.concatenate(groups), rates)).tolist())
+
+
+def kept_levels(ratios: Floats64, groups: Ints, rates: Floats64) -> Floats64:
+    """At which quantiles to set thresholds, so that strangers of a group that did not set them keep the rates.
+
+    A quantile over a few groups lets in more of the next one: groups differ, and what comes of a threshold rises
+    faster than the threshold. So each group is judged by a quantile over the others.
+
+    Args:
+        ratios: of strangers, float64 `[n]`.
+        groups: the group of each, int64 `[n]`.
+        rates: ascending, in (0, 1].
+
+    Returns:
+        A level in (0, 1] for each rate, none above it; the rates themselves where there are less than three groups.
+    """
+    names, counts = np.unique(groups, return_counts=True)
+    if len(names) < _LEAST_GROUPS:
+        return rates
+    levels = np.geomspace(rates[0] / 10, 1.0, _LEVELS)
+    let_in = np.zeros(_LEVELS)
+    for name in names:
+        own = groups == name
+        thresholds = np.quantile(ratios[~own], levels)
+        let_in += np.searchsorted(np.sort(ratios[own]), thresholds, side="right")
+    realised = np.maximum(np.maximum.accumulate(let_in / counts.sum()), levels[0])
+    return np.minimum(rates, np.exp(np.interp(np.log(rates), np.log(realised), np.log(levels))))
 
 
 def fit_softmax(galleries: Sequence[Met], apart: Floats64) -> tuple[float, float, float]:
