@@ -2,7 +2,8 @@
 
 A choice that goes with the one that is changed (a loss's batch, an optimizer's rate) is changed with it. Each trains
 on the same classes for the same number of steps and is measured on the same held-out groups. Short runs flatter what
-learns fast and slight what keeps a long run from learning by heart; read differences, not levels.
+learns fast and slight what keeps a long run from learning by heart; read differences, not levels. What was measured
+before with as many steps, in the same precision, stays in the record, so that a few variants can be added to it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.results import record
+from benchmarks.results import read, record
 from benchmarks.short_run import short_run
 from exemplar_trainer.augmentation import Affine, Elastic
 from exemplar_trainer.dataset import load_images
@@ -39,6 +40,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "input of 48 pixels": _sized(48),
     "input of 36 pixels": _sized(36),
+    "the first half of the steps at 48 pixels": {"early_size": 48},
+    "the first half of the steps at 32 pixels": {"early_size": 32},
     "not whitened": {"whiten": False},
     "upright only": {"orientations": 1},
     "quarter turns, no mirror images": {"orientations": 4},
@@ -66,8 +69,10 @@ def main(
     chosen = {name: each for name, each in VARIANTS.items() if not only or any(words in name for words in only)}
     if not chosen:
         raise typer.BadParameter(f"no variant is named so; there are {', '.join(VARIANTS)}")
-    file = "ablation_only" if only else "ablation"  # a few variants do not write over the record of all
-    rows, figures = [], {}
+    file = f"ablation_{steps}"
+    before = read(file) or {}
+    same = (before.get("steps"), before.get("precision")) == (steps, precision)
+    rows, figures = [], before["variants"] if same else {}
     for name, changes in chosen.items():
         recipe = replace(DEFAULT, steps=steps, **{"precision": precision, **changes})
         held_out, training, seconds = _run(name, recipe, data)

@@ -202,8 +202,8 @@ def test_each_group_is_judged_by_a_quantile_over_the_others() -> None:
 
 def test_a_threshold_is_never_laxer_than_what_all_strangers_say() -> None:
     rates = np.array([0.01, 0.05, 0.2, 1.0])
-    ratios = np.tile(np.linspace(0, 1, 500), 4)  # four groups that are the same
-    assert (kept_levels(ratios, np.repeat(np.arange(4), 500), rates) <= rates).all()
+    ratios = np.tile(np.linspace(0, 1, 20), 4)  # four groups that are the same
+    assert (kept_levels(ratios, np.repeat(np.arange(4), 20), rates) <= rates).all()
 
 
 def test_a_group_nearer_than_all_others_leaves_the_least_level() -> None:
