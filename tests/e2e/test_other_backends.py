@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,25 @@ def test_such_a_run_becomes_a_bundle_where_tensorflow_is_and_the_data_has_moved(
     accuracy = {figure.name: figure.value for figure in Bundle.load(run / "bundle").manifest.figures}
     assert accuracy["within-group 5-way 1-shot accuracy"] > 0.6
     assert json.loads((run / "run.json").read_text())["data"] == str(data)
+
+
+@pytest.mark.parametrize(
+    ("backend", "words"),
+    [
+        ("theano", "KERAS_BACKEND is 'theano'; Keras has tensorflow, jax, torch"),
+        pytest.param(
+            "torch",
+            "KERAS_BACKEND is torch, which is not installed: pip install torch",
+            marks=pytest.mark.skipif(find_spec("torch") is not None, reason="PyTorch is installed"),
+        ),
+    ],
+)
+def test_a_backend_that_is_not_there_is_named(
+    drawn_alphabets: Path, tmp_path: Path, backend: str, words: str
+) -> None:
+    done = train(TRAIN, drawn_alphabets, "--run", tmp_path / "run", *CHOICES, backend=backend)
+    assert done.returncode == 2
+    assert words in " ".join(done.stderr.replace("│", " ").split())
 
 
 def test_the_average_of_the_weights_is_the_same_on_jax() -> None:

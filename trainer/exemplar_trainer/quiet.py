@@ -11,9 +11,22 @@ import os
 import sys
 import tempfile
 
+import typer
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
 
 def load_backend() -> None:
-    """Import Keras and its backend and let them look for devices, with standard error set aside meanwhile."""
+    """Import Keras and its backend and let them look for devices, with standard error set aside meanwhile.
+
+    Raises:
+        BadParameter: `KERAS_BACKEND` names none, or one that is not installed.
+    """
+    chosen = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if chosen not in BACKENDS:
+        raise typer.BadParameter(f"KERAS_BACKEND is {chosen!r}; Keras has {', '.join(BACKENDS)}")
+    if chosen != "tensorflow" and not importlib.util.find_spec(chosen):
+        raise typer.BadParameter(f"KERAS_BACKEND is {chosen}, which is not installed: pip install {chosen}")
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as chatter:
