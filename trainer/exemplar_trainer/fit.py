@@ -106,7 +106,7 @@ def fit(
             if not np.isfinite(loss):
                 raise DivergedError(f"the loss is {loss} at step {step}; lower the learning rate")
             done = step + 1
-            if done == early_steps(recipe):
+            if done == early_steps(recipe):  # before a checkpoint, whose step tells of which size it is
                 small, learner = learner, build_learner(replace(recipe, weights=""), sampler.class_count, teachers)
                 carry_over(small, learner)
             progress(done, loss, rate)
