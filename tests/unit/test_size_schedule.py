@@ -60,6 +60,8 @@ def test_without_a_schedule_and_in_a_single_step_images_have_the_whole_size() ->
 def test_a_wide_input_keeps_its_shape_when_small() -> None:
     wide = dataclasses.replace(RECIPE, preprocessing=Preprocessing(96, 64, 1), early_size=48)
     assert input_size(wide, 0) == (32, 48)
+    very_wide = dataclasses.replace(RECIPE, preprocessing=Preprocessing(512, 8, 1), early_size=8)
+    assert input_size(very_wide, 0) == (1, 8)
 
 
 def test_what_does_not_depend_on_the_size_is_carried_over_as_it_is(
@@ -90,6 +92,20 @@ def test_the_moment_of_a_kernel_is_spread_and_no_less_for_it(small: MetricLearne
         for learned, grid in ((small, 4), (whole, 16))
     )
     np.testing.assert_allclose(old.mean(), new.mean(), rtol=0.01)
+
+
+def test_an_average_of_the_weights_is_carried_over_as_the_weights_are() -> None:
+    averaged = dataclasses.replace(RECIPE, weight_average=0.9, optimizer="adamw")
+    before, after = learner(averaged, 0), learner(averaged, 3)
+    for variable in state(before):
+        if keras.backend.is_float_dtype(variable.dtype):
+            variable.assign(np.ones(variable.shape))
+    carry_over(before, after)
+    kernels = [variable for variable in after.trainable_variables if variable.shape == (16 * 160, 128)]
+    averages = [variable for variable in after.optimizer.variables if variable.shape == (16 * 160, 128)]
+    assert len(averages) == 3  # two moments and the average
+    np.testing.assert_allclose(kernels[0].value, 0.25, rtol=1e-5)
+    assert sorted(float(np.asarray(average.value).mean()) for average in averages) == pytest.approx([0.25, 1.0, 1.0])
 
 
 def test_a_kernel_is_spread_as_pillow_resizes_images() -> None:

@@ -33,7 +33,7 @@ def input_size(recipe: Recipe, step: int) -> Grid:
     """The height and width of the network's input at a step."""
     spec = recipe.preprocessing
     share = recipe.early_size / max(spec.height, spec.width) if step < early_steps(recipe) else 1.0
-    return round(share * spec.height), round(share * spec.width)
+    return max(1, round(share * spec.height)), max(1, round(share * spec.width))
 
 
 def carry_over(before: MetricLearner, after: MetricLearner) -> None:
@@ -44,13 +44,16 @@ def carry_over(before: MetricLearner, after: MetricLearner) -> None:
         after: its own, in the same order, are set.
     """
     grids = places(before.base_network), places(after.base_network)
-    weights = len(after.variables)
-    pairs = zip(state(before), state(after), strict=True)
-    for index, (old, new) in enumerate(pairs):
+    pairs = list(zip(state(before), state(after), strict=True))
+    averages = after.optimizer._model_variables_moving_average if after.optimizer.use_ema else ()
+    weights = {id(variable) for variable in (*after.variables, *averages)}
+    for old, new in pairs:
         value = keras.ops.convert_to_numpy(old.value)
         if old.shape != new.shape:
             value = spread(value, *grids)
-            if index < weights:  # as many times the places, each as much less of the sum; gradients stay as they are
+            if (
+                id(new) in weights
+            ):  # so many times the places, each as much less of the sum; gradients stay as they are
                 value = value * (old.shape[0] / new.shape[0])
         new.assign(value)
 
