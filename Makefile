@@ -16,7 +16,7 @@ help:  ## Show this list
 $(READY): requirements/dev.txt requirements/install.sh pyproject.toml
 	@sh requirements/install.sh
 
-demo: $(READY)  ## See it work: serve the shipped model, enrol unseen alphabets, classify (TRAIN=1 trains one first)
+demo: $(READY)  ## See it work: serve the shipped model, enroll unseen alphabets, classify (TRAIN=1 trains one first)
 	@$(BIN)/python -m demo $(if $(filter-out file,$(origin BUNDLE)),--bundle $(BUNDLE)) $(if $(TRAIN),--train)
 
 test: $(READY)  ## Run every test

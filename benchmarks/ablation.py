@@ -16,12 +16,12 @@ import typer
 
 from benchmarks.results import read, record
 from benchmarks.short_run import short_run
-from exemplar_trainer.augmentation import Affine, Elastic
-from exemplar_trainer.dataset import load_images
-from exemplar_trainer.episodes import Accuracy, Protocol, measure
-from exemplar_trainer.make_bundle import embed
-from exemplar_trainer.recipe import RECIPES, Recipe
-from exemplar_trainer.split import split
+from exemplar_trainer.augmentation.geometry import Affine, Elastic
+from exemplar_trainer.bundles.build import embed
+from exemplar_trainer.data.image_set import load_images
+from exemplar_trainer.data.split import split
+from exemplar_trainer.evaluation.episodes import Accuracy, Protocol, measure
+from exemplar_trainer.recipes.recipe import RECIPES, Recipe
 
 PROTOCOL = Protocol(20, 1, within_group=True)
 DEFAULT = RECIPES["default"]

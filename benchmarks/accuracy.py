@@ -15,10 +15,10 @@ import typer
 from benchmarks.results import record
 from exemplar_encoder import Encoder, Preprocessing, load_encoder
 from exemplar_encoder.bundle import Floats
-from exemplar_trainer.dataset import ImageSet
-from exemplar_trainer.episodes import Accuracy, measure
+from exemplar_trainer.bundles.build import EPISODES, PROTOCOLS
+from exemplar_trainer.data.image_set import ImageSet
+from exemplar_trainer.evaluation.episodes import Accuracy, measure
 from exemplar_trainer.evaluation.protocols import read_tree
-from exemplar_trainer.make_bundle import EPISODES, PROTOCOLS
 
 
 def main(
@@ -40,7 +40,7 @@ def main(
         name = f"{encoder.bundle.path} (recipe {encoder.bundle.manifest.recipe})"
         found[name] = [measure(_embed(encoder, images), images, protocol, EPISODES, 0) for protocol in PROTOCOLS]
     images = read_tree(data, Preprocessing(28, 28, 1), held_out)
-    found["pixels, nearest neighbour"] = [measure(_pixels(images), images, p, EPISODES, 0) for p in PROTOCOLS]
+    found["pixels, nearest neighbor"] = [measure(_pixels(images), images, p, EPISODES, 0) for p in PROTOCOLS]
     rows = [
         [protocol.name, *(f"{rows[index].value:.1%} ± {_half(rows[index]):.1%}" for rows in found.values())]
         for index, protocol in enumerate(PROTOCOLS)

@@ -15,7 +15,7 @@ WHITE = (255, 255, 255)
 
 
 def opened(content: bytes) -> Image.Image:
-    """A picture as it is decoded: grey or in colour, on white."""
+    """A picture as it is decoded: gray or in color, on white."""
     image = Image.open(io.BytesIO(content))
     return image.convert("RGB" if image.mode in ("RGB", "RGBA", "P") else "L")
 
@@ -28,7 +28,7 @@ def png(image: Image.Image) -> bytes:
 
 
 def blank(image: Image.Image, rng: np.random.Generator) -> bytes:
-    """Paper of the picture's size as a scanner sees it: noise of 3 grey levels."""
+    """Paper of the picture's size as a scanner sees it: noise of 3 gray levels."""
     return png(_noisy(Image.new("L", image.size, 245), rng))
 
 
@@ -82,5 +82,5 @@ def turned(image: Image.Image, degrees: float) -> bytes:
 
 
 def _noisy(page: Image.Image, rng: np.random.Generator) -> Image.Image:
-    grey = np.asarray(page, np.float32) + rng.normal(0.0, 3.0, (page.height, page.width))
-    return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8))
+    gray = np.asarray(page, np.float32) + rng.normal(0.0, 3.0, (page.height, page.width))
+    return Image.fromarray(np.clip(gray, 0, 255).astype(np.uint8))

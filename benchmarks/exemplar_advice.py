@@ -25,7 +25,7 @@ from benchmarks import degradations as made
 from benchmarks.results import record
 from demo.characters import Character, read_characters
 from demo.server_process import ServerProcess
-from exemplar import Client, Enrolment, ExemplarWarning, WarningKind
+from exemplar import Client, Enrollment, ExemplarWarning, WarningKind
 from exemplar_encoder import Bundle
 
 # A gallery of emoji has as many classes as a typical alphabet.
@@ -107,7 +107,7 @@ def look(client: Client, column: str, classes: Sequence[Character], seed: int, t
     """Has one picture a class judged by itself, clean and made bad; the seed is for the blank pages."""
     rng = np.random.default_rng(seed)
     bad: dict[str, tuple[WarningKind, Degradation]] = {
-        "a blank page with noise of 3 grey levels": (WarningKind.BLANK, lambda image: made.blank(image, rng)),
+        "a blank page with noise of 3 gray levels": (WarningKind.BLANK, lambda image: made.blank(image, rng)),
         "a blank page with 1 to 5 specks, to 2 % of the side": (
             WarningKind.BLANK,
             lambda image: made.specks(image, rng),
@@ -129,13 +129,13 @@ def look(client: Client, column: str, classes: Sequence[Character], seed: int, t
 
 
 def compare(client: Client, column: str, name: str, classes: Sequence[Character], tallies: Tallies) -> None:
-    """Enrols every other class and offers pictures of all as exemplars of new classes."""
+    """Enrolls every other class and offers pictures of all as exemplars of new classes."""
     for turn in range(ROUNDS):
         gallery = f"{name}-{turn}"
         client.create_gallery(gallery)
         shown = {each.class_id: _turned(each, turn) for each in classes}
         enrolled = [each.class_id for each in classes[::2]]
-        client.enrol_many(gallery, [Enrolment(class_id, shown[class_id][0]) for class_id in enrolled])
+        client.enroll_many(gallery, [Enrollment(class_id, shown[class_id][0]) for class_id in enrolled])
         for class_id, (exemplar, *seconds) in shown.items():
             if class_id not in enrolled:
                 for picture in (exemplar, *seconds):

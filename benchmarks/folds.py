@@ -16,12 +16,12 @@ import typer
 
 from benchmarks.results import record
 from benchmarks.short_run import short_run
-from exemplar_trainer.choices import Choices, choose
-from exemplar_trainer.dataset import load_images
-from exemplar_trainer.episodes import Protocol, measure
+from exemplar_trainer.bundles.build import embed
+from exemplar_trainer.data.image_set import load_images
+from exemplar_trainer.data.split import EVERY, split
+from exemplar_trainer.evaluation.episodes import Protocol, measure
 from exemplar_trainer.evaluation.intervals import half_interval
-from exemplar_trainer.make_bundle import embed
-from exemplar_trainer.split import EVERY, split
+from exemplar_trainer.recipes.options import Choices, choose
 
 PROTOCOLS = (Protocol(20, 1, within_group=True), Protocol(20, 5, within_group=True))
 EPISODES = 400

@@ -52,7 +52,7 @@ Call = Callable[[], Awaitable[Any]]
 
 
 def png(seed: int = 0) -> bytes:
-    """A drawing-like grey picture of 105 x 105 pixels."""
+    """A drawing-like gray picture of 105 x 105 pixels."""
     pixels = np.full((105, 105), 255, np.uint8)
     rng = np.random.default_rng(seed)
     for _ in range(6):
@@ -140,11 +140,11 @@ async def _measure_all(bundle: Path, seconds: float, callers: int) -> None:
 async def _stock(channel: grpc.aio.Channel) -> None:
     stub = gallery_service_pb2_grpc.GalleryServiceStub(channel)
     await stub.CreateGallery(gallery_service_pb2.CreateGalleryRequest(gallery_id="g"))
-    enrolments = [
-        gallery_service_pb2.Enrolment(class_id=f"c{number}", images=[png(number)]) for number in range(CLASSES)
+    enrollments = [
+        gallery_service_pb2.Enrollment(class_id=f"c{number}", images=[png(number)]) for number in range(CLASSES)
     ]
-    await stub.BatchEnrolClasses(
-        gallery_service_pb2.BatchEnrolClassesRequest(gallery="galleries/g", enrolments=enrolments)
+    await stub.BatchEnrollClasses(
+        gallery_service_pb2.BatchEnrollClassesRequest(gallery="galleries/g", enrollments=enrollments)
     )
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import keras
 from rich.progress import Progress
 
-from exemplar_trainer.dataset import ImageSet
-from exemplar_trainer.fit import fit
-from exemplar_trainer.recipe import Recipe
-from exemplar_trainer.whitening import whiten
+from exemplar_trainer.data.image_set import ImageSet
+from exemplar_trainer.recipes.recipe import Recipe
+from exemplar_trainer.training.loop import fit
+from exemplar_trainer.training.whitening import whiten
 
 
 def short_run(title: str, recipe: Recipe, training: ImageSet) -> tuple[keras.Model, float]:

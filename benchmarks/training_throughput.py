@@ -18,11 +18,11 @@ import keras
 import typer
 
 from benchmarks.results import record
-from exemplar_trainer.dataset import load_images
-from exemplar_trainer.fit import fit, make_batch, make_sampler
-from exemplar_trainer.learner import build_learner
-from exemplar_trainer.recipe import RECIPES, Recipe
-from exemplar_trainer.split import split
+from exemplar_trainer.data.image_set import load_images
+from exemplar_trainer.data.split import split
+from exemplar_trainer.recipes.recipe import RECIPES, Recipe
+from exemplar_trainer.training.learner import build_learner
+from exemplar_trainer.training.loop import fit, make_batch, make_sampler
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 

@@ -1,7 +1,7 @@
 """By which score are strangers told from queries of enrolled classes best? Distance, and what could take its place.
 
 On the tasks of `exemplar evaluate openset`: the distance to the nearest class; that in units of a gallery's spacing;
-the probabilities of the nearest class and of any; and the cosine normalised adaptively by a cohort, the bundle's own
+the probabilities of the nearest class and of any; and the cosine normalized adaptively by a cohort, the bundle's own
 (Matejka et al., "Analysis of Score Normalization in Multilingual Speaker Recognition", Interspeech 2017, AS-norm1).
 """
 
@@ -18,11 +18,11 @@ from benchmarks.results import record
 from exemplar_encoder import Calibration, load_encoder
 from exemplar_encoder.bundle import COHORT, Floats
 from exemplar_encoder.calibration import gaps_of
-from exemplar_trainer.episodes import Protocol, class_embeddings
-from exemplar_trainer.evaluation.judge import answer
+from exemplar_trainer.evaluation.accuracy import answer
+from exemplar_trainer.evaluation.episodes import Protocol, class_embeddings
 from exemplar_trainer.evaluation.protocols import open_set, read_tree
-from exemplar_trainer.evaluation.questions import NOBODY, Task
-from exemplar_trainer.evaluation.separation import separate
+from exemplar_trainer.evaluation.roc import separate
+from exemplar_trainer.evaluation.tasks import NOBODY, Task
 
 NEAREST = (10, 50, 200)
 
@@ -68,12 +68,12 @@ def _scores(embeddings: Floats, task: Task, calibration: Calibration, cohort: Fl
         "probability of any class": -stated.sum(axis=1),
     }
     for nearest in NEAREST:
-        normalised = _normalised(queries @ classes.T, queries @ cohort.T, classes @ cohort.T, nearest)
-        scores[f"cosine normalised by the {nearest} nearest of the cohort"] = -normalised.max(axis=1)
+        normalized = _normalized(queries @ classes.T, queries @ cohort.T, classes @ cohort.T, nearest)
+        scores[f"cosine normalized by the {nearest} nearest of the cohort"] = -normalized.max(axis=1)
     return scores
 
 
-def _normalised(cosines: Floats, of_queries: Floats, of_classes: Floats, nearest: int) -> Floats64:
+def _normalized(cosines: Floats, of_queries: Floats, of_classes: Floats, nearest: int) -> Floats64:
     """Cosines `[queries, classes]`, each in deviations from what both its query and its class have with a cohort."""
 
     def moments(with_cohort: Floats) -> tuple[Floats64, Floats64]:

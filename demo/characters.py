@@ -1,4 +1,4 @@
-"""The characters that the demonstration enrols and asks about: those of alphabets the model never saw.
+"""The characters that the demonstration enrolls and asks about: those of alphabets the model never saw.
 
 One drawer's images are the exemplars; every other drawer's are queries.
 """

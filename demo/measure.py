@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo.characters import Character
-from exemplar import Classification, Client, Enrolment, ExemplarError, ItemError, Verdict
+from exemplar import Classification, Client, Enrollment, ExemplarError, ItemError, Verdict
 
 WAY = 20
 
@@ -63,7 +63,7 @@ def within_alphabet(client: Client, characters: Sequence[Character]) -> dict[str
             continue
         chosen = random.Random(0).sample(members, WAY)
         gallery = f"way20-{len(found)}"
-        _enrol(client, gallery, chosen)
+        _enroll(client, gallery, chosen)
         found[alphabet] = ask(client, gallery, queries_of(chosen))
     return found
 
@@ -71,7 +71,7 @@ def within_alphabet(client: Client, characters: Sequence[Character]) -> dict[str
 def half_enrolled(client: Client, characters: Sequence[Character]) -> list[Answer]:
     """Answers where every second character is enrolled and as many queries show characters that are not."""
     enrolled, strangers = characters[::2], characters[1::2]
-    _enrol(client, "half", enrolled)
+    _enroll(client, "half", enrolled)
     unknown: list[tuple[Path, Character | None]] = [(query, None) for query, _ in queries_of(strangers)]
     return ask(client, "half", queries_of(enrolled)) + ask(client, "half", unknown)
 
@@ -107,9 +107,9 @@ def _by_alphabet(characters: Sequence[Character]) -> dict[str, list[Character]]:
     return found
 
 
-def _enrol(client: Client, gallery: str, characters: Sequence[Character]) -> None:
+def _enroll(client: Client, gallery: str, characters: Sequence[Character]) -> None:
     client.create_gallery(gallery)
-    enrolments = [Enrolment(c.class_id, c.exemplar, display_name=c.display_name) for c in characters]
-    for result in client.enrol_many(gallery, enrolments):
+    enrollments = [Enrollment(c.class_id, c.exemplar, display_name=c.display_name) for c in characters]
+    for result in client.enroll_many(gallery, enrollments):
         if isinstance(result, ItemError):
             raise ExemplarError(result.message)

@@ -5,7 +5,7 @@ from exemplar import Client
 
 with Client("127.0.0.1:50051") as client:
     client.create_gallery("stamps")
-    client.enrol("stamps", "penny-black", "penny-black.jpg")
+    client.enroll("stamps", "penny-black", "penny-black.jpg")
     print(client.classify("stamps", "letter.jpg").class_id)
 ```
 """
@@ -36,7 +36,7 @@ from exemplar.results import (
     Diagnosis,
     Embedding,
     Enrolled,
-    Enrolment,
+    Enrollment,
     Exemplar,
     ExemplarCheck,
     ExemplarRemoved,
@@ -65,7 +65,7 @@ __all__ = [
     "Diagnosis",
     "Embedding",
     "Enrolled",
-    "Enrolment",
+    "Enrollment",
     "Exemplar",
     "ExemplarCheck",
     "ExemplarError",

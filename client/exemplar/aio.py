@@ -138,7 +138,7 @@ class AsyncClient:
         """Deletes a gallery; as `Client.delete_gallery`."""
         await self._run(calls.delete_gallery(gallery, force))
 
-    async def enrol(
+    async def enroll(
         self,
         gallery: str,
         class_id: str,
@@ -148,15 +148,15 @@ class AsyncClient:
         attributes: Mapping[str, str] | None = None,
         strict: bool = False,
     ) -> results.Enrolled:
-        """Stores a class; as `Client.enrol`."""
-        wanted = results.Enrolment(class_id, images, display_name, attributes or {})
-        return await self._run(await asyncio.to_thread(calls.enrol, gallery, wanted, strict))
+        """Stores a class; as `Client.enroll`."""
+        wanted = results.Enrollment(class_id, images, display_name, attributes or {})
+        return await self._run(await asyncio.to_thread(calls.enroll, gallery, wanted, strict))
 
-    async def enrol_many(
-        self, gallery: str, enrolments: Iterable[results.Enrolment], *, strict: bool = False
+    async def enroll_many(
+        self, gallery: str, enrollments: Iterable[results.Enrollment], *, strict: bool = False
     ) -> list[results.Enrolled | ItemError]:
-        """Stores many classes, in batches; as `Client.enrol_many`."""
-        return await self._run_all(bulk.enrol(gallery, enrolments, strict))
+        """Stores many classes, in batches; as `Client.enroll_many`."""
+        return await self._run_all(bulk.enroll(gallery, enrollments, strict))
 
     async def get_class(self, gallery: str, class_id: str) -> results.Class:
         """Reads a class."""

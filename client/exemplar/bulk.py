@@ -56,17 +56,17 @@ def embed(images: Iterable[Image]) -> Iterator[Step[results.Embedding]]:
     )
 
 
-def enrol(gallery: str, enrolments: Iterable[results.Enrolment], strict: bool) -> Iterator[Step[results.Enrolled]]:
+def enroll(gallery: str, enrollments: Iterable[results.Enrollment], strict: bool) -> Iterator[Step[results.Enrolled]]:
     """Stores many classes; errors as `classify`."""
-    if isinstance(enrolments, Sequence):
-        for wanted in enrolments:
+    if isinstance(enrollments, Sequence):
+        for wanted in enrollments:
             _require_files(calls.several(wanted.images))
     return _steps(
-        (calls.enrolment(wanted) for wanted in enrolments),
-        lambda items: gallery_pb.BatchEnrolClassesRequest(
-            gallery=conversion.gallery_name(gallery), enrolments=items, strict=strict
+        (calls.enrollment(wanted) for wanted in enrollments),
+        lambda items: gallery_pb.BatchEnrollClassesRequest(
+            gallery=conversion.gallery_name(gallery), enrollments=items, strict=strict
         ),
-        partial(Call, "GalleryService", "BatchEnrolClasses"),
+        partial(Call, "GalleryService", "BatchEnrollClasses"),
         lambda entry: conversion.enrolled(entry.enrolled),
     )
 

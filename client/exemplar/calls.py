@@ -68,9 +68,9 @@ def several(images: Image | Sequence[Image]) -> Sequence[Image]:
     return images if isinstance(images, list | tuple) else [cast(Image, images)]
 
 
-def enrolment(wanted: results.Enrolment) -> gallery_pb.Enrolment:
-    """Builds an enrolment; reads its image files."""
-    return gallery_pb.Enrolment(
+def enrollment(wanted: results.Enrollment) -> gallery_pb.Enrollment:
+    """Builds an enrollment; reads its image files."""
+    return gallery_pb.Enrollment(
         class_id=wanted.class_id,
         display_name=wanted.display_name,
         attributes=wanted.attributes,
@@ -166,10 +166,12 @@ def delete_gallery(gallery: str, force: bool) -> Call[None]:
     return Call("GalleryService", "DeleteGallery", request, lambda _: None)
 
 
-def enrol(gallery: str, wanted: results.Enrolment, strict: bool) -> Call[results.Enrolled]:
+def enroll(gallery: str, wanted: results.Enrollment, strict: bool) -> Call[results.Enrolled]:
     """Stores a class."""
-    request = gallery_pb.EnrolClassRequest(gallery=gallery_name(gallery), enrolment=enrolment(wanted), strict=strict)
-    return Call("GalleryService", "EnrolClass", request, conversion.enrolled)
+    request = gallery_pb.EnrollClassRequest(
+        gallery=gallery_name(gallery), enrollment=enrollment(wanted), strict=strict
+    )
+    return Call("GalleryService", "EnrollClass", request, conversion.enrolled)
 
 
 def get_class(gallery: str, class_id: str) -> Call[results.Class]:

@@ -1,6 +1,6 @@
 """How the client reaches a server: transport security, the token, message limits and which calls are repeated.
 
-Retries are gRPC's own (back-off with jitter, server pushback honoured), switched on by a service config, and only
+Retries are gRPC's own (back-off with jitter, server pushback honored), switched on by a service config, and only
 for calls that may be repeated without doing anything twice.
 """
 

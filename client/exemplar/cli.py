@@ -15,7 +15,7 @@ import typer
 import typer.core
 
 from exemplar import ExemplarError, UnavailableError
-from exemplar.commands import check, classes, classify, diagnose, enrol, exemplars, galleries, models
+from exemplar.commands import check, classes, classify, diagnose, enroll, exemplars, galleries, models
 
 
 class Extension(NamedTuple):
@@ -29,9 +29,9 @@ EXTENSIONS = {
     "serve": Extension("server", "Run the server."),
     "train": Extension("train", "Train a model on a tree of images and write its bundle."),
     "evaluate": Extension("train", "Measure how good bundles are on images they never saw."),
-    "calibrate": Extension("train", "Refit what distances mean in a gallery on labelled pictures of your own."),
+    "calibrate": Extension("train", "Refit what distances mean in a gallery on labeled pictures of your own."),
     "export": Extension("train", "Make a bundle of a network as it is: a Keras model, or a published backbone."),
-    "index": Extension("index", "Enrol many classes from a folder or a manifest."),
+    "index": Extension("index", "Enroll many classes from a folder or a manifest."),
 }
 
 
@@ -73,9 +73,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="One-shot image classification: show a class once, then name new pictures of it.",
 )
-app.command("classify", rich_help_panel="Recognise")(classify.classify)
+app.command("classify", rich_help_panel="Recognize")(classify.classify)
 app.command("check", rich_help_panel="Teach")(check.check)
-app.command("enrol", rich_help_panel="Teach")(enrol.enrol)
+app.command("enroll", rich_help_panel="Teach")(enroll.enroll)
 app.add_typer(galleries.app, name="galleries", rich_help_panel="Keep")
 app.add_typer(classes.app, name="classes", rich_help_panel="Keep")
 app.add_typer(exemplars.app, name="exemplars", rich_help_panel="Keep")

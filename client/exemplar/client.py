@@ -174,7 +174,7 @@ class Client:
         """Deletes a gallery; one that holds classes only with `force` (else `FailedPreconditionError`)."""
         self._run(calls.delete_gallery(gallery, force))
 
-    def enrol(
+    def enroll(
         self,
         gallery: str,
         class_id: str,
@@ -194,14 +194,14 @@ class Client:
             attributes: Facts to be returned with each match.
             strict: Refuse (`FailedPreconditionError`) an exemplar that has warnings.
         """
-        wanted = results.Enrolment(class_id, images, display_name, attributes or {})
-        return self._run(calls.enrol(gallery, wanted, strict))
+        wanted = results.Enrollment(class_id, images, display_name, attributes or {})
+        return self._run(calls.enroll(gallery, wanted, strict))
 
-    def enrol_many(
-        self, gallery: str, enrolments: Iterable[results.Enrolment], *, strict: bool = False
+    def enroll_many(
+        self, gallery: str, enrollments: Iterable[results.Enrollment], *, strict: bool = False
     ) -> list[results.Enrolled | ItemError]:
         """Stores many classes, in batches; one entry each, in order. Of two with one id the last counts."""
-        return self._run_all(bulk.enrol(gallery, enrolments, strict))
+        return self._run_all(bulk.enroll(gallery, enrollments, strict))
 
     def get_class(self, gallery: str, class_id: str) -> results.Class:
         """Reads a class."""

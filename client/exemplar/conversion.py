@@ -141,8 +141,8 @@ def warnings(messages: Iterable[gallery_pb.ExemplarWarning]) -> tuple[results.Ex
     )
 
 
-def enrolled(message: gallery_pb.EnrolClassResponse) -> results.Enrolled:
-    """Converts what an enrolment led to."""
+def enrolled(message: gallery_pb.EnrollClassResponse) -> results.Enrolled:
+    """Converts what an enrollment led to."""
     # `class` is a Python keyword, so the generated field is only reached by name.
     return results.Enrolled(
         class_=class_(getattr(message, "class")),

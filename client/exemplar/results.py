@@ -25,7 +25,7 @@ class Verdict(StrEnum):
 
 
 class WarningKind(StrEnum):
-    """What may make an exemplar's class hard to recognise."""
+    """What may make an exemplar's class hard to recognize."""
 
     BLANK = "BLANK"
     TINY = "TINY"
@@ -134,7 +134,7 @@ class ExemplarWarning:
 
 
 @dataclass(frozen=True)
-class Enrolment:
+class Enrollment:
     """A class to be stored: its id, one image (or as many as the gallery allows), a name and facts about it."""
 
     class_id: str
@@ -145,7 +145,7 @@ class Enrolment:
 
 @dataclass(frozen=True)
 class Enrolled:
-    """A class as stored, whether it replaced one of the same id, and what may make it hard to recognise."""
+    """A class as stored, whether it replaced one of the same id, and what may make it hard to recognize."""
 
     class_: Class
     replaced: bool
@@ -155,7 +155,7 @@ class Enrolled:
 
 @dataclass(frozen=True)
 class ExemplarsAdded:
-    """A class with the exemplars that were added, and what may make it hard to recognise."""
+    """A class with the exemplars that were added, and what may make it hard to recognize."""
 
     class_: Class
     warnings: tuple[ExemplarWarning, ...]

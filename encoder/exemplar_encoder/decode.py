@@ -1,7 +1,7 @@
 """Image bytes to pixels, for images that strangers send.
 
 Promises: only formats on the allow-list are read; byte and pixel limits are checked before pixels are allocated; EXIF
-orientation is honoured; transparency is flattened on a stated background; whatever is wrong with the bytes comes out
+orientation is honored; transparency is flattened on a stated background; whatever is wrong with the bytes comes out
 as an `ImageError` with a reason and a sentence, never as an exception of the decoding library.
 """
 
@@ -89,7 +89,7 @@ def decode(
     Args:
         content: the encoded image.
         limits: what to refuse; the defaults of `ImageLimits` when absent.
-        background: RGB colour, 0 to 255, on which transparency is flattened.
+        background: RGB color, 0 to 255, on which transparency is flattened.
 
     Raises:
         ImageError: the bytes are no usable image; `reason` says why.
@@ -169,7 +169,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """An opaque L or RGB image; grey stays grey, so that one-channel models lose nothing."""
+    """An opaque L or RGB image; gray stays gray, so that one-channel models lose nothing."""
     if image.mode in ("F", "LAB"):
         raise ImageError(ImageProblem.UNSUPPORTED_FORMAT, f"images of {image.mode} pixels are not supported")
     if image.mode in _SIXTEEN_BIT_MODES:
@@ -188,8 +188,8 @@ def _from_sixteen_bits(image: Image.Image) -> Image.Image:
     # Pillow's own conversion to L clips at 255 instead of scaling, which turns most 16-bit images white.
     values = np.asarray(image)
     scaled = values >> 8 if values.max(initial=0) > 255 else values
-    grey = Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8))
+    gray = Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8))
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
-        grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
-    return grey
+        gray.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return gray

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from exemplar_encoder.framing import Box, ink_box
-from exemplar_encoder.levels import stretched
+from exemplar_encoder.ink.framing import Box, ink_box
+from exemplar_encoder.ink.levels import stretched
 
 Framing = Literal["whole", "ink"]
 Levels = Literal["kept", "stretched"]
@@ -32,7 +32,7 @@ _FINE = 4
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What the network takes: size in pixels, 1 (grey) or 3 (RGB) channels, and how images get there.
+    """What the network takes: size in pixels, 1 (gray) or 3 (RGB) channels, and how images get there.
 
     With `framing` "whole" an image is fitted into the input whole; with "ink" the square around what differs from
     the background is, see `ink_box`; always in its own proportions. What the image does not cover is `background`
@@ -52,7 +52,7 @@ class Preprocessing:
         """Refuse what no network can take."""
         numbers = (self.width, self.height, *self.background)
         if not all(isinstance(number, int) for number in numbers):
-            raise TypeError(f"sizes and colours must be whole numbers, not {numbers}")
+            raise TypeError(f"sizes and colors must be whole numbers, not {numbers}")
         if len(self.background) != 3 or not all(0 <= value <= 255 for value in self.background):
             raise ValueError(f"background must be three numbers from 0 to 255, not {self.background}")
         if self.width < 8 or self.height < 8:
@@ -69,8 +69,8 @@ class Preprocessing:
             raise ValueError("levels are stretched in one channel, with framing ink, only")
 
     @property
-    def grey_background(self) -> int:
-        """The grey that Pillow makes of the background's colour (ITU-R 601)."""
+    def gray_background(self) -> int:
+        """The gray that Pillow makes of the background's color (ITU-R 601)."""
         red, green, blue = self.background
         return (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
 
@@ -99,7 +99,7 @@ def preprocess_with_margin(image: Image.Image, spec: Preprocessing) -> tuple[Pix
     if image.mode != mode:
         image = image.convert(mode)
     if spec.levels == "stretched":
-        image = stretched(image, spec.grey_background)
+        image = stretched(image, spec.gray_background)
     box = ink_box(image, spec.background) if spec.framing == "ink" else None
     fitted, region = _whole(image, spec) if box is None else _boxed(image, box, spec)
     return np.asarray(fitted, dtype=np.uint8).reshape(spec.shape), region

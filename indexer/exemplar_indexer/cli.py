@@ -46,7 +46,7 @@ def index(
         str,
         typer.Argument(help="A folder of images, or a CSV or JSONL manifest (path or URL).", show_default=False),
     ],
-    gallery: Annotated[str, typer.Option("--gallery", "-g", help="Gallery to enrol in.", show_default=False)],
+    gallery: Annotated[str, typer.Option("--gallery", "-g", help="Gallery to enroll in.", show_default=False)],
     create: Annotated[bool, typer.Option("--create", help="Create the gallery when it is not there.")] = False,
     job: Annotated[
         Path | None,
@@ -59,9 +59,9 @@ def index(
     batch_size: Annotated[int, typer.Option(min=1, max=256, help="Classes a request.")] = 64,
     in_flight: Annotated[int, typer.Option(min=1, max=64, help="Requests at a time.")] = 4,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse images that have warnings.")] = False,
-    redo: Annotated[bool, typer.Option("--redo", help="Enrol everything again, also what is in.")] = False,
+    redo: Annotated[bool, typer.Option("--redo", help="Enroll everything again, also what is in.")] = False,
     dry: Annotated[
-        bool, typer.Option("--dry-run", help="Read everything, enrol nothing, say what would happen.")
+        bool, typer.Option("--dry-run", help="Read everything, enroll nothing, say what would happen.")
     ] = False,
     report: Annotated[
         Path | None,
@@ -86,7 +86,7 @@ def index(
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for each answer.")] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Enrol a class for every image of a folder or a manifest.
+    """Enroll a class for every image of a folder or a manifest.
 
     A killed or interrupted job goes on where it stopped when the same command is run again.
     """
@@ -144,7 +144,7 @@ def _rehearse(plan: Job, folder: Path, report: Path | None, as_json: bool) -> Su
         _print_json(summary)
         return summary
     _say(
-        f"Would enrol {summary.pending:,} of {summary.total:,} classes in {summary.gallery}; "
+        f"Would enroll {summary.pending:,} of {summary.total:,} classes in {summary.gallery}; "
         f"{summary.done:,} are in already."
     )
     if summary.failed or summary.problems:

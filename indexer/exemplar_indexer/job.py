@@ -40,7 +40,7 @@ class Job:
         settings: How it is sent.
         report: File for the errors and warnings; a name ending in `.csv` makes it CSV, else it is JSON lines.
         create: Create the gallery when it is not there.
-        redo: Enrol everything again, also what is in.
+        redo: Enroll everything again, also what is in.
     """
 
     source: str

@@ -16,7 +16,7 @@ from exemplar import (
     AsyncClient,
     DeadlineExceededError,
     Enrolled,
-    Enrolment,
+    Enrollment,
     ExemplarError,
     ItemError,
     UnavailableError,
@@ -81,7 +81,7 @@ class Pipeline:
         self._taken = 0
 
     async def run(self) -> None:
-        """Enrols every pending item.
+        """Enrolls every pending item.
 
         Raises:
             ExemplarError: The server refused a whole batch, or did not answer for as long as the job's patience.
@@ -127,7 +127,7 @@ class Pipeline:
             yield batch
 
     async def _send(self, batch: Sequence[Loaded]) -> list[Outcome]:
-        """Enrols a batch, offering what the server has no room for again until its patience ends."""
+        """Enrolls a batch, offering what the server has no room for again until its patience ends."""
         outcomes: list[Outcome] = []
         give_up = time.monotonic() + self._settings.patience
         pause = _FIRST_PAUSE
@@ -135,7 +135,7 @@ class Pipeline:
             answers: Sequence[Enrolled | ItemError] = ()
             failure: ExemplarError | None = None
             try:
-                answers = await self._enrol(batch)
+                answers = await self._enroll(batch)
             except (UnavailableError, DeadlineExceededError) as error:
                 failure = error
             except ExemplarError as error:
@@ -155,12 +155,12 @@ class Pipeline:
             await asyncio.sleep(max(failure.retry_after or 0.0, pause * random.uniform(0.5, 1.0)))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def _enrol(self, batch: Sequence[Loaded]) -> list[Enrolled | ItemError]:
+    async def _enroll(self, batch: Sequence[Loaded]) -> list[Enrolled | ItemError]:
         wanted = [
-            Enrolment(each.item.class_id, each.content, each.item.display_name, each.item.attributes)
+            Enrollment(each.item.class_id, each.content, each.item.display_name, each.item.attributes)
             for each in batch
         ]
-        return await self._client.enrol_many(self._settings.gallery, wanted, strict=self._settings.strict)
+        return await self._client.enroll_many(self._settings.gallery, wanted, strict=self._settings.strict)
 
 
 def _read(item: Item) -> Loaded | Outcome:

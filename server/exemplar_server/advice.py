@@ -18,9 +18,9 @@ from exemplar_server.errors import DataLossError
 from exemplar_server.exemplar_check import ExemplarWarning, compare, look
 from exemplar_server.store.gallery_store import Candidate, Exemplar, Floats, Gallery, NewExemplar, Pair
 
-CHECK_NEIGHBOURS = 5
+CHECK_NEIGHBORS = 5
 
-# One neighbour is asked for to be compared, and one more because it may be the class itself.
+# One neighbor is asked for to be compared, and one more because it may be the class itself.
 _COMPARED = 2
 
 
@@ -52,7 +52,7 @@ class Subject:
     images: Collection[str]
 
 
-class Adviser:
+class Advisor:
     """Looks at galleries that are of the classifier's model."""
 
     def __init__(self, classifier: Classifier) -> None:
@@ -75,12 +75,12 @@ class Adviser:
         warnings = look(embedded.image)
         nearest: list[Candidate] = []
         if gallery is not None:
-            found = await self._classifier.search(gallery, embedded.embedding[None, :], CHECK_NEIGHBOURS + 1)
-            nearest = [near for near in found.results[0] if near.class_id != class_id][:CHECK_NEIGHBOURS]
+            found = await self._classifier.search(gallery, embedded.embedding[None, :], CHECK_NEIGHBORS + 1)
+            nearest = [near for near in found.results[0] if near.class_id != class_id][:CHECK_NEIGHBORS]
             same = await asyncio.to_thread(self._store.classes_with_image, gallery.id, new.exemplar.sha256)
-            neighbours = [(near.class_id, near.distance) for near in nearest]
+            neighbors = [(near.class_id, near.distance) for near in nearest]
             threshold = self._threshold(gallery, found.class_count, found.gaps)
-            warnings += compare(set(same) - {class_id}, neighbours, threshold)
+            warnings += compare(set(same) - {class_id}, neighbors, threshold)
         return Check(warnings, nearest, new.exemplar)
 
     async def diagnose(self, gallery_id: str, max_pairs: int) -> Diagnosis:
@@ -113,15 +113,15 @@ class Adviser:
                 by_image.setdefault(digest, set()).add(subject.class_id)
         warnings = []
         for index, subject in enumerate(subjects):
-            neighbours = {near.class_id: near.distance for near in stored.results[index] if near.class_id not in ids}
+            neighbors = {near.class_id: near.distance for near in stored.results[index] if near.class_id not in ids}
             distances = np.linalg.norm(embeddings - embeddings[index], axis=1)
             for other, distance in zip(subjects, distances.tolist(), strict=True):
-                neighbours[other.class_id] = distance
-            neighbours.pop(subject.class_id, None)
+                neighbors[other.class_id] = distance
+            neighbors.pop(subject.class_id, None)
             same: set[str] = set()
             for digest in subject.images:
                 same |= by_image[digest] | (set(self._store.classes_with_image(gallery.id, digest)) - ids)
-            nearest = sorted(neighbours.items(), key=lambda near: (near[1], near[0]))
+            nearest = sorted(neighbors.items(), key=lambda near: (near[1], near[0]))
             warnings.append(compare(same - {subject.class_id}, nearest, threshold))
         return warnings
 

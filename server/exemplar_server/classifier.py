@@ -103,7 +103,7 @@ class Classifier:
         gallery = self.gallery(gallery_id)
         if gallery.class_count == 0:
             raise FailedPreconditionError(
-                "GALLERY_EMPTY", f"gallery {gallery_id!r} has no classes yet; enrol some", {"gallery": gallery_id}
+                "GALLERY_EMPTY", f"gallery {gallery_id!r} has no classes yet; enroll some", {"gallery": gallery_id}
             )
         embeddings = await self._embed_queries(queries)
         usable = [embedding for embedding in embeddings if not isinstance(embedding, ServiceError)]

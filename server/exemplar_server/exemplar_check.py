@@ -2,7 +2,7 @@
 
 An image is judged as the network sees it: at the network's input size, without the margin that fills up its shape.
 
-- BLANK: its grey values deviate by less than 4 of 255, which is noise; or less than 1 % of it stands out from the
+- BLANK: its gray values deviate by less than 4 of 255, which is noise; or less than 1 % of it stands out from the
   rest, by a quarter of what stands out most, which are specks.
 - TINY: it had to be enlarged to fill the input.
 - BLURRED: the energy of its second differences (a discrete Laplacian) is below 5 % of its variance. The ratio does
@@ -64,25 +64,25 @@ def look(image: PreparedImage) -> list[ExemplarWarning]:
                 "use a larger picture",
             )
         ]
-    grey = _grey(image)
-    if float(grey.std()) < _BLANK_DEVIATION or _standing_out(grey) < _SPECKS_SHARE:
+    gray = _gray(image)
+    if float(gray.std()) < _BLANK_DEVIATION or _standing_out(gray) < _SPECKS_SHARE:
         return [ExemplarWarning(WarningKind.BLANK, "the image shows next to nothing; use a picture with contrast")]
-    if _detail(grey) < _BLURRED_ENERGY:
+    if _detail(gray) < _BLURRED_ENERGY:
         return [ExemplarWarning(WarningKind.BLURRED, "the image has next to no fine detail; use a sharper picture")]
     return []
 
 
 def compare(
-    same_bytes: Iterable[str], neighbours: Sequence[tuple[str, float]], threshold: float
+    same_bytes: Iterable[str], neighbors: Sequence[tuple[str, float]], threshold: float
 ) -> list[ExemplarWarning]:
     """Judge an exemplar by the other classes.
 
     Args:
         same_bytes: ids of the other classes that have an exemplar with the same bytes.
-        neighbours: ids of other classes and their distances, nearest first.
+        neighbors: ids of other classes and their distances, nearest first.
         threshold: the distance within which a query is accepted.
     """
-    distances = dict(neighbours)
+    distances = dict(neighbors)
     twin = min(same_bytes, default=None)
     if twin is not None:
         return [
@@ -93,9 +93,9 @@ def compare(
                 distances.get(twin, 0.0),
             )
         ]
-    if not neighbours or neighbours[0][1] >= threshold:
+    if not neighbors or neighbors[0][1] >= threshold:
         return []
-    other, distance = neighbours[0]
+    other, distance = neighbors[0]
     if distance < _DUPLICATE_SHARE * threshold:
         message = f"class {other!r} has nearly the same image; use another picture for one of the two"
         return [ExemplarWarning(WarningKind.DUPLICATE, message, other, distance)]
@@ -106,22 +106,22 @@ def compare(
     return [ExemplarWarning(WarningKind.TOO_CLOSE, message, other, distance)]
 
 
-def _grey(image: PreparedImage) -> npt.NDArray[np.float32]:
+def _gray(image: PreparedImage) -> npt.NDArray[np.float32]:
     """float32 `[h, w]` of what the input shows of the image, without the background around it."""
     left, top, right, bottom = image.region
     inner = image.pixels[top:bottom, left:right]
     return np.asarray(inner.mean(axis=2), dtype=np.float32)
 
 
-def _standing_out(grey: npt.NDArray[np.float32]) -> float:
-    """The share of an image, not all of one grey, that stands out from what most of it is."""
-    distance = np.abs(grey - np.median(grey))
+def _standing_out(gray: npt.NDArray[np.float32]) -> float:
+    """The share of an image, not all of one gray, that stands out from what most of it is."""
+    distance = np.abs(gray - np.median(gray))
     return float((distance > _STANDS_OUT * distance.max()).mean())
 
 
-def _detail(grey: npt.NDArray[np.float32]) -> float:
+def _detail(gray: npt.NDArray[np.float32]) -> float:
     """Mean square of second differences relative to the variance; about 20 for noise, 0 for a slope."""
-    if min(grey.shape) < 3:
+    if min(gray.shape) < 3:
         return float("inf")
-    laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * grey[1:-1, 1:-1]
-    return float(np.square(laplacian).mean() / grey.var())
+    laplacian = gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:] - 4 * gray[1:-1, 1:-1]
+    return float(np.square(laplacian).mean() / gray.var())

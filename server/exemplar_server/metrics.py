@@ -27,7 +27,7 @@ class Metrics:
         self.wait_seconds = self._seconds("queue_wait", "Time a decoded image waited for the encoder.")
         self.encode_seconds = self._seconds("encode", "Time to embed a batch.")
         self.search_seconds = self._seconds("search", "Time to search a gallery.")
-        self.commit_seconds = self._seconds("commit", "Time to check, commit and index an enrolment.")
+        self.commit_seconds = self._seconds("commit", "Time to check, commit and index an enrollment.")
         self.batch_size = Histogram(
             "exemplar_batch_images",
             "Images embedded at once.",

@@ -13,11 +13,11 @@ from contextlib import AsyncExitStack
 import structlog
 
 from exemplar_encoder import BundleError, Encoder, ImageLimits, load_encoder
-from exemplar_server.advice import Adviser
+from exemplar_server.advice import Advisor
 from exemplar_server.batcher import Batcher
 from exemplar_server.classifier import Classifier
 from exemplar_server.config import Settings
-from exemplar_server.enrolment import Enroller
+from exemplar_server.enrollment import Enroller
 from exemplar_server.errors import StartError
 from exemplar_server.metrics import Metrics
 from exemplar_server.rpc.edge import open_edge
@@ -53,12 +53,12 @@ async def serve(settings: Settings) -> None:
         )
         stack.callback(batcher.close)
         classifier = Classifier(encoder, batcher, store, metrics)
-        adviser = Adviser(classifier)
-        enroller = Enroller(classifier, adviser, metrics)
+        advisor = Advisor(classifier)
+        enroller = Enroller(classifier, advisor, metrics)
         stack.callback(enroller.close)
         metrics.watch_galleries(lambda: _sizes(store))
         if not stop.is_set():
-            await edge.begin(classifier, adviser, enroller)
+            await edge.begin(classifier, advisor, enroller)
             _log.info(
                 "serving",
                 address=edge.address,

@@ -74,7 +74,7 @@ def sha256(class_id: str, seed: int) -> str:
     return seeded(class_id, seed).exemplar.sha256
 
 
-def renormalised_mean(seeds: Sequence[int]) -> np.ndarray:
+def renormalized_mean(seeds: Sequence[int]) -> np.ndarray:
     mean = np.mean([vector(seed).astype(np.float64) for seed in seeds], axis=0)
     return (mean / np.linalg.norm(mean)).astype(np.float32)
 
@@ -182,7 +182,7 @@ def test_a_stored_class_reads_back_as_it_was_given(store: GalleryStore) -> None:
     assert store.get_gallery("g").revision == revision
 
 
-def test_a_second_enrolment_replaces_the_first_whole(store: GalleryStore) -> None:
+def test_a_second_enrollment_replaces_the_first_whole(store: GalleryStore) -> None:
     store.put_classes("g", [NewClass("a", [exemplar(vector(1), b"1"), exemplar(vector(2), b"2")], "old", {"k": "v"})])
     first = store.get_class("g", "a")
     (stored,), _ = store.put_classes("g", [new_class("a", 3)])
@@ -201,10 +201,10 @@ def test_of_two_with_the_same_id_in_one_call_the_last_stays(store: GalleryStore)
     assert_answers_like_brute_force(store, "g", {"a": vector(3), "b": vector(2)}, vector(1), 5)
 
 
-def test_a_class_of_many_exemplars_is_found_by_their_renormalised_mean(store: GalleryStore) -> None:
+def test_a_class_of_many_exemplars_is_found_by_their_renormalized_mean(store: GalleryStore) -> None:
     seeds = (1, 2, 3)
     store.put_classes("g", [NewClass("a", [exemplar(vector(seed), bytes([seed])) for seed in seeds])])
-    assert_answers_like_brute_force(store, "g", {"a": renormalised_mean(seeds)}, vector(9), 5)
+    assert_answers_like_brute_force(store, "g", {"a": renormalized_mean(seeds)}, vector(9), 5)
     assert [store.exemplar_image("g", "a", index)[0] for index in range(3)] == [b"\1", b"\2", b"\3"]
 
 
@@ -281,7 +281,7 @@ def test_added_exemplars_come_after_the_others_and_move_the_class(roomy: Gallery
     assert record.update_time > before.update_time
     assert [roomy.exemplar_image("g", "a", index)[0] for index in range(4)] == [b"a/1", b"a/2", b"a/3", b"a/4"]
     assert roomy.search("g", vector(0)[None, :], 1).revision == roomy.get_gallery("g").revision == revision
-    expected = {"a": renormalised_mean((1, 2, 3, 4)), "b": vector(9)}
+    expected = {"a": renormalized_mean((1, 2, 3, 4)), "b": vector(9)}
     assert_answers_like_brute_force(roomy, "g", expected, vector(3), 5)
 
 
@@ -296,7 +296,7 @@ def test_a_removed_exemplar_is_gone_and_the_others_move_up(roomy: GalleryStore) 
             roomy.exemplar_image("g", "a", index)
     assert roomy.classes_with_image("g", sha256("a", 2)) == []
     assert roomy.get_gallery("g").revision == revision
-    expected = {"a": renormalised_mean((1, 3)), "b": vector(9)}
+    expected = {"a": renormalized_mean((1, 3)), "b": vector(9)}
     assert_answers_like_brute_force(roomy, "g", expected, vector(2), 5)
 
 
@@ -382,7 +382,7 @@ def test_exemplars_added_beside_each_other_are_all_kept_up_to_what_is_allowed(st
     kept = [seed for seed in range(13) if seed not in refused]
     assert len(kept) == 10
     assert {item.sha256 for item in store.get_class("g", "a").exemplars} == {sha256("a", seed) for seed in kept}
-    expected = {"a": renormalised_mean(kept), "b": vector(99)}
+    expected = {"a": renormalized_mean(kept), "b": vector(99)}
     assert_answers_like_brute_force(store, "g", expected, vector(50), 5)
 
 
@@ -548,11 +548,11 @@ class _Model:
     names: dict[str, str] = field(default_factory=dict)
 
     def vectors(self) -> dict[str, np.ndarray]:
-        return {class_id: renormalised_mean(seeds) for class_id, seeds in self.seeds.items()}
+        return {class_id: renormalized_mean(seeds) for class_id, seeds in self.seeds.items()}
 
 
 class AnySequenceOfChanges(RuleBasedStateMachine):
-    """Enrol, replace, rename, add, remove, delete and reopen in any order: the store agrees with a dict."""
+    """Enroll, replace, rename, add, remove, delete and reopen in any order: the store agrees with a dict."""
 
     ids = st.sampled_from(["a", "b", "c", "ä", "Z z"])
     one = st.integers(0, 5)
@@ -568,7 +568,7 @@ class AnySequenceOfChanges(RuleBasedStateMachine):
         self.model = _Model()
 
     @rule(changes=st.lists(st.tuples(ids, several, st.text(max_size=3)), min_size=1, max_size=4))
-    def enrol(self, changes: list[tuple[str, list[int], str]]) -> None:
+    def enroll(self, changes: list[tuple[str, list[int], str]]) -> None:
         self.store.put_classes("g", [new_class(i, *seeds, display_name=name) for i, seeds, name in changes])
         for class_id, seeds, name in changes:
             self.model.seeds[class_id], self.model.names[class_id] = list(seeds), name

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running_server import RunningServer, Stubs
 
 from exemplar.v1 import gallery_service_pb2 as galleries
+from tests.e2e.running_server import RunningServer, Stubs
 
 
 @pytest.fixture(scope="session")
@@ -43,8 +43,8 @@ def gallery(stubs: Stubs, request: pytest.FixtureRequest) -> str:
 def stocked(stubs: Stubs, drawings: dict[str, list[bytes]]) -> str:
     """A gallery with the first picture of every class."""
     name = stubs.galleries.CreateGallery(galleries.CreateGalleryRequest(gallery_id="stocked")).gallery.name
-    enrolments = [galleries.Enrolment(class_id=key, images=found[:1]) for key, found in drawings.items()]
-    request = galleries.BatchEnrolClassesRequest(gallery=name, enrolments=enrolments)
-    response = stubs.galleries.BatchEnrolClasses(request)
+    enrollments = [galleries.Enrollment(class_id=key, images=found[:1]) for key, found in drawings.items()]
+    request = galleries.BatchEnrollClassesRequest(gallery=name, enrollments=enrollments)
+    response = stubs.galleries.BatchEnrollClasses(request)
     assert all(result.HasField("enrolled") for result in response.results)
     return name

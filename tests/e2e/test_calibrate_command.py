@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from running_server import RunningServer
 from typer.testing import CliRunner, Result
 
 import exemplar
-from exemplar import Client, Enrolment
+from exemplar import Client, Enrollment
 from exemplar_encoder import Calibration
 from exemplar_encoder.calibration import gaps_of
-from exemplar_trainer.calibrate_cli import app
-from exemplar_trainer.evaluation.questions import NOBODY
-from exemplar_trainer.labelled_queries import gather
+from exemplar_trainer.calibration.labeled_images import gather
+from exemplar_trainer.cli.calibrate import app
+from exemplar_trainer.evaluation.tasks import NOBODY
+from tests.e2e.running_server import RunningServer
 
 ENROLLED = 36
 
@@ -31,9 +31,9 @@ def client(server: RunningServer) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="module")
-def labelled(drawn_alphabets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def labeled(drawn_alphabets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every character's pictures but the first in a folder of its own."""
-    root = tmp_path_factory.mktemp("labelled")
+    root = tmp_path_factory.mktemp("labeled")
     for character in sorted(drawn_alphabets.glob("*/*")):
         folder = root / f"{character.parent.name}-{character.name}"
         folder.mkdir()
@@ -56,7 +56,7 @@ def taught(client: Client, first_pictures: dict[str, Path], request: pytest.Fixt
     """A fresh gallery of the first 36 characters."""
     gallery = "calibrated"
     client.create_gallery(gallery)
-    client.enrol_many(gallery, [Enrolment(*each) for each in list(first_pictures.items())[:ENROLLED]])
+    client.enroll_many(gallery, [Enrollment(*each) for each in list(first_pictures.items())[:ENROLLED]])
     yield gallery
     client.delete_gallery(gallery, force=True)
 
@@ -72,10 +72,10 @@ def calibrate(client: Client, *arguments: object) -> dict[str, Any]:
     return found
 
 
-def test_a_fit_is_stored_shown_and_applied_until_it_is_cleared(client: Client, taught: str, labelled: Path) -> None:
-    query = min((labelled / "Alphabet00-character00").iterdir())
+def test_a_fit_is_stored_shown_and_applied_until_it_is_cleared(client: Client, taught: str, labeled: Path) -> None:
+    query = min((labeled / "Alphabet00-character00").iterdir())
     before = client.classify(taught, query)
-    found = calibrate(client, taught, labelled)
+    found = calibrate(client, taught, labeled)
     assert (found["stored"], found["queries"], found["classes"]) == (True, ENROLLED * 5, ENROLLED)
     assert (found["stranger_pictures"], len(found["stranger_folders"])) == (60, 12)
     assert (found["left_out"], found["skipped"]) == (0, [])
@@ -96,20 +96,20 @@ def test_a_fit_is_stored_shown_and_applied_until_it_is_cleared(client: Client, t
 
 
 def test_a_dry_run_stores_nothing_and_reports_the_same(
-    client: Client, taught: str, labelled: Path, tmp_path: Path
+    client: Client, taught: str, labeled: Path, tmp_path: Path
 ) -> None:
     revision = client.get_gallery(taught).revision
     first, again, other = (
-        calibrate(client, taught, labelled, "--dry-run", "--seed", seed) for seed in ("1", "1", "2")
+        calibrate(client, taught, labeled, "--dry-run", "--seed", seed) for seed in ("1", "1", "2")
     )
     assert first == again != other
     assert first["stored"] is False
     page = tmp_path / "page.html"
-    told = run(client, taught, labelled, "--dry-run", "--seed", "1", "--html", page)
+    told = run(client, taught, labeled, "--dry-run", "--seed", "1", "--html", page)
     assert told.exit_code == 0, told.output
     assert client.get_gallery(taught).revision == revision
     for when in ("before", "after"):
-        assert f"{first[when]['realised'][1]:.1%}" in told.stdout
+        assert f"{first[when]['realized'][1]:.1%}" in told.stdout
         assert f"{first[when]['accepted'][1]:.1%}" in page.read_text()
     assert "Nothing was stored." in told.stdout
     assert "Alphabet04-character04" in told.stderr
@@ -119,13 +119,13 @@ def test_a_dry_run_stores_nothing_and_reports_the_same(
 
 
 def test_pictures_that_are_exemplars_or_came_before_are_no_queries(
-    client: Client, taught: str, labelled: Path, first_pictures: dict[str, Path], tmp_path: Path
+    client: Client, taught: str, labeled: Path, first_pictures: dict[str, Path], tmp_path: Path
 ) -> None:
-    shutil.copytree(labelled, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(labeled, tmp_path, dirs_exist_ok=True)
     for name, picture in list(first_pictures.items())[:ENROLLED]:
         shutil.copy(picture, tmp_path / name)
     shutil.copytree(tmp_path / "Alphabet00-character01", tmp_path / "Alphabet00-character01" / "copies")
-    without = calibrate(client, taught, labelled, "--dry-run")
+    without = calibrate(client, taught, labeled, "--dry-run")
     found = calibrate(client, taught, tmp_path, "--dry-run")
     assert found.pop("left_out") == ENROLLED + 6
     assert found.pop("stranger_folders").pop(0) == "Alphabet00-character01:copies"
@@ -133,42 +133,42 @@ def test_pictures_that_are_exemplars_or_came_before_are_no_queries(
 
 
 def test_a_class_is_where_the_server_has_it_however_many_exemplars_it_has(
-    client: Client, taught: str, labelled: Path
+    client: Client, taught: str, labeled: Path
 ) -> None:
     client.update_gallery(taught, max_exemplars_per_class=4)
     names = [each.id for each in client.classes(taught)]
     for name in names[::2]:
-        client.add_exemplars(taught, name, sorted((labelled / name).iterdir())[:2])
-    found = gather(client, taught, labelled, 0, lambda what, done, total: None)
+        client.add_exemplars(taught, name, sorted((labeled / name).iterdir())[:2])
+    found = gather(client, taught, labeled, 0, lambda what, done, total: None)
     assert found.left_out == len(names[::2]) * 2
-    assert (found.labelled.labels == NOBODY).sum() == 60
+    assert (found.labeled.labels == NOBODY).sum() == 60
     for name in names[:6]:
-        query = sorted((labelled / name).iterdir())[3]
+        query = sorted((labeled / name).iterdir())[3]
         embedding = np.array(client.embed(query).values, np.float32)
-        assert (found.labelled.queries == embedding).all(axis=1).any()
+        assert (found.labeled.queries == embedding).all(axis=1).any()
         for match in client.classify(taught, query, top_k=3).matches:
-            held = found.labelled.classes[names.index(match.class_id)]
+            held = found.labeled.classes[names.index(match.class_id)]
             assert match.distance == pytest.approx(float(np.linalg.norm(held - embedding)), abs=1e-5)
 
 
 def test_of_a_very_large_gallery_those_with_pictures_are_taken_and_no_class_becomes_a_stranger(
-    client: Client, taught: str, labelled: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    client: Client, taught: str, labeled: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     names = [each.id for each in client.classes(taught)]
     for name in [*names[-24:], "Alphabet05-character07"]:
-        shutil.copytree(labelled / name, tmp_path / name)
+        shutil.copytree(labeled / name, tmp_path / name)
     for most, asked in ((30, 24), (22, 22)):
-        monkeypatch.setattr("exemplar_trainer.labelled_queries.MAX_CLASSES", most)
+        monkeypatch.setattr("exemplar_trainer.calibration.labeled_images.MAX_CLASSES", most)
         found = gather(client, taught, tmp_path, 0, lambda what, done, total: None)
-        assert (len(found.labelled.classes), len(found.labelled.asked)) == (most, asked)
-        assert (found.labelled.labels == NOBODY).sum() == 5
+        assert (len(found.labeled.classes), len(found.labeled.asked)) == (most, asked)
+        assert (found.labeled.labels == NOBODY).sum() == 5
         assert found.strangers == ("Alphabet05-character07",)
 
 
 def test_a_picture_that_cannot_be_read_is_named_and_costs_only_itself(
-    client: Client, taught: str, labelled: Path, tmp_path: Path
+    client: Client, taught: str, labeled: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(labelled, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(labeled, tmp_path, dirs_exist_ok=True)
     (tmp_path / "Alphabet00-character00" / "bad.png").write_bytes(b"no image at all")
     found = calibrate(client, taught, tmp_path, "--dry-run")
     assert found["queries"] == ENROLLED * 5
@@ -177,15 +177,15 @@ def test_a_picture_that_cannot_be_read_is_named_and_costs_only_itself(
 
 
 def test_too_little_to_promise_anything_is_refused_saying_how_much_it_takes(
-    client: Client, taught: str, labelled: Path, tmp_path: Path
+    client: Client, taught: str, labeled: Path, tmp_path: Path
 ) -> None:
     revision = client.get_gallery(taught).revision
-    names = sorted(folder.name for folder in labelled.iterdir())
+    names = sorted(folder.name for folder in labeled.iterdir())
 
     def refused(classes: int, strangers: int) -> str:
         root = tmp_path / f"{classes}-{strangers}"
         for name in [*names[:classes], *names[ENROLLED : ENROLLED + strangers]]:
-            shutil.copytree(labelled / name, root / name)
+            shutil.copytree(labeled / name, root / name)
         done = run(client, taught, root)
         assert done.exit_code == 1
         return " ".join(done.stderr.split())
@@ -202,26 +202,26 @@ def test_a_folder_that_is_none_or_holds_no_pictures_is_named(client: Client, tau
         assert (done.exit_code, str(root) in done.stderr) == (1, True)
 
 
-def test_wrong_usage_is_exit_code_2(client: Client, taught: str, labelled: Path) -> None:
-    for arguments in ([taught], [taught, labelled, "--clear"], [taught, "--clear", "--dry-run"]):
+def test_wrong_usage_is_exit_code_2(client: Client, taught: str, labeled: Path) -> None:
+    for arguments in ([taught], [taught, labeled, "--clear"], [taught, "--clear", "--dry-run"]):
         assert run(client, *arguments).exit_code == 2
 
 
-def test_a_gallery_that_is_not_there_is_the_server_s_refusal(client: Client, labelled: Path) -> None:
-    assert isinstance(run(client, "nowhere", labelled).exception, exemplar.NotFoundError)
+def test_a_gallery_that_is_not_there_is_the_server_s_refusal(client: Client, labeled: Path) -> None:
+    assert isinstance(run(client, "nowhere", labeled).exception, exemplar.NotFoundError)
     assert isinstance(run(client, "nowhere", "--clear").exception, exemplar.NotFoundError)
 
 
 def test_a_gallery_of_another_model_is_refused_naming_both(
-    tiny_bundle: Path, other_bundle: Path, labelled: Path, first_pictures: dict[str, Path], tmp_path: Path
+    tiny_bundle: Path, other_bundle: Path, labeled: Path, first_pictures: dict[str, Path], tmp_path: Path
 ) -> None:
     with RunningServer(tiny_bundle, tmp_path) as running, Client(running.wait_for("serving")["address"]) as client:
         client.create_gallery("g")
-        client.enrol_many("g", [Enrolment(*each) for each in list(first_pictures.items())[:9]])
+        client.enroll_many("g", [Enrollment(*each) for each in list(first_pictures.items())[:9]])
         made_with = client.get_gallery("g").model
         running.end()
     with RunningServer(other_bundle, tmp_path) as running, Client(running.wait_for("serving")["address"]) as client:
-        done = run(client, "g", labelled)
+        done = run(client, "g", labeled)
         assert done.exit_code == 1
         (model,) = client.models()
         told = "".join(done.stderr.split())

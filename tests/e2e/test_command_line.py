@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import exemplar
-from running_server import RunningServer
+
+from tests.e2e.command_line import exemplar
+from tests.e2e.running_server import RunningServer
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +32,11 @@ def document(*arguments: object) -> Any:
 def test_a_class_is_taught_shown_found_and_forgotten(address: str, letters: list[Path], tmp_path: Path) -> None:
     at = ("--address", address)
     first, second = (sorted(folder.iterdir())[0] for folder in letters[:2])
-    taught = exemplar("enrol", "cli", "one", first, "--create", "--display-name", "One", "--attribute", "n=1", *at)
+    taught = exemplar("enroll", "cli", "one", first, "--create", "--display-name", "One", "--attribute", "n=1", *at)
     assert taught.returncode == 0, taught.stderr
     assert taught.stdout.startswith("Created gallery cli.\nEnrolled one (One) in cli, now at revision")
-    assert exemplar("enrol", "cli", "two", second, "--create", *at).returncode == 0
-    assert "Replaced two in cli" in exemplar("enrol", "cli", "two", second, *at).stdout
+    assert exemplar("enroll", "cli", "two", second, "--create", *at).returncode == 0
+    assert "Replaced two in cli" in exemplar("enroll", "cli", "two", second, *at).stdout
 
     shown = exemplar("classify", "cli", first, second, *at)
     assert shown.returncode == 0
@@ -63,7 +64,7 @@ def test_a_class_takes_more_pictures_and_gives_them_up(address: str, letters: li
     at = ("--address", address)
     first, second, third = sorted(letters[0].iterdir())[:3]
     assert exemplar("galleries", "create", "more", "--max-exemplars", 3, *at).returncode == 0
-    assert exemplar("enrol", "more", "one", first, *at).returncode == 0
+    assert exemplar("enroll", "more", "one", first, *at).returncode == 0
     said = exemplar("exemplars", "add", "more", "one", second, *at).stdout
     assert said.startswith("one in more has 2 exemplars, now at revision 3.\n")
     added = document("exemplars", "add", "more", "one", third, *at)
@@ -100,7 +101,7 @@ def test_an_image_that_is_none_is_an_error_in_its_row(address: str, letters: lis
     good = sorted(letters[0].iterdir())[0]
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no image")
-    exemplar("enrol", "rows", "c", good, "--create", *at)
+    exemplar("enroll", "rows", "c", good, "--create", *at)
     done = exemplar("classify", "rows", good, bad, "--json", *at)
     assert done.returncode == 1
     first, second = json.loads(done.stdout)["results"]
@@ -114,7 +115,7 @@ def test_check_diagnose_and_models_tell_what_they_know(address: str, letters: li
     at = ("--address", address)
     image = sorted(letters[0].iterdir())[0]
     for class_id in ("a", "b"):
-        exemplar("enrol", "twins-cli", class_id, image, "--create", *at)
+        exemplar("enroll", "twins-cli", class_id, image, "--create", *at)
     assert "DUPLICATE" in exemplar("check", image, "--gallery", "twins-cli", *at).stdout
     assert document("check", image, *at)["exemplar"]["format"] == "PNG"
     assert "too close" in exemplar("diagnose", "twins-cli", *at).stdout

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import exemplar
 
 from exemplar_encoder import Bundle
 from exemplar_encoder.bundle import seal
+from tests.e2e.command_line import exemplar
 
 FEW = ("--way", "5", "--number", "6", "--shot", "1")
 

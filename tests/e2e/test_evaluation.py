@@ -17,9 +17,9 @@ from PIL import Image
 
 from exemplar_encoder import Bundle, Encoder, load_encoder, preprocess
 from exemplar_encoder.bundle import seal
-from exemplar_trainer.episodes import Protocol
 from exemplar_trainer.evaluation import protocols
-from exemplar_trainer.evaluation.questions import NOBODY, Questions
+from exemplar_trainer.evaluation.episodes import Protocol
+from exemplar_trainer.evaluation.tasks import NOBODY, Questions
 
 
 def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -219,18 +219,18 @@ def test_open_sets_are_what_loops_over_the_files_find(
                 accepted[position][12 * index + row] = distance <= calibration.threshold(asked, 6, spacing)
     for position, all_of_them in enumerate(accepted):
         kinds = list(zip((there for there, _, _ in rows), all_of_them, strict=True))
-        assert found["open_set"]["realised"][position] == pytest.approx(
+        assert found["open_set"]["realized"][position] == pytest.approx(
             sum(a for there, a in kinds if not there) / 60
         )
         assert found["open_set"]["accepted"][position] == pytest.approx(sum(a for there, a in kinds if there) / 60)
-        low, high = found["open_set"]["intervals"]["realised"][position]
-        assert low <= found["open_set"]["realised"][position] <= high
+        low, high = found["open_set"]["intervals"]["realized"][position]
+        assert low <= found["open_set"]["realized"][position] <= high
         assert low < high
     low, high = found["open_set"]["intervals"]["auroc"]
     assert low < found["open_set"]["auroc"] < high
 
 
-def test_an_open_set_within_groups_enrols_half_of_a_small_group(tiny_bundle: Path, drawn_alphabets: Path) -> None:
+def test_an_open_set_within_groups_enrolls_half_of_a_small_group(tiny_bundle: Path, drawn_alphabets: Path) -> None:
     (found,) = evaluate("openset", drawn_alphabets, "-b", tiny_bundle, "--within-group", "--number", "10")
     assert found["protocol"] == "open set, within-group 4-way 1-shot"
     assert (found["open_set"]["known"], found["open_set"]["unknown"]) == (40, 40)

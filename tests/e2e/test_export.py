@@ -12,8 +12,8 @@ from keras import layers
 from typer.testing import CliRunner, Result
 
 from exemplar_encoder import Bundle, load_encoder
-from exemplar_trainer.export_cli import app
-from tests.unit.backbones import settled_backbone
+from exemplar_trainer.cli.export import app
+from tests.trainer.backbones import settled_backbone
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
 

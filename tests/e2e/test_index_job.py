@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command_line import EXEMPLAR, environment, exemplar
 from PIL import Image
-from running_server import RunningServer
 
 from exemplar import Client
+from tests.e2e.command_line import EXEMPLAR, environment, exemplar
+from tests.e2e.running_server import RunningServer
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_a_server_killed_under_a_job_is_waited_for(tiny_bundle: Path, tmp_path: 
     assert summary(tmp_path / "job")["done"] == 1000
 
 
-def test_a_second_run_enrols_only_what_is_new_or_changed(client: Client, tmp_path: Path) -> None:
+def test_a_second_run_enrolls_only_what_is_new_or_changed(client: Client, tmp_path: Path) -> None:
     folder_of(tmp_path / "pictures", 20)
     command = ("index", tmp_path / "pictures", "-g", "second", "--create", "--address", client.address)
     job = ("--job", tmp_path / "job")
@@ -160,7 +160,7 @@ def test_a_manifest_brings_names_and_attributes_and_its_faults_are_reported(clie
     (tmp_path / "b.png").write_bytes(picture(2))
     manifest = tmp_path / "list.csv"
     manifest.write_text(
-        "id,image,display_name,colour\na,a.png,Letter A,red\nb,b.png,,\na,b.png,,\nc,gone.png,,\n,a.png,,\n"
+        "id,image,display_name,color\na,a.png,Letter A,red\nb,b.png,,\na,b.png,,\nc,gone.png,,\n,a.png,,\n"
     )
     report = tmp_path / "report.csv"
     arguments = ("-g", "listed", "--create", "--job", tmp_path / "job", "--report", report)
@@ -168,7 +168,7 @@ def test_a_manifest_brings_names_and_attributes_and_its_faults_are_reported(clie
     assert done.returncode == 1, done.stderr
     assert "2 of 5 classes are in listed" in done.stdout
     stored = client.get_class("listed", "a")
-    assert (stored.display_name, stored.attributes) == ("Letter A", {"colour": "red"})
+    assert (stored.display_name, stored.attributes) == ("Letter A", {"color": "red"})
     with report.open(newline="") as file:
         errors = [row for row in csv.DictReader(file) if row["level"] == "error"]
     assert {(row["place"], row["reason"]) for row in errors} == {
@@ -210,7 +210,7 @@ def test_a_dry_run_tells_what_would_happen_and_changes_nothing(client: Client, t
     # No server is asked, so none need be there.
     done = exemplar("index", "pictures", "-g", "dry", "--dry-run", "--address", "127.0.0.1:1", cwd=tmp_path)
     assert done.returncode == 1
-    assert "Would enrol 6 of 8 classes in dry; 0 are in already." in done.stdout
+    assert "Would enroll 6 of 8 classes in dry; 0 are in already." in done.stdout
     assert "bad.png is not an image of a known format" in done.stdout
     assert "empty.png is empty" in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures"]

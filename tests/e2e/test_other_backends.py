@@ -15,7 +15,7 @@ import pytest
 from exemplar_encoder import Bundle
 
 CHOICES = ("--steps", "60", "--size", "32", "--name", "elsewhere")
-TRAIN = "from exemplar_trainer.cli import main; main()"
+TRAIN = "from exemplar_trainer.cli.train import main; main()"
 WITHOUT_TENSORFLOW = f"""
 import sys
 from importlib.machinery import PathFinder

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from running_server import RunningServer
 
 import exemplar
-from exemplar import AsyncClient, Classification, Client, Embedding, Enrolled, Enrolment, ItemError, Verdict
+from exemplar import AsyncClient, Classification, Client, Embedding, Enrolled, Enrollment, ItemError, Verdict
+from tests.e2e.running_server import RunningServer
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +34,11 @@ def pictures(drawn_alphabets: Path) -> dict[str, list[Path]]:
 @pytest.fixture(scope="module")
 def taught(client: Client, pictures: dict[str, list[Path]]) -> str:
     client.create_gallery("taught", display_name="Taught by the client")
-    client.enrol_many("taught", [Enrolment(name, files[0], name.upper()) for name, files in pictures.items()])
+    client.enroll_many("taught", [Enrollment(name, files[0], name.upper()) for name, files in pictures.items()])
     return "taught"
 
 
-def test_an_exemplar_is_recognised_in_every_form_that_an_image_can_have(
+def test_an_exemplar_is_recognized_in_every_form_that_an_image_can_have(
     client: Client, taught: str, pictures: dict[str, list[Path]]
 ) -> None:
     for name, files in pictures.items():
@@ -89,8 +89,8 @@ def test_a_class_is_enrolled_replaced_changed_read_and_deleted(
 ) -> None:
     files = next(iter(pictures.values()))
     client.create_gallery("life-of-a-class")
-    first = client.enrol("life-of-a-class", "c 1", files[0], attributes={"year": "1840"})
-    second = client.enrol("life-of-a-class", "c 1", files[1], display_name="C", attributes={"year": "1841"})
+    first = client.enroll("life-of-a-class", "c 1", files[0], attributes={"year": "1840"})
+    second = client.enroll("life-of-a-class", "c 1", files[1], display_name="C", attributes={"year": "1841"})
     assert (first.replaced, second.replaced) == (False, True)
     assert second.gallery_revision > first.gallery_revision
     assert client.exemplar_image("life-of-a-class", "c 1") == files[1].read_bytes()
@@ -109,7 +109,7 @@ def test_a_class_is_enrolled_replaced_changed_read_and_deleted(
 def test_a_class_takes_more_exemplars_and_gives_them_up(client: Client, pictures: dict[str, list[Path]]) -> None:
     first, second, third = next(iter(pictures.values()))[:3]
     client.create_gallery("several", max_exemplars_per_class=3)
-    client.enrol("several", "c", first)
+    client.enroll("several", "c", first)
     added = client.add_exemplars("several", "c", [second, third.read_bytes()])
     assert added.gallery_revision == client.get_gallery("several").revision
     assert added.class_ == client.get_class("several", "c")
@@ -142,7 +142,7 @@ def test_a_gallery_is_created_changed_listed_and_deleted(client: Client, picture
     changed = client.update_gallery("life", false_accept_rate=None)
     assert (changed.false_accept_rate, changed.display_name, changed.max_exemplars_per_class) == (None, "Life", 2)
     assert "life" in [gallery.id for gallery in client.galleries()]
-    client.enrol("life", "two", next(iter(pictures.values()))[:2])
+    client.enroll("life", "two", next(iter(pictures.values()))[:2])
     assert len(client.get_class("life", "two").exemplars) == 2
     with pytest.raises(exemplar.FailedPreconditionError):
         client.delete_gallery("life")
@@ -155,7 +155,7 @@ def test_a_list_longer_than_a_page_comes_whole(client: Client) -> None:
     client.create_gallery("pages")
     wanted = [f"{number:04}" for number in range(1203)]
     images = [noise(seed) for seed in range(40)]
-    entries = client.enrol_many("pages", [Enrolment(name, images[int(name) % 40]) for name in wanted])
+    entries = client.enroll_many("pages", [Enrollment(name, images[int(name) % 40]) for name in wanted])
     assert all(isinstance(entry, Enrolled) for entry in entries)
     assert [each.id for each in client.classes("pages")] == wanted
 
@@ -170,14 +170,14 @@ def noise(seed: int) -> bytes:
 def test_checking_and_diagnosing_find_a_duplicate(client: Client, pictures: dict[str, list[Path]]) -> None:
     image = next(iter(pictures.values()))[0]
     client.create_gallery("twins")
-    client.enrol("twins", "a", image)
+    client.enroll("twins", "a", image)
     found = client.check(image, gallery="twins")
     assert "DUPLICATE" in [warning.kind for warning in found.warnings]
     assert [near.class_id for near in found.nearest] == ["a"]
     with pytest.raises(exemplar.FailedPreconditionError) as caught:
-        client.enrol("twins", "b", image, strict=True)
+        client.enroll("twins", "b", image, strict=True)
     assert caught.value.reason == "EXEMPLAR_REFUSED"
-    client.enrol("twins", "b", image)
+    client.enroll("twins", "b", image)
     (pair,) = client.diagnose("twins").pairs
     assert (pair.first_class_id, pair.second_class_id, pair.too_close) == ("a", "b", True)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from exemplar_trainer import run as running
-from exemplar_trainer.cli import app
-from exemplar_trainer.make_bundle import Origin
+from exemplar_trainer.bundles.build import Origin
+from exemplar_trainer.cli.train import app
 from exemplar_trainer.networks import residual
+from exemplar_trainer.training import run as running
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from running_server import RunningServer, Stubs, classify, png, refusal
 
 from exemplar.v1 import classification_service_pb2 as classification
 from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import model_service_pb2 as models
 from exemplar.v1 import resources_pb2 as resources
+from tests.e2e.running_server import RunningServer, Stubs, classify, png, refusal
 
 # Naming
 
@@ -97,11 +97,11 @@ def test_a_picture_taught_twice_costs_its_own_class_alone(
     stubs: Stubs, gallery: str, drawings: dict[str, list[bytes]]
 ) -> None:
     kept = sorted(drawings.items())[:8]
-    enrolments = [galleries.Enrolment(class_id=key, images=found[:1]) for key, found in kept]
-    stubs.galleries.BatchEnrolClasses(galleries.BatchEnrolClassesRequest(gallery=gallery, enrolments=enrolments))
+    enrollments = [galleries.Enrollment(class_id=key, images=found[:1]) for key, found in kept]
+    stubs.galleries.BatchEnrollClasses(galleries.BatchEnrollClassesRequest(gallery=gallery, enrollments=enrollments))
     before = [classify(stubs, gallery, found[0]) for _, found in kept]
-    again = galleries.Enrolment(class_id="again", images=kept[0][1][:1])
-    stubs.galleries.BatchEnrolClasses(galleries.BatchEnrolClassesRequest(gallery=gallery, enrolments=[again]))
+    again = galleries.Enrollment(class_id="again", images=kept[0][1][:1])
+    stubs.galleries.BatchEnrollClasses(galleries.BatchEnrollClassesRequest(gallery=gallery, enrollments=[again]))
     after = [classify(stubs, gallery, found[0]) for _, found in kept]
     assert after[0].verdict == classification.VERDICT_AMBIGUOUS
     assert [answer.verdict for answer in after[1:]] == [answer.verdict for answer in before[1:]]
@@ -153,8 +153,8 @@ def test_a_gallery_can_be_made_changed_listed_and_deleted(stubs: Stubs) -> None:
 
 def test_an_enrolled_class_is_named_renamed_and_deleted(stubs: Stubs, gallery: str) -> None:
     image = png(seed=5)
-    enrolment = galleries.Enrolment(class_id="a b", images=[image], display_name="A", attributes={"k": "v"})
-    enrolled = stubs.galleries.EnrolClass(galleries.EnrolClassRequest(gallery=gallery, enrolment=enrolment))
+    enrollment = galleries.Enrollment(class_id="a b", images=[image], display_name="A", attributes={"k": "v"})
+    enrolled = stubs.galleries.EnrollClass(galleries.EnrollClassRequest(gallery=gallery, enrollment=enrollment))
     stored = getattr(enrolled, "class")
     assert (enrolled.replaced, stored.display_name, dict(stored.attributes)) == (False, "A", {"k": "v"})
     assert stored.exemplars[0].sha256 == hashlib.sha256(image).hexdigest()
@@ -172,7 +172,7 @@ def test_an_enrolled_class_is_named_renamed_and_deleted(stubs: Stubs, gallery: s
     with pytest.raises(grpc.RpcError) as refused:
         stubs.galleries.GetExemplarImage(galleries.GetExemplarImageRequest(class_name=stored.name, index=1))
     assert refusal(refused.value)[:2] == ("NOT_FOUND", "EXEMPLAR_NOT_FOUND")
-    again = stubs.galleries.EnrolClass(galleries.EnrolClassRequest(gallery=gallery, enrolment=enrolment))
+    again = stubs.galleries.EnrollClass(galleries.EnrollClassRequest(gallery=gallery, enrollment=enrollment))
     assert again.replaced
     assert again.gallery_revision > enrolled.gallery_revision
     with pytest.raises(grpc.RpcError) as not_empty:
@@ -183,10 +183,10 @@ def test_an_enrolled_class_is_named_renamed_and_deleted(stubs: Stubs, gallery: s
         stubs.galleries.GetClass(galleries.GetClassRequest(name=stored.name))
 
 
-def test_of_two_enrolments_with_one_id_in_a_batch_the_last_counts(stubs: Stubs, gallery: str) -> None:
-    enrolments = [galleries.Enrolment(class_id="a", images=[png(seed=seed)]) for seed in (1, 2)]
-    response = stubs.galleries.BatchEnrolClasses(
-        galleries.BatchEnrolClassesRequest(gallery=gallery, enrolments=enrolments)
+def test_of_two_enrollments_with_one_id_in_a_batch_the_last_counts(stubs: Stubs, gallery: str) -> None:
+    enrollments = [galleries.Enrollment(class_id="a", images=[png(seed=seed)]) for seed in (1, 2)]
+    response = stubs.galleries.BatchEnrollClasses(
+        galleries.BatchEnrollClassesRequest(gallery=gallery, enrollments=enrollments)
     )
     assert [result.enrolled.replaced for result in response.results] == [False, True]
     exemplar = stubs.galleries.GetExemplarImage(galleries.GetExemplarImageRequest(class_name=f"{gallery}/classes/a"))
@@ -203,11 +203,11 @@ def test_an_exemplar_of_another_class_is_warned_of_and_refused_when_strict(
     assert check.nearest[0].class_id == key
     own = stubs.galleries.CheckExemplar(galleries.CheckExemplarRequest(gallery=stocked, image=image, class_id=key))
     assert all(warning.other_class_id != key for warning in own.warnings)
-    request = galleries.EnrolClassRequest(
-        gallery=stocked, enrolment=galleries.Enrolment(class_id="copy", images=[image]), strict=True
+    request = galleries.EnrollClassRequest(
+        gallery=stocked, enrollment=galleries.Enrollment(class_id="copy", images=[image]), strict=True
     )
     with pytest.raises(grpc.RpcError) as refused:
-        stubs.galleries.EnrolClass(request)
+        stubs.galleries.EnrollClass(request)
     code, reason, metadata = refusal(refused.value)
     assert (code, reason) == ("FAILED_PRECONDITION", "EXEMPLAR_REFUSED")
     assert metadata == {"class": "copy", "warnings": "DUPLICATE"}

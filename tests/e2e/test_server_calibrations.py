@@ -10,7 +10,6 @@ from pathlib import Path
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
-from running_server import RunningServer, Stubs, classify, png, refusal
 
 from exemplar.v1 import classification_service_pb2 as classification
 from exemplar.v1 import gallery_service_pb2 as galleries
@@ -18,6 +17,7 @@ from exemplar.v1 import model_service_pb2 as models
 from exemplar.v1 import resources_pb2 as resources
 from exemplar_server.rpc import calibration as messages
 from tests.calibrations import made_up
+from tests.e2e.running_server import RunningServer, Stubs, classify, png, refusal
 
 
 def calibrate(
@@ -36,8 +36,10 @@ def read(stubs: Stubs, gallery: str) -> resources.Gallery:
 @pytest.fixture
 def taught(stubs: Stubs, gallery: str, drawings: dict[str, list[bytes]]) -> str:
     """A gallery with the first picture of twelve classes."""
-    enrolments = [galleries.Enrolment(class_id=key, images=found[:1]) for key, found in sorted(drawings.items())[:12]]
-    stubs.galleries.BatchEnrolClasses(galleries.BatchEnrolClassesRequest(gallery=gallery, enrolments=enrolments))
+    enrollments = [
+        galleries.Enrollment(class_id=key, images=found[:1]) for key, found in sorted(drawings.items())[:12]
+    ]
+    stubs.galleries.BatchEnrollClasses(galleries.BatchEnrollClassesRequest(gallery=gallery, enrollments=enrollments))
     return gallery
 
 
@@ -69,8 +71,8 @@ def test_what_is_too_close_is_judged_by_it_too(stubs: Stubs, taught: str, drawin
         calibrate(stubs, taught, messages.message(made_up(factor)))
         checked = stubs.galleries.CheckExemplar(galleries.CheckExemplarRequest(gallery=taught, image=new))
         diagnosed = stubs.galleries.DiagnoseGallery(galleries.DiagnoseGalleryRequest(name=taught))
-        enrolled = stubs.galleries.EnrolClass(
-            galleries.EnrolClassRequest(gallery=taught, enrolment={"class_id": "new", "images": [new]})
+        enrolled = stubs.galleries.EnrollClass(
+            galleries.EnrollClassRequest(gallery=taught, enrollment={"class_id": "new", "images": [new]})
         )
         stubs.galleries.DeleteClass(galleries.DeleteClassRequest(name=f"{taught}/classes/new"))
         kinds = [{item.kind for item in answer.warnings} for answer in (checked, enrolled)]
@@ -208,8 +210,8 @@ def test_after_a_restart_it_decides_as_before_and_under_another_model_it_cannot_
     with RunningServer(tiny_bundle, tmp_path) as server:
         stubs = Stubs(server.channel())
         name = stubs.galleries.CreateGallery(galleries.CreateGalleryRequest(gallery_id="g")).gallery.name
-        enrolments = [galleries.Enrolment(class_id=f"c{seed}", images=[png(seed=seed)]) for seed in range(3)]
-        stubs.galleries.BatchEnrolClasses(galleries.BatchEnrolClassesRequest(gallery=name, enrolments=enrolments))
+        enrollments = [galleries.Enrollment(class_id=f"c{seed}", images=[png(seed=seed)]) for seed in range(3)]
+        stubs.galleries.BatchEnrollClasses(galleries.BatchEnrollClassesRequest(gallery=name, enrollments=enrollments))
         kept = calibrate(stubs, name, messages.message(made_up(1 / 3)))
         before = classify(stubs, name, png(seed=9))
         server.process.kill()

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
-from running_server import Stubs, classify, png, refusal
 
 from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import resources_pb2 as resources
+from tests.e2e.running_server import Stubs, classify, png, refusal
 
 
 @pytest.fixture
@@ -24,9 +24,9 @@ def roomy(stubs: Stubs, gallery: str) -> str:
     return gallery
 
 
-def enrol(stubs: Stubs, gallery: str, class_id: str, images: list[bytes]) -> galleries.EnrolClassResponse:
-    enrolment = galleries.Enrolment(class_id=class_id, images=images)
-    return stubs.galleries.EnrolClass(galleries.EnrolClassRequest(gallery=gallery, enrolment=enrolment))
+def enroll(stubs: Stubs, gallery: str, class_id: str, images: list[bytes]) -> galleries.EnrollClassResponse:
+    enrollment = galleries.Enrollment(class_id=class_id, images=images)
+    return stubs.galleries.EnrollClass(galleries.EnrollClassRequest(gallery=gallery, enrollment=enrollment))
 
 
 def add(
@@ -57,9 +57,9 @@ def test_a_class_changed_one_exemplar_at_a_time_answers_as_one_enrolled_at_once(
     first, second, third, fourth = next(iter(drawings.values()))[:4]
     others = [images[0] for images in list(drawings.values())[1:6]]
     for number, image in enumerate(others):
-        enrol(stubs, roomy, f"other-{number}", [image])
-    enrol(stubs, roomy, "a", [first])
-    enrol(stubs, roomy, "at-once", [second, fourth])
+        enroll(stubs, roomy, f"other-{number}", [image])
+    enroll(stubs, roomy, "a", [first])
+    enroll(stubs, roomy, "at-once", [second, fourth])
     added = add(stubs, roomy, "a", [second, third, fourth])
     assert held(added) == digests([first, second, third, fourth])
     remove(stubs, roomy, "a", first)
@@ -77,7 +77,7 @@ def test_a_class_changed_one_exemplar_at_a_time_answers_as_one_enrolled_at_once(
 
 def test_an_image_that_the_class_has_already_is_kept_once(stubs: Stubs, roomy: str) -> None:
     images = [png(seed=1), png(seed=2)]
-    enrolled = enrol(stubs, roomy, "a", [images[0], images[0]])
+    enrolled = enroll(stubs, roomy, "a", [images[0], images[0]])
     assert held(enrolled) == digests(images[:1])
     first = add(stubs, roomy, "a", [images[1], images[0]])
     again = add(stubs, roomy, "a", [images[1], images[0]])
@@ -87,8 +87,8 @@ def test_an_image_that_the_class_has_already_is_kept_once(stubs: Stubs, roomy: s
 
 def test_an_added_exemplar_is_warned_of_and_refused_when_strict(stubs: Stubs, roomy: str) -> None:
     blank, image, twin = png((60, 60)), png(seed=1), png(seed=2)
-    enrol(stubs, roomy, "a", [image])
-    enrol(stubs, roomy, "twin", [twin])
+    enroll(stubs, roomy, "a", [image])
+    enroll(stubs, roomy, "twin", [twin])
     with pytest.raises(grpc.RpcError) as refused:
         add(stubs, roomy, "a", [png(seed=3), twin], strict=True)
     code, reason, metadata = refusal(refused.value)
@@ -106,8 +106,8 @@ def test_a_class_that_its_exemplars_bring_too_close_to_another_is_warned_of(
     mask = FieldMask(paths=["false_accept_rate"])
     stubs.galleries.UpdateGallery(galleries.UpdateGalleryRequest(gallery=lax, update_mask=mask))
     first, second, third = next(iter(drawings.values()))[:3]
-    enrol(stubs, roomy, "twin", [first])
-    enrol(stubs, roomy, "a", [second])
+    enroll(stubs, roomy, "twin", [first])
+    enroll(stubs, roomy, "a", [second])
     (warning,) = (w for w in add(stubs, roomy, "a", [third]).warnings if w.other_class_id)
     (pair,) = stubs.galleries.DiagnoseGallery(galleries.DiagnoseGalleryRequest(name=roomy)).pairs
     assert warning.other_class_id == "twin"
@@ -116,8 +116,8 @@ def test_a_class_that_its_exemplars_bring_too_close_to_another_is_warned_of(
 
 
 def test_what_cannot_be_added_or_removed_is_told_and_changes_nothing(stubs: Stubs, roomy: str) -> None:
-    enrol(stubs, roomy, "a", [png(seed=seed) for seed in range(5)])
-    enrol(stubs, roomy, "b", [png(seed=9)])
+    enroll(stubs, roomy, "a", [png(seed=seed) for seed in range(5)])
+    enroll(stubs, roomy, "b", [png(seed=9)])
     before = stubs.galleries.GetGallery(galleries.GetGalleryRequest(name=roomy)).gallery.revision
     cases: list[tuple[Callable[[], object], str, str, str]] = [
         (
@@ -160,7 +160,7 @@ def test_what_cannot_be_added_or_removed_is_told_and_changes_nothing(stubs: Stub
 
 def test_exemplars_that_many_callers_add_and_remove_at_once_are_all_accounted_for(stubs: Stubs, roomy: str) -> None:
     images = [png(seed=seed) for seed in range(6)]
-    enrol(stubs, roomy, "a", images[:1])
+    enroll(stubs, roomy, "a", images[:1])
     with ThreadPoolExecutor(5) as pool:
         list(pool.map(lambda image: add(stubs, roomy, "a", [image]), images[1:]))
         found = stubs.galleries.GetClass(galleries.GetClassRequest(name=f"{roomy}/classes/a"))

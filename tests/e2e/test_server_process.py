@@ -17,22 +17,22 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_status import rpc_status
 from PIL import Image
-from running_server import RunningServer, Stubs, classify, png, refusal
 
 from exemplar.v1 import classification_service_pb2 as classification
 from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import model_service_pb2 as models
 from exemplar.v1 import resources_pb2 as resources
+from tests.e2e.running_server import RunningServer, Stubs, classify, png, refusal
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 SLOW_IMAGES = 40
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-def enrol(stubs: Stubs, gallery_id: str, seeds: range) -> str:
+def enroll(stubs: Stubs, gallery_id: str, seeds: range) -> str:
     name = stubs.galleries.CreateGallery(galleries.CreateGalleryRequest(gallery_id=gallery_id)).gallery.name
-    enrolments = [galleries.Enrolment(class_id=f"c{seed}", images=[png(seed=seed)]) for seed in seeds]
-    stubs.galleries.BatchEnrolClasses(galleries.BatchEnrolClassesRequest(gallery=name, enrolments=enrolments))
+    enrollments = [galleries.Enrollment(class_id=f"c{seed}", images=[png(seed=seed)]) for seed in seeds]
+    stubs.galleries.BatchEnrollClasses(galleries.BatchEnrollClassesRequest(gallery=name, enrollments=enrollments))
     return name
 
 
@@ -112,7 +112,7 @@ def test_after_a_restart_the_answers_are_the_same(tiny_bundle: Path, tmp_path: P
 
     with RunningServer(tiny_bundle, tmp_path) as server:
         stubs = Stubs(server.channel())
-        enrol(stubs, "g", range(20))
+        enroll(stubs, "g", range(20))
         stubs.galleries.DeleteClass(galleries.DeleteClassRequest(name="galleries/g/classes/c3"))
         mask = FieldMask(paths=["max_exemplars_per_class"])
         allowed = resources.Gallery(name="galleries/g", max_exemplars_per_class=2)
@@ -126,17 +126,19 @@ def test_after_a_restart_the_answers_are_the_same(tiny_bundle: Path, tmp_path: P
         assert answers(Stubs(server.channel())) == before
 
 
-def test_every_enrolment_acknowledged_before_a_kill_nine_is_there_after_it(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_every_enrollment_acknowledged_before_a_kill_nine_is_there_after_it(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
     acknowledged: list[str] = []
 
     def stream(stubs: Stubs, worker: int) -> None:
         for number in range(100_000):
             class_id = f"w{worker}-{number}"
-            request = galleries.EnrolClassRequest(
-                gallery="galleries/g", enrolment={"class_id": class_id, "images": [png(seed=number)]}
+            request = galleries.EnrollClassRequest(
+                gallery="galleries/g", enrollment={"class_id": class_id, "images": [png(seed=number)]}
             )
             try:
-                stubs.galleries.EnrolClass(request)
+                stubs.galleries.EnrollClass(request)
             except grpc.RpcError:
                 return
             acknowledged.append(class_id)
@@ -145,7 +147,7 @@ def test_every_enrolment_acknowledged_before_a_kill_nine_is_there_after_it(tiny_
 
     with RunningServer(tiny_bundle, tmp_path) as server:
         stubs = Stubs(server.channel())
-        enrol(stubs, "g", range(1))
+        enroll(stubs, "g", range(1))
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda worker: stream(stubs, worker), range(4)))
     assert len(acknowledged) >= 40
@@ -161,7 +163,7 @@ def test_a_gallery_of_another_model_is_refused_naming_both(
 ) -> None:
     with RunningServer(tiny_bundle, tmp_path) as server:
         first = str(server.wait_for("serving")["model"])
-        enrol(Stubs(server.channel()), "g", range(3))
+        enroll(Stubs(server.channel()), "g", range(3))
         server.end()
     with RunningServer(other_bundle, tmp_path) as server:
         second = str(server.wait_for("serving")["model"])
@@ -169,8 +171,8 @@ def test_a_gallery_of_another_model_is_refused_naming_both(
         assert first != second
         calls: list[Callable[[], object]] = [
             lambda: classify(stubs, "galleries/g", png()),
-            lambda: stubs.galleries.EnrolClass(
-                galleries.EnrolClassRequest(gallery="galleries/g", enrolment={"class_id": "new", "images": [png()]})
+            lambda: stubs.galleries.EnrollClass(
+                galleries.EnrollClassRequest(gallery="galleries/g", enrollment={"class_id": "new", "images": [png()]})
             ),
             lambda: stubs.galleries.DiagnoseGallery(galleries.DiagnoseGalleryRequest(name="galleries/g")),
         ]
@@ -189,12 +191,14 @@ def test_a_gallery_of_another_model_is_refused_naming_both(
 def test_a_full_disk_is_told_and_loses_nothing(tiny_bundle: Path, tmp_path: Path) -> None:
     with RunningServer(tiny_bundle, tmp_path, "--max-data-bytes", str(1024 * 1024)) as server:
         stubs = Stubs(server.channel())
-        enrol(stubs, "g", range(3))
+        enroll(stubs, "g", range(3))
         large = png((1100, 1100))
         with pytest.raises(grpc.RpcError) as refused:
-            stubs.galleries.EnrolClass(
-                galleries.EnrolClassRequest(gallery="galleries/g", enrolment={"class_id": "large", "images": [large]})
+            stubs.galleries.EnrollClass(
+                galleries.EnrollClassRequest(
+                    gallery="galleries/g", enrollment={"class_id": "large", "images": [large]}
+                )
             )
         assert refusal(refused.value)[:2] == ("RESOURCE_EXHAUSTED", "DISK_FULL")
         assert classify(stubs, "galleries/g", png(seed=1)).matches[0].class_id == "c1"
-        enrol(stubs, "h", range(3))
+        enroll(stubs, "h", range(3))

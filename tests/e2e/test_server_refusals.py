@@ -9,12 +9,12 @@ from collections.abc import Callable
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
-from running_server import Stubs, classify, png, reason_of, refusal
 
 from exemplar.v1 import classification_service_pb2 as classification
 from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import model_service_pb2 as models
 from exemplar.v1 import resources_pb2 as resources
+from tests.e2e.running_server import Stubs, classify, png, reason_of, refusal
 
 MIB = 1024 * 1024
 
@@ -47,9 +47,9 @@ def test_a_bad_image_is_refused_with_its_reason_and_field(stubs: Stubs, stocked:
     calls: dict[str, Callable[[], object]] = {
         "query.image": lambda: classify(stubs, stocked, image),
         "image": lambda: stubs.classification.Embed(classification.EmbedRequest(image=image)),
-        "images[0]": lambda: stubs.galleries.EnrolClass(
-            galleries.EnrolClassRequest(
-                gallery=stocked, enrolment=galleries.Enrolment(class_id="bad", images=[image])
+        "images[0]": lambda: stubs.galleries.EnrollClass(
+            galleries.EnrollClassRequest(
+                gallery=stocked, enrollment=galleries.Enrollment(class_id="bad", images=[image])
             )
         ),
     }
@@ -74,9 +74,9 @@ def test_bad_items_of_a_batch_cost_only_their_own_results(stubs: Stubs, stocked:
     assert reasons(classified.results, "classification") == expected
     embedded = stubs.classification.BatchEmbed(classification.BatchEmbedRequest(images=images))
     assert reasons(embedded.results, "embedding") == expected
-    enrolments = [galleries.Enrolment(class_id=str(index), images=[image]) for index, image in enumerate(images)]
-    enrolled = stubs.galleries.BatchEnrolClasses(
-        galleries.BatchEnrolClassesRequest(gallery=gallery, enrolments=enrolments)
+    enrollments = [galleries.Enrollment(class_id=str(index), images=[image]) for index, image in enumerate(images)]
+    enrolled = stubs.galleries.BatchEnrollClasses(
+        galleries.BatchEnrollClassesRequest(gallery=gallery, enrollments=enrollments)
     )
     assert reasons(enrolled.results, "enrolled") == expected
     listed = stubs.galleries.ListClasses(galleries.ListClassesRequest(gallery=gallery))
@@ -141,7 +141,7 @@ def test_an_option_out_of_range_is_refused_naming_it(
 
 
 def test_names_and_ids_that_are_none_are_refused_naming_the_field(stubs: Stubs, gallery: str) -> None:
-    create, enrol = stubs.galleries.CreateGallery, stubs.galleries.EnrolClass
+    create, enroll = stubs.galleries.CreateGallery, stubs.galleries.EnrollClass
     attributes = {str(number): "" for number in range(65)}
     calls: list[tuple[str, Callable[[], object]]] = [
         *(
@@ -150,29 +150,29 @@ def test_names_and_ids_that_are_none_are_refused_naming_the_field(stubs: Stubs, 
         ),
         *(
             (
-                "enrolment.class_id",
-                lambda bad=bad: enrol(
-                    galleries.EnrolClassRequest(
-                        gallery=gallery, enrolment=galleries.Enrolment(class_id=bad, images=[png()])
+                "enrollment.class_id",
+                lambda bad=bad: enroll(
+                    galleries.EnrollClassRequest(
+                        gallery=gallery, enrollment=galleries.Enrollment(class_id=bad, images=[png()])
                     )
                 ),
             )
             for bad in ("", "a/b", "a\n", "a" * 129)
         ),
         (
-            "enrolment.attributes",
-            lambda: enrol(
-                galleries.EnrolClassRequest(
+            "enrollment.attributes",
+            lambda: enroll(
+                galleries.EnrollClassRequest(
                     gallery=gallery,
-                    enrolment=galleries.Enrolment(class_id="a", images=[png()], attributes=attributes),
+                    enrollment=galleries.Enrollment(class_id="a", images=[png()], attributes=attributes),
                 )
             ),
         ),
-        ("images", lambda: enrol(galleries.EnrolClassRequest(gallery=gallery, enrolment={"class_id": "a"}))),
+        ("images", lambda: enroll(galleries.EnrollClassRequest(gallery=gallery, enrollment={"class_id": "a"}))),
         (
             "images",
-            lambda: enrol(
-                galleries.EnrolClassRequest(gallery=gallery, enrolment={"class_id": "a", "images": [png(), png()]})
+            lambda: enroll(
+                galleries.EnrollClassRequest(gallery=gallery, enrollment={"class_id": "a", "images": [png(), png()]})
             ),
         ),
         ("gallery", lambda: classify(stubs, "stocked", png())),
@@ -227,8 +227,8 @@ def test_a_batch_over_the_limit_is_refused_stating_the_limit(stubs: Stubs, stock
         lambda: stubs.classification.BatchClassify(
             classification.BatchClassifyRequest(gallery=stocked, queries=[resources.Query(image=b"")] * 257)
         ),
-        lambda: stubs.galleries.BatchEnrolClasses(
-            galleries.BatchEnrolClassesRequest(gallery=stocked, enrolments=[galleries.Enrolment()] * 257)
+        lambda: stubs.galleries.BatchEnrollClasses(
+            galleries.BatchEnrollClassesRequest(gallery=stocked, enrollments=[galleries.Enrollment()] * 257)
         ),
     ]
     for call in calls:

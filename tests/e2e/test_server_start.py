@@ -12,11 +12,11 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2
-from running_server import RunningServer, Stubs, png, refusal
 
 from exemplar.v1 import classification_service_pb2 as classification
 from exemplar.v1 import model_service_pb2 as models
 from exemplar_encoder.bundle import MANIFEST
+from tests.e2e.running_server import RunningServer, Stubs, png, refusal
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

@@ -56,7 +56,7 @@ def test_one_model_held_six_alphabets_out_and_the_other_has_seen_them_and_says_s
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("paper", "ink"), [(238, 60), (250, 170), (35, 215)], ids=["grey paper", "pencil", "chalk"])
+@pytest.mark.parametrize(("paper", "ink"), [(238, 60), (250, 170), (35, 215)], ids=["gray paper", "pencil", "chalk"])
 def test_a_drawing_is_itself_on_any_paper(name: str, paper: int, ink: int, drawings: list[Image.Image]) -> None:
     encoder = load_encoder(MODELS / name, threads=1)
     clean, other = embedded(encoder, drawings, 255, 0), embedded(encoder, drawings, paper, ink)

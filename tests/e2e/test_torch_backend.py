@@ -16,18 +16,18 @@ pytestmark = pytest.mark.skipif(
     find_spec("torch") is None, reason="PyTorch, several GB on most machines, is no requirement: pip install torch"
 )
 
-TRAIN = "from exemplar_trainer.cli import main; main()"
+TRAIN = "from exemplar_trainer.cli.train import main; main()"
 
 # On torch's "meta" device, as on a GPU, whatever is left a NumPy array or a tensor of the host is refused.
 ONE_STEP_ELSEWHERE = """
 from dataclasses import replace
 import keras, numpy as np, torch
 from keras.src.backend.torch.core import device_scope
-from exemplar_trainer.learner import build_learner
+from exemplar_trainer.training.learner import build_learner
 from exemplar_trainer.losses import LOSSES
-from exemplar_trainer.recipe import RECIPES
+from exemplar_trainer.recipes.recipe import RECIPES
 
-for recipe in (RECIPES["default"], RECIPES["colour"]):
+for recipe in (RECIPES["default"], RECIPES["color"]):
     for loss in LOSSES:
         changed = replace(recipe, loss=loss, thickness=0.5, weight_average=0.9)
         channels = recipe.preprocessing.channels
@@ -35,7 +35,7 @@ for recipe in (RECIPES["default"], RECIPES["colour"]):
             "images": np.zeros((8, 64, 64, channels), np.uint8),
             "transforms": np.zeros((8, 6), np.float32),
             "displacements": np.zeros((8, 5, 5, 2), np.float32),
-            "colours": np.zeros((8, channels, channels + 1), np.float32),
+            "colors": np.zeros((8, channels, channels + 1), np.float32),
             "thickness": np.zeros(8, np.float32),
         }
         with device_scope("meta"), torch.no_grad():

@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from typer.testing import CliRunner, Result
 
 from exemplar_encoder import Bundle, load_encoder
-from exemplar_trainer.cli import app
+from exemplar_trainer.cli.train import app
 
 EXEMPLAR = str(Path(sys.executable).with_name("exemplar"))
 ENVIRONMENT = {**os.environ, "COLUMNS": "120"}
@@ -31,7 +31,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
 EAGER = (
     sys.executable,
     "-c",
-    "import exemplar_trainer.fit as fit; fit.CHECKPOINT_SECONDS = 0\nfrom exemplar_trainer.cli import main; main()",
+    "import exemplar_trainer.training.loop as fit; fit.CHECKPOINT_SECONDS = 0\n"
+    "from exemplar_trainer.cli.train import main; main()",
 )
 
 
@@ -244,10 +245,10 @@ sys.argv = ["exemplar", "train", "--help"]
 try:
     main()
 finally:
-    print([name for name in ("exemplar_trainer.cli", "keras", "tensorflow") if name in sys.modules], file=sys.stderr)
+    print([n for n in ("exemplar_trainer.cli.train", "keras", "tensorflow") if n in sys.modules], file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert done.stderr.splitlines()[-1] == "['exemplar_trainer.cli']"
+    assert done.stderr.splitlines()[-1] == "['exemplar_trainer.cli.train']"
 
 
 def test_bad_data_is_one_sentence_and_exit_code_1(tmp_path: Path) -> None:
@@ -319,12 +320,12 @@ def test_a_folder_without_a_usable_run_cannot_be_resumed(tmp_path: Path, content
 # Recipe seed
 
 
-def test_recipe_seed_trains_in_colour_on_a_set_of_few_classes_without_groups(
+def test_recipe_seed_trains_in_color_on_a_set_of_few_classes_without_groups(
     tmp_path: Path, drawn_alphabets: Path
 ) -> None:
     data = drawn_alphabets / "Alphabet03"  # eight classes and no group
     done = called(
-        *(data, "--run", tmp_path / "[run]", "--recipe", "seed", "--steps", "3", "--size", "40", "--colour", "--json")
+        *(data, "--run", tmp_path / "[run]", "--recipe", "seed", "--steps", "3", "--size", "40", "--color", "--json")
     )
     assert done.exit_code == 0, done.stderr
     bundle = Bundle.load(json.loads(done.stdout)["bundle"])

@@ -1,4 +1,4 @@
-"""`exemplar train` beyond black on white: colour, wide inputs, groups from a file, backbones, and a final run."""
+"""`exemplar train` beyond black on white: color, wide inputs, groups from a file, backbones, and a final run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typer.testing import CliRunner, Result
 
 from exemplar_encoder import Bundle, load_encoder
 from exemplar_encoder.bundle import REPORT
-from exemplar_trainer.cli import app
-from exemplar_trainer.evaluate_cli import app as evaluation
-from tests.unit.backbones import settled_backbone
+from exemplar_trainer.cli.evaluate import app as evaluation
+from exemplar_trainer.cli.train import app
+from tests.trainer.backbones import settled_backbone
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
 
@@ -51,16 +51,16 @@ def flags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def measured(flags: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run in colour, with every third class held out."""
+    """The folder of a finished run in color, with every third class held out."""
     run = tmp_path_factory.mktemp("measured") / "run"
-    options = ("--colour", "--size", "48x32", "--steps", "5", "--hold-out-classes", "--hold-out-every", "3")
+    options = ("--color", "--size", "48x32", "--steps", "5", "--hold-out-classes", "--hold-out-every", "3")
     trained(flags, "--run", run, *options)
     return run
 
 
-def test_colour_and_a_wide_input_end_up_in_the_bundle(measured: Path, flags: Path) -> None:
+def test_color_and_a_wide_input_end_up_in_the_bundle(measured: Path, flags: Path) -> None:
     bundle = Bundle.load(measured / "bundle")
-    assert bundle.manifest.recipe == "colour"
+    assert bundle.manifest.recipe == "color"
     assert bundle.manifest.preprocessing.shape == (32, 48, 3)
     assert bundle.manifest.preprocessing.framing == "whole"
     encoder = load_encoder(bundle.path, threads=1)
@@ -88,7 +88,7 @@ def test_smaller_images_in_the_first_half_of_the_steps_end_up_in_a_bundle_of_the
     flags: Path, tmp_path: Path
 ) -> None:
     bundle = trained(
-        *(flags, "--run", tmp_path / "run", "--colour", "--size", "48x32", "--early-size", "24", "--steps", "7"),
+        *(flags, "--run", tmp_path / "run", "--color", "--size", "48x32", "--early-size", "24", "--steps", "7"),
         *("--hold-out-classes", "--hold-out-every", "3"),
     )
     assert bundle.manifest.preprocessing.shape == (32, 48, 3)
@@ -179,7 +179,7 @@ def test_a_final_run_is_refused_where_the_data_have_changed(measured: Path, flag
 def test_a_run_learns_from_finished_ones_and_says_from_which(
     measured: Path, final: Bundle, flags: Path, tmp_path: Path
 ) -> None:
-    options = ("--colour", "--size", "48x32", "--steps", "3", "--hold-out-classes", "--hold-out-every", "3")
+    options = ("--color", "--size", "48x32", "--steps", "3", "--hold-out-classes", "--hold-out-every", "3")
     taught = trained(flags, "--run", tmp_path / "taught", *options, "--teacher", measured / "bundle")
     teacher = Bundle.load(measured / "bundle")
     assert taught.manifest.training["teachers"] == [{"name": teacher.manifest.name, "id": teacher.id}]
@@ -193,14 +193,14 @@ def test_a_run_learns_from_finished_ones_and_says_from_which(
 
 
 def test_a_teacher_that_has_seen_what_is_held_out_is_refused(final: Bundle, flags: Path, tmp_path: Path) -> None:
-    done = train(flags, "--run", tmp_path / "run", "--colour", "--size", "48x32", "--teacher", final.path)
+    done = train(flags, "--run", tmp_path / "run", "--color", "--size", "48x32", "--teacher", final.path)
     assert done.exit_code == 1
     assert "was not trained with bright held out" in " ".join(done.stderr.split())
     assert not (tmp_path / "run").exists()
 
 
 def test_a_teacher_that_is_no_bundle_is_refused(flags: Path, tmp_path: Path) -> None:
-    done = train(flags, "--run", tmp_path / "run", "--colour", "--size", "32", "--teacher", tmp_path / "nobody")
+    done = train(flags, "--run", tmp_path / "run", "--color", "--size", "32", "--teacher", tmp_path / "nobody")
     assert done.exit_code == 1
     assert "is not a bundle: there is no such folder" in " ".join(done.stderr.split())
     assert not (tmp_path / "run").exists()
@@ -213,13 +213,13 @@ def test_a_file_of_groups_that_names_no_class_is_refused(flags: Path, tmp_path: 
     data = tmp_path / "flags"
     shutil.copytree(flags, data)
     (data / "classes.csv").write_text("class,group\nflags/flag00,dark\n")
-    done = train(data, "--run", tmp_path / "run", "--colour", "--size", "32")
+    done = train(data, "--run", tmp_path / "run", "--color", "--size", "32")
     assert done.exit_code == 1
     assert "classes.csv names none of the classes; it has flags/flag00" in " ".join(done.stderr.split())
 
 
 def test_groups_from_a_file_are_held_out_whole_unless_classes_are_asked_for(flags: Path, tmp_path: Path) -> None:
-    bundle = trained(flags, "--run", tmp_path / "run", "--colour", "--size", "32", "--steps", "1")
+    bundle = trained(flags, "--run", tmp_path / "run", "--color", "--size", "32", "--steps", "1")
     assert bundle.manifest.training["held_out"] == ["bright"]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from exemplar.commands.enrol import print_warnings
+from exemplar.commands.enroll import print_warnings
 from exemplar.commands.output import named, print_json, print_line, print_table
 from exemplar.commands.session import Session, client_command
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from exemplar import KEEP, Class
-from exemplar.commands.enrol import parse_attributes
+from exemplar.commands.enroll import parse_attributes
 from exemplar.commands.galleries import DisplayName, GalleryId
 from exemplar.commands.output import attributes, moment, print_facts, print_json, print_line, print_table
 from exemplar.commands.session import Session, client_command

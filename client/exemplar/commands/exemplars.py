@@ -8,7 +8,7 @@ import typer
 
 from exemplar import Class
 from exemplar.commands.classes import ClassId
-from exemplar.commands.enrol import print_warnings
+from exemplar.commands.enroll import print_warnings
 from exemplar.commands.galleries import GalleryId
 from exemplar.commands.output import print_json, print_line
 from exemplar.commands.session import Session, client_command

@@ -277,7 +277,7 @@ class DeleteGalleryResponse(_message.Message):
 Global___DeleteGalleryResponse: _TypeAlias = DeleteGalleryResponse  # noqa: Y015
 
 @_typing.final
-class Enrolment(_message.Message):
+class Enrollment(_message.Message):
     """A class to be stored."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -316,7 +316,7 @@ class Enrolment(_message.Message):
 
     @_builtins.property
     def images(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """The exemplars' images: one, or as many as the gallery allows. Their embeddings' mean, renormalised, is searched.
+        """The exemplars' images: one, or as many as the gallery allows. Their embeddings' mean, renormalized, is searched.
         One that is given twice is kept once.
         """
 
@@ -334,11 +334,11 @@ class Enrolment(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Enrolment: _TypeAlias = Enrolment  # noqa: Y015
+Global___Enrollment: _TypeAlias = Enrollment  # noqa: Y015
 
 @_typing.final
 class ExemplarWarning(_message.Message):
-    """Something about an exemplar that will make its class hard to recognise."""
+    """Something about an exemplar that will make its class hard to recognize."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -408,40 +408,40 @@ class ExemplarWarning(_message.Message):
 Global___ExemplarWarning: _TypeAlias = ExemplarWarning  # noqa: Y015
 
 @_typing.final
-class EnrolClassRequest(_message.Message):
-    """Request of EnrolClass."""
+class EnrollClassRequest(_message.Message):
+    """Request of EnrollClass."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     GALLERY_FIELD_NUMBER: _builtins.int
-    ENROLMENT_FIELD_NUMBER: _builtins.int
+    ENROLLMENT_FIELD_NUMBER: _builtins.int
     STRICT_FIELD_NUMBER: _builtins.int
     gallery: _builtins.str
     """`galleries/{gallery}`."""
     strict: _builtins.bool
     """Refuse an exemplar that has warnings."""
     @_builtins.property
-    def enrolment(self) -> Global___Enrolment:
+    def enrollment(self) -> Global___Enrollment:
         """What to store."""
 
     def __init__(
         self,
         *,
         gallery: _builtins.str = ...,
-        enrolment: Global___Enrolment | None = ...,
+        enrollment: Global___Enrollment | None = ...,
         strict: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["enrolment", b"enrolment"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["enrollment", b"enrollment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolment", b"enrolment", "gallery", b"gallery", "strict", b"strict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrollment", b"enrollment", "gallery", b"gallery", "strict", b"strict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___EnrolClassRequest: _TypeAlias = EnrolClassRequest  # noqa: Y015
+Global___EnrollClassRequest: _TypeAlias = EnrollClassRequest  # noqa: Y015
 
 @_typing.final
-class EnrolClassResponse(_message.Message):
-    """Response of EnrolClass."""
+class EnrollClassResponse(_message.Message):
+    """Response of EnrollClass."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -455,7 +455,7 @@ class EnrolClassResponse(_message.Message):
     """The gallery's revision that holds the change."""
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExemplarWarning]:
-        """What may make this class hard to recognise."""
+        """What may make this class hard to recognize."""
 
     def __init__(
         self,
@@ -470,43 +470,43 @@ class EnrolClassResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___EnrolClassResponse: _TypeAlias = EnrolClassResponse  # noqa: Y015
+Global___EnrollClassResponse: _TypeAlias = EnrollClassResponse  # noqa: Y015
 
 @_typing.final
-class BatchEnrolClassesRequest(_message.Message):
-    """Request of BatchEnrolClasses."""
+class BatchEnrollClassesRequest(_message.Message):
+    """Request of BatchEnrollClasses."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     GALLERY_FIELD_NUMBER: _builtins.int
-    ENROLMENTS_FIELD_NUMBER: _builtins.int
+    ENROLLMENTS_FIELD_NUMBER: _builtins.int
     STRICT_FIELD_NUMBER: _builtins.int
     gallery: _builtins.str
     """`galleries/{gallery}`."""
     strict: _builtins.bool
     """Refuse exemplars that have warnings."""
     @_builtins.property
-    def enrolments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Enrolment]:
+    def enrollments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Enrollment]:
         """What to store, at least one; the server states its limit (default 256) in the error."""
 
     def __init__(
         self,
         *,
         gallery: _builtins.str = ...,
-        enrolments: _abc.Iterable[Global___Enrolment] | None = ...,
+        enrollments: _abc.Iterable[Global___Enrollment] | None = ...,
         strict: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrolments", b"enrolments", "gallery", b"gallery", "strict", b"strict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrollments", b"enrollments", "gallery", b"gallery", "strict", b"strict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___BatchEnrolClassesRequest: _TypeAlias = BatchEnrolClassesRequest  # noqa: Y015
+Global___BatchEnrollClassesRequest: _TypeAlias = BatchEnrollClassesRequest  # noqa: Y015
 
 @_typing.final
-class BatchEnrolClassesResponse(_message.Message):
-    """Response of BatchEnrolClasses."""
+class BatchEnrollClassesResponse(_message.Message):
+    """Response of BatchEnrollClasses."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -515,13 +515,13 @@ class BatchEnrolClassesResponse(_message.Message):
     gallery_revision: _builtins.int
     """The gallery's revision that holds the changes."""
     @_builtins.property
-    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchEnrolClassesResult]:
-        """One result an enrolment, in order."""
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchEnrollClassesResult]:
+        """One result an enrollment, in order."""
 
     def __init__(
         self,
         *,
-        results: _abc.Iterable[Global___BatchEnrolClassesResult] | None = ...,
+        results: _abc.Iterable[Global___BatchEnrollClassesResult] | None = ...,
         gallery_revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -530,18 +530,18 @@ class BatchEnrolClassesResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___BatchEnrolClassesResponse: _TypeAlias = BatchEnrolClassesResponse  # noqa: Y015
+Global___BatchEnrollClassesResponse: _TypeAlias = BatchEnrollClassesResponse  # noqa: Y015
 
 @_typing.final
-class BatchEnrolClassesResult(_message.Message):
-    """The result of one enrolment of a batch."""
+class BatchEnrollClassesResult(_message.Message):
+    """The result of one enrollment of a batch."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ENROLLED_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def enrolled(self) -> Global___EnrolClassResponse:
+    def enrolled(self) -> Global___EnrollClassResponse:
         """What was stored."""
 
     @_builtins.property
@@ -551,7 +551,7 @@ class BatchEnrolClassesResult(_message.Message):
     def __init__(
         self,
         *,
-        enrolled: Global___EnrolClassResponse | None = ...,
+        enrolled: Global___EnrollClassResponse | None = ...,
         error: _status_pb2.Status | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["enrolled", b"enrolled", "error", b"error", "result", b"result"]  # noqa: Y015
@@ -562,7 +562,7 @@ class BatchEnrolClassesResult(_message.Message):
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
-Global___BatchEnrolClassesResult: _TypeAlias = BatchEnrolClassesResult  # noqa: Y015
+Global___BatchEnrollClassesResult: _TypeAlias = BatchEnrollClassesResult  # noqa: Y015
 
 @_typing.final
 class GetClassRequest(_message.Message):
@@ -794,7 +794,7 @@ class AddExemplarsResponse(_message.Message):
     """The gallery's revision that holds the change."""
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExemplarWarning]:
-        """What may make this class hard to recognise: about the images given, and about the class with them."""
+        """What may make this class hard to recognize: about the images given, and about the class with them."""
 
     def __init__(
         self,
@@ -954,7 +954,7 @@ class CheckExemplarResponse(_message.Message):
     EXEMPLAR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExemplarWarning]:
-        """What may make a class with this exemplar hard to recognise; empty when nothing was found."""
+        """What may make a class with this exemplar hard to recognize; empty when nothing was found."""
 
     @_builtins.property
     def nearest(self) -> _containers.RepeatedCompositeFieldContainer[Global___NearestClass]:

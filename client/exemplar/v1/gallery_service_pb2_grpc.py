@@ -60,15 +60,15 @@ class GalleryServiceStub:
                 request_serializer=exemplar_dot_v1_dot_gallery__service__pb2.DeleteGalleryRequest.SerializeToString,
                 response_deserializer=exemplar_dot_v1_dot_gallery__service__pb2.DeleteGalleryResponse.FromString,
                 _registered_method=True)
-        self.EnrolClass = channel.unary_unary(
-                '/exemplar.v1.GalleryService/EnrolClass',
-                request_serializer=exemplar_dot_v1_dot_gallery__service__pb2.EnrolClassRequest.SerializeToString,
-                response_deserializer=exemplar_dot_v1_dot_gallery__service__pb2.EnrolClassResponse.FromString,
+        self.EnrollClass = channel.unary_unary(
+                '/exemplar.v1.GalleryService/EnrollClass',
+                request_serializer=exemplar_dot_v1_dot_gallery__service__pb2.EnrollClassRequest.SerializeToString,
+                response_deserializer=exemplar_dot_v1_dot_gallery__service__pb2.EnrollClassResponse.FromString,
                 _registered_method=True)
-        self.BatchEnrolClasses = channel.unary_unary(
-                '/exemplar.v1.GalleryService/BatchEnrolClasses',
-                request_serializer=exemplar_dot_v1_dot_gallery__service__pb2.BatchEnrolClassesRequest.SerializeToString,
-                response_deserializer=exemplar_dot_v1_dot_gallery__service__pb2.BatchEnrolClassesResponse.FromString,
+        self.BatchEnrollClasses = channel.unary_unary(
+                '/exemplar.v1.GalleryService/BatchEnrollClasses',
+                request_serializer=exemplar_dot_v1_dot_gallery__service__pb2.BatchEnrollClassesRequest.SerializeToString,
+                response_deserializer=exemplar_dot_v1_dot_gallery__service__pb2.BatchEnrollClassesResponse.FromString,
                 _registered_method=True)
         self.GetClass = channel.unary_unary(
                 '/exemplar.v1.GalleryService/GetClass',
@@ -157,8 +157,8 @@ class GalleryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def EnrolClass(self, request, context):
-        """Stores a class with its exemplars; a second enrolment of the same id replaces the first whole.
+    def EnrollClass(self, request, context):
+        """Stores a class with its exemplars; a second enrollment of the same id replaces the first whole.
         Errors: NOT_FOUND (gallery), INVALID_ARGUMENT (image or field), FAILED_PRECONDITION (another model; `strict` and
         warnings), RESOURCE_EXHAUSTED (disk), UNAVAILABLE (queue full; retry).
         """
@@ -166,7 +166,7 @@ class GalleryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def BatchEnrolClasses(self, request, context):
+    def BatchEnrollClasses(self, request, context):
         """Stores many classes; the valid ones are committed in one transaction. Of two with the same id the last counts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -268,15 +268,15 @@ def add_GalleryServiceServicer_to_server(servicer, server):
                     request_deserializer=exemplar_dot_v1_dot_gallery__service__pb2.DeleteGalleryRequest.FromString,
                     response_serializer=exemplar_dot_v1_dot_gallery__service__pb2.DeleteGalleryResponse.SerializeToString,
             ),
-            'EnrolClass': grpc.unary_unary_rpc_method_handler(
-                    servicer.EnrolClass,
-                    request_deserializer=exemplar_dot_v1_dot_gallery__service__pb2.EnrolClassRequest.FromString,
-                    response_serializer=exemplar_dot_v1_dot_gallery__service__pb2.EnrolClassResponse.SerializeToString,
+            'EnrollClass': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnrollClass,
+                    request_deserializer=exemplar_dot_v1_dot_gallery__service__pb2.EnrollClassRequest.FromString,
+                    response_serializer=exemplar_dot_v1_dot_gallery__service__pb2.EnrollClassResponse.SerializeToString,
             ),
-            'BatchEnrolClasses': grpc.unary_unary_rpc_method_handler(
-                    servicer.BatchEnrolClasses,
-                    request_deserializer=exemplar_dot_v1_dot_gallery__service__pb2.BatchEnrolClassesRequest.FromString,
-                    response_serializer=exemplar_dot_v1_dot_gallery__service__pb2.BatchEnrolClassesResponse.SerializeToString,
+            'BatchEnrollClasses': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchEnrollClasses,
+                    request_deserializer=exemplar_dot_v1_dot_gallery__service__pb2.BatchEnrollClassesRequest.FromString,
+                    response_serializer=exemplar_dot_v1_dot_gallery__service__pb2.BatchEnrollClassesResponse.SerializeToString,
             ),
             'GetClass': grpc.unary_unary_rpc_method_handler(
                     servicer.GetClass,
@@ -471,7 +471,7 @@ class GalleryService:
             _registered_method=True)
 
     @staticmethod
-    def EnrolClass(request,
+    def EnrollClass(request,
             target,
             options=(),
             channel_credentials=None,
@@ -484,9 +484,9 @@ class GalleryService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/exemplar.v1.GalleryService/EnrolClass',
-            exemplar_dot_v1_dot_gallery__service__pb2.EnrolClassRequest.SerializeToString,
-            exemplar_dot_v1_dot_gallery__service__pb2.EnrolClassResponse.FromString,
+            '/exemplar.v1.GalleryService/EnrollClass',
+            exemplar_dot_v1_dot_gallery__service__pb2.EnrollClassRequest.SerializeToString,
+            exemplar_dot_v1_dot_gallery__service__pb2.EnrollClassResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -498,7 +498,7 @@ class GalleryService:
             _registered_method=True)
 
     @staticmethod
-    def BatchEnrolClasses(request,
+    def BatchEnrollClasses(request,
             target,
             options=(),
             channel_credentials=None,
@@ -511,9 +511,9 @@ class GalleryService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/exemplar.v1.GalleryService/BatchEnrolClasses',
-            exemplar_dot_v1_dot_gallery__service__pb2.BatchEnrolClassesRequest.SerializeToString,
-            exemplar_dot_v1_dot_gallery__service__pb2.BatchEnrolClassesResponse.FromString,
+            '/exemplar.v1.GalleryService/BatchEnrollClasses',
+            exemplar_dot_v1_dot_gallery__service__pb2.BatchEnrollClassesRequest.SerializeToString,
+            exemplar_dot_v1_dot_gallery__service__pb2.BatchEnrollClassesResponse.FromString,
             options,
             channel_credentials,
             insecure,

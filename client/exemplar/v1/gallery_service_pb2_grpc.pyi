@@ -48,12 +48,12 @@ class GalleryServiceStub:
     """
     DeleteGallery: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.DeleteGalleryRequest, _gallery_service_pb2.DeleteGalleryResponse]
     """Deletes a gallery with all its classes. Errors: NOT_FOUND, FAILED_PRECONDITION (not empty and not `force`)."""
-    EnrolClass: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.EnrolClassRequest, _gallery_service_pb2.EnrolClassResponse]
-    """Stores a class with its exemplars; a second enrolment of the same id replaces the first whole.
+    EnrollClass: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.EnrollClassRequest, _gallery_service_pb2.EnrollClassResponse]
+    """Stores a class with its exemplars; a second enrollment of the same id replaces the first whole.
     Errors: NOT_FOUND (gallery), INVALID_ARGUMENT (image or field), FAILED_PRECONDITION (another model; `strict` and
     warnings), RESOURCE_EXHAUSTED (disk), UNAVAILABLE (queue full; retry).
     """
-    BatchEnrolClasses: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.BatchEnrolClassesRequest, _gallery_service_pb2.BatchEnrolClassesResponse]
+    BatchEnrollClasses: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.BatchEnrollClassesRequest, _gallery_service_pb2.BatchEnrollClassesResponse]
     """Stores many classes; the valid ones are committed in one transaction. Of two with the same id the last counts."""
     GetClass: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.GetClassRequest, _gallery_service_pb2.GetClassResponse]
     """Reads a class. Errors: NOT_FOUND."""
@@ -97,12 +97,12 @@ class GalleryServiceAsyncStub(GalleryServiceStub):
     """
     DeleteGallery: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.DeleteGalleryRequest, _gallery_service_pb2.DeleteGalleryResponse]  # type: ignore[assignment]
     """Deletes a gallery with all its classes. Errors: NOT_FOUND, FAILED_PRECONDITION (not empty and not `force`)."""
-    EnrolClass: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.EnrolClassRequest, _gallery_service_pb2.EnrolClassResponse]  # type: ignore[assignment]
-    """Stores a class with its exemplars; a second enrolment of the same id replaces the first whole.
+    EnrollClass: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.EnrollClassRequest, _gallery_service_pb2.EnrollClassResponse]  # type: ignore[assignment]
+    """Stores a class with its exemplars; a second enrollment of the same id replaces the first whole.
     Errors: NOT_FOUND (gallery), INVALID_ARGUMENT (image or field), FAILED_PRECONDITION (another model; `strict` and
     warnings), RESOURCE_EXHAUSTED (disk), UNAVAILABLE (queue full; retry).
     """
-    BatchEnrolClasses: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.BatchEnrolClassesRequest, _gallery_service_pb2.BatchEnrolClassesResponse]  # type: ignore[assignment]
+    BatchEnrollClasses: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.BatchEnrollClassesRequest, _gallery_service_pb2.BatchEnrollClassesResponse]  # type: ignore[assignment]
     """Stores many classes; the valid ones are committed in one transaction. Of two with the same id the last counts."""
     GetClass: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.GetClassRequest, _gallery_service_pb2.GetClassResponse]  # type: ignore[assignment]
     """Reads a class. Errors: NOT_FOUND."""
@@ -175,22 +175,22 @@ class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Deletes a gallery with all its classes. Errors: NOT_FOUND, FAILED_PRECONDITION (not empty and not `force`)."""
 
     @_abc_1.abstractmethod
-    def EnrolClass(
+    def EnrollClass(
         self,
-        request: _gallery_service_pb2.EnrolClassRequest,
+        request: _gallery_service_pb2.EnrollClassRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_gallery_service_pb2.EnrolClassResponse, _abc.Awaitable[_gallery_service_pb2.EnrolClassResponse]]:
-        """Stores a class with its exemplars; a second enrolment of the same id replaces the first whole.
+    ) -> _typing.Union[_gallery_service_pb2.EnrollClassResponse, _abc.Awaitable[_gallery_service_pb2.EnrollClassResponse]]:
+        """Stores a class with its exemplars; a second enrollment of the same id replaces the first whole.
         Errors: NOT_FOUND (gallery), INVALID_ARGUMENT (image or field), FAILED_PRECONDITION (another model; `strict` and
         warnings), RESOURCE_EXHAUSTED (disk), UNAVAILABLE (queue full; retry).
         """
 
     @_abc_1.abstractmethod
-    def BatchEnrolClasses(
+    def BatchEnrollClasses(
         self,
-        request: _gallery_service_pb2.BatchEnrolClassesRequest,
+        request: _gallery_service_pb2.BatchEnrollClassesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_gallery_service_pb2.BatchEnrolClassesResponse, _abc.Awaitable[_gallery_service_pb2.BatchEnrolClassesResponse]]:
+    ) -> _typing.Union[_gallery_service_pb2.BatchEnrollClassesResponse, _abc.Awaitable[_gallery_service_pb2.BatchEnrollClassesResponse]]:
         """Stores many classes; the valid ones are committed in one transaction. Of two with the same id the last counts."""
 
     @_abc_1.abstractmethod

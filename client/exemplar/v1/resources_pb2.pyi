@@ -223,7 +223,7 @@ class Embedding(_message.Message):
     """The model that made it, `models/{model}`. In a request it may be empty; when set, it must be the gallery's."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """float32 values, one for each dimension of the model, of unit length for models that normalise."""
+        """float32 values, one for each dimension of the model, of unit length for models that normalize."""
 
     def __init__(
         self,
@@ -299,7 +299,7 @@ class Model(_message.Message):
     input_height: _builtins.int
     """Height in pixels to which images are resized."""
     input_channels: _builtins.int
-    """1 (grey) or 3 (RGB)."""
+    """1 (gray) or 3 (RGB)."""
     engine: _builtins.str
     """The engine that runs it: `litert` or `tensorflow`."""
     @_builtins.property

@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from exemplar_server.advice import Adviser
+from exemplar_server.advice import Advisor
 from exemplar_server.classifier import Classifier
-from exemplar_server.enrolment import Enroller
+from exemplar_server.enrollment import Enroller
 from exemplar_server.errors import ResourceExhaustedError, invalid_field
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -19,7 +19,7 @@ class Application:
     """Servicers exist before the model is loaded; the gate lets calls reach them only once its parts are set."""
 
     classifier: Classifier
-    adviser: Adviser
+    advisor: Advisor
     enroller: Enroller
 
     def __init__(self, max_batch_items: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from exemplar.v1 import gallery_service_pb2 as pb
-from exemplar_server.enrolment import Enrolment
+from exemplar_server.enrollment import Enrollment
 from exemplar_server.errors import ServiceError, invalid_field
 from exemplar_server.rpc import convert, names
 from exemplar_server.rpc.application import Application, Context
@@ -26,31 +26,31 @@ class ClassMethods:
     def _store(self) -> GalleryStore:
         return self._application.classifier.store
 
-    async def EnrolClass(self, request: pb.EnrolClassRequest, context: Context) -> pb.EnrolClassResponse:  # noqa: N802
+    async def EnrollClass(self, request: pb.EnrollClassRequest, context: Context) -> pb.EnrollClassResponse:  # noqa: N802
         """Stores a class with its exemplars."""
         gallery = names.parse_gallery("gallery", request.gallery)
-        enrolment = _enrolment("enrolment.", request.enrolment)
-        (result,), revision = await self._application.enroller.enrol(gallery, [enrolment], request.strict)
+        enrollment = _enrollment("enrollment.", request.enrollment)
+        (result,), revision = await self._application.enroller.enroll(gallery, [enrollment], request.strict)
         if isinstance(result, ServiceError):
             raise result
         return convert.enrolled(result, gallery, revision)
 
-    async def BatchEnrolClasses(  # noqa: N802
-        self, request: pb.BatchEnrolClassesRequest, context: Context
-    ) -> pb.BatchEnrolClassesResponse:
+    async def BatchEnrollClasses(  # noqa: N802
+        self, request: pb.BatchEnrollClassesRequest, context: Context
+    ) -> pb.BatchEnrollClassesResponse:
         """Stores many classes."""
         gallery = names.parse_gallery("gallery", request.gallery)
-        self._application.check_batch("enrolments", request.enrolments)
-        items: list[Enrolment | ServiceError] = []
-        for message in request.enrolments:
+        self._application.check_batch("enrollments", request.enrollments)
+        items: list[Enrollment | ServiceError] = []
+        for message in request.enrollments:
             try:
-                items.append(_enrolment("", message))
+                items.append(_enrollment("", message))
             except ServiceError as error:
                 items.append(error)
-        usable = [item for item in items if isinstance(item, Enrolment)]
-        results, revision = await self._application.enroller.enrol(gallery, usable, request.strict)
+        usable = [item for item in items if isinstance(item, Enrollment)]
+        results, revision = await self._application.enroller.enroll(gallery, usable, request.strict)
         answers = iter(results)
-        response = pb.BatchEnrolClassesResponse(gallery_revision=revision)
+        response = pb.BatchEnrollClassesResponse(gallery_revision=revision)
         for item in items:
             result = item if isinstance(item, ServiceError) else next(answers)
             if isinstance(result, ServiceError):
@@ -142,7 +142,7 @@ class ClassMethods:
         gallery = names.parse_gallery("gallery", request.gallery) if request.gallery else None
         if request.class_id:
             names.check_class_id("class_id", request.class_id)
-        found = await self._application.adviser.check(gallery, request.image, request.class_id)
+        found = await self._application.advisor.check(gallery, request.image, request.class_id)
         return pb.CheckExemplarResponse(
             warnings=convert.warnings(found.warnings),
             nearest=[
@@ -153,8 +153,8 @@ class ClassMethods:
         )
 
 
-def _enrolment(prefix: str, message: pb.Enrolment) -> Enrolment:
-    return Enrolment(
+def _enrollment(prefix: str, message: pb.Enrollment) -> Enrollment:
+    return Enrollment(
         names.check_class_id(f"{prefix}class_id", message.class_id),
         message.images,
         names.check_display_name(f"{prefix}display_name", message.display_name),

@@ -13,7 +13,7 @@ from exemplar.v1 import resources_pb2 as pb
 from exemplar_encoder import Encoder
 from exemplar_server.classifier import Classification
 from exemplar_server.decision import Verdict
-from exemplar_server.enrolment import EnrolledClass
+from exemplar_server.enrollment import EnrolledClass
 from exemplar_server.exemplar_check import ExemplarWarning, WarningKind
 from exemplar_server.rpc import calibration
 from exemplar_server.rpc.names import class_name, gallery_name, model_name
@@ -98,9 +98,9 @@ def exemplar(of: Exemplar) -> pb.Exemplar:
     return pb.Exemplar(sha256=of.sha256, width=of.width, height=of.height, format=of.format, size_bytes=of.size_bytes)
 
 
-def enrolled(of: EnrolledClass, gallery_id: str, revision: int) -> gallery_pb.EnrolClassResponse:
+def enrolled(of: EnrolledClass, gallery_id: str, revision: int) -> gallery_pb.EnrollClassResponse:
     """A class as stored, with what is to be said about it."""
-    response = gallery_pb.EnrolClassResponse(
+    response = gallery_pb.EnrollClassResponse(
         replaced=of.replaced, warnings=warnings(of.warnings), gallery_revision=revision
     )
     # `class` is a keyword of Python's, so the field is only to be had by its name.
@@ -109,7 +109,7 @@ def enrolled(of: EnrolledClass, gallery_id: str, revision: int) -> gallery_pb.En
 
 
 def warnings(of: Iterable[ExemplarWarning]) -> list[gallery_pb.ExemplarWarning]:
-    """What may make a class hard to recognise."""
+    """What may make a class hard to recognize."""
     return [
         gallery_pb.ExemplarWarning(
             kind=_KINDS[item.kind],

@@ -20,10 +20,10 @@ from exemplar.v1 import (
     model_service_pb2,
     model_service_pb2_grpc,
 )
-from exemplar_server.advice import Adviser
+from exemplar_server.advice import Advisor
 from exemplar_server.classifier import Classifier
 from exemplar_server.config import Settings
-from exemplar_server.enrolment import Enroller
+from exemplar_server.enrollment import Enroller
 from exemplar_server.errors import StartError
 from exemplar_server.metrics import Metrics
 from exemplar_server.rpc.application import Application
@@ -57,10 +57,10 @@ class Edge:
     _gate: Gate
     _application: Application
 
-    async def begin(self, classifier: Classifier, adviser: Adviser, enroller: Enroller) -> None:
+    async def begin(self, classifier: Classifier, advisor: Advisor, enroller: Enroller) -> None:
         """Let calls in."""
         application = self._application
-        application.classifier, application.adviser, application.enroller = classifier, adviser, enroller
+        application.classifier, application.advisor, application.enroller = classifier, advisor, enroller
         self._gate.open()
         await self._say(_SERVING)
 

@@ -82,7 +82,7 @@ class GalleryServicer(ClassMethods, pb_grpc.GalleryServiceServicer):
         gallery = names.parse_gallery("name", request.name)
         if not 0 <= request.max_pairs <= MAX_PAIRS:
             raise invalid_field("max_pairs", f"it must be 0 to {MAX_PAIRS:,}, not {request.max_pairs}")
-        found = await self._application.adviser.diagnose(gallery, request.max_pairs or DEFAULT_PAIRS)
+        found = await self._application.advisor.diagnose(gallery, request.max_pairs or DEFAULT_PAIRS)
         return pb.DiagnoseGalleryResponse(
             pairs=[
                 pb.ConfusablePair(

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours of float32 vectors, by FAISS.
+"""Exact nearest neighbors of float32 vectors, by FAISS.
 
 The index is a pure function of its rows: identifiers and vectors in, distances out. FAISS works with squared
 distances; they become Euclidean here and nowhere else. FAISS also rounds differently for one query and for many, so
@@ -88,7 +88,7 @@ class FlatIndex:
             squared, rows = self._index.search(queries, fetched)
             if fetched == total:
                 break
-            # Rounding may swap neighbours, and equals may lie beyond the last: both are ruled out when the last
+            # Rounding may swap neighbors, and equals may lie beyond the last: both are ruled out when the last
             # row fetched is farther than the last one wanted by more than rounding.
             largest = float(np.square(queries, dtype=np.float64).sum(axis=1).max())
             slack = _ROUNDING * (self._norm + largest)

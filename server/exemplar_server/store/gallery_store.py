@@ -94,9 +94,9 @@ class NewClass:
 
 
 def class_embedding(embeddings: Sequence[Floats]) -> Floats:
-    """The one embedding that a class is searched by, float32 `[dimension]`: its exemplars' mean, renormalised.
+    """The one embedding that a class is searched by, float32 `[dimension]`: its exemplars' mean, renormalized.
 
-    A lone exemplar's embedding is taken as it is, so that models which do not normalise keep their lengths; so is a
+    A lone exemplar's embedding is taken as it is, so that models which do not normalize keep their lengths; so is a
     mean of length zero, which has no direction.
 
     Args:

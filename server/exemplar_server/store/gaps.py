@@ -24,7 +24,7 @@ class Gaps:
         self._rows: Rows = np.empty(0, np.int64)
         self._vectors: Floats = np.empty((0, index.dimension), np.float32)
         self._nearest: Floats = np.empty(0, np.float32)
-        self._neighbour: Rows = np.empty(0, np.int64)
+        self._neighbor: Rows = np.empty(0, np.int64)
         self._stale = False
         self._value: Floats | None = None
         self._changed = False
@@ -39,7 +39,7 @@ class Gaps:
             closest = distances.argmin(axis=1)
             found = distances[np.arange(len(closest)), closest]
             nearer = found < self._nearest  # and not where the nearest is yet to be looked up, NaN
-            self._nearest[nearer], self._neighbour[nearer] = found[nearer], rows[closest[nearer]]
+            self._nearest[nearer], self._neighbor[nearer] = found[nearer], rows[closest[nearer]]
         self._choose(rows, vectors)
 
     def removed(self, rows: Rows) -> None:
@@ -50,13 +50,13 @@ class Gaps:
         if np.isin(self._rows, rows).any():
             self._stale = True  # a class outside the sample takes the place; which one, only all rows can tell
         else:
-            self._nearest[np.isin(self._neighbour, rows)] = np.nan
+            self._nearest[np.isin(self._neighbor, rows)] = np.nan
 
     def value(self) -> Floats | None:
         """The gaps, ascending; None while there are fewer than two classes."""
         if self._stale:
             self._rows, self._vectors = self._rows[:0], self._vectors[:0]
-            self._nearest, self._neighbour = self._nearest[:0], self._neighbour[:0]
+            self._nearest, self._neighbor = self._nearest[:0], self._neighbor[:0]
             self._choose(*self._index.contents())
             self._stale = False
         if self._changed:
@@ -73,7 +73,7 @@ class Gaps:
         self._rows = np.concatenate([self._rows[old], rows[new]])
         self._vectors = np.concatenate([self._vectors[old], vectors[new]])
         self._nearest = np.concatenate([self._nearest[old], np.full(len(new), np.nan, np.float32)])
-        self._neighbour = np.concatenate([self._neighbour[old], np.full(len(new), -1, np.int64)])
+        self._neighbor = np.concatenate([self._neighbor[old], np.full(len(new), -1, np.int64)])
 
     def _look_up(self) -> None:
         unknown = np.flatnonzero(np.isnan(self._nearest))
@@ -83,11 +83,11 @@ class Gaps:
         distances = np.where(rows == self._rows[unknown, None], np.inf, distances)
         closest = distances.argmin(axis=1)
         places = np.arange(len(unknown))
-        self._nearest[unknown], self._neighbour[unknown] = distances[places, closest], rows[places, closest]
+        self._nearest[unknown], self._neighbor[unknown] = distances[places, closest], rows[places, closest]
 
 
 def _keys(rows: Rows) -> npt.NDArray[np.uint64]:
-    """A hash of each row (SplitMix64's finaliser: Steele, Lea & Flood, OOPSLA 2014)."""
+    """A hash of each row (SplitMix64's finalizer: Steele, Lea & Flood, OOPSLA 2014)."""
     z = rows.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

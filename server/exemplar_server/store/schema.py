@@ -81,7 +81,7 @@ def damaged(gallery: str, class_ids: Sequence[str], what: str = "what is stored"
     return DataLossError(
         "DATA_CORRUPT",
         f"{what} for class {named}{more} of gallery {gallery!r} does not match its checksum; "
-        "enrol the class again or delete it",
+        "enroll the class again or delete it",
         {"gallery": gallery, "classes": json.dumps(list(class_ids[:20]))},
     )
 

@@ -177,7 +177,7 @@ def load(gallery: Gallery, rows: Iterable[ClassRow]) -> Searchable:
         held.incomplete = DataLossError(
             "DATA_CORRUPT",
             f"gallery {gallery.id!r} has {found:,} classes where {gallery.class_count:,} were stored; "
-            "restore a copy of the data directory, or delete the gallery and enrol its classes again",
+            "restore a copy of the data directory, or delete the gallery and enroll its classes again",
             {"gallery": gallery.id},
         )
     return held

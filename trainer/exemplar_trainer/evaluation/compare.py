@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from exemplar_encoder import Encoder
-from exemplar_trainer.evaluation.judge import judge
-from exemplar_trainer.evaluation.openset import judge_open_set
-from exemplar_trainer.evaluation.page import Result
-from exemplar_trainer.evaluation.questions import NOBODY, Questions, Terms
-from exemplar_trainer.evaluation.trained_on import trained_on
+from exemplar_trainer.evaluation.accuracy import judge
+from exemplar_trainer.evaluation.open_set import judge_open_set
+from exemplar_trainer.evaluation.provenance import trained_on
+from exemplar_trainer.evaluation.tasks import NOBODY, Questions, Terms
+from exemplar_trainer.reports.evaluation import Result
 
 
 def results_of(

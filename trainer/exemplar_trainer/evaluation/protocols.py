@@ -14,9 +14,9 @@ import numpy as np
 
 from exemplar_encoder import Encoder, ImageError, Preprocessing
 from exemplar_encoder.preprocess import Pixels
-from exemplar_trainer.dataset import ImageSet, is_image, read_images, some
-from exemplar_trainer.episodes import EpisodeError, Protocol, draw_episodes
-from exemplar_trainer.evaluation.questions import NOBODY, EvaluationError, Questions, Task
+from exemplar_trainer.data.image_set import ImageSet, is_image, read_images, some
+from exemplar_trainer.evaluation.episodes import EpisodeError, Protocol, draw_episodes
+from exemplar_trainer.evaluation.tasks import NOBODY, EvaluationError, Questions, Task
 
 LABELS = "class_labels.txt"
 
@@ -93,7 +93,7 @@ def open_set(images: ImageSet, protocol: Protocol, count: int, seed: int) -> Que
         sizes = [len(classes) for group, classes in images.classes_by_group.items() if group] or [0]
     if max(sizes) < 4:
         where = "a group of 4 classes" if protocol.within_group else "4 classes"
-        raise EpisodeError(f"an open set needs {where}, two to enrol and two strangers; here are {max(sizes)}")
+        raise EpisodeError(f"an open set needs {where}, two to enroll and two strangers; here are {max(sizes)}")
     way = min(protocol.way, max(sizes) // 2)
     doubled = replace(protocol, way=2 * way)
     tasks = []
@@ -142,7 +142,7 @@ def pairs(
     """Classes shown in one folder and asked about in another: `<class>.png` or `<class>/<image>` in each.
 
     Args:
-        exemplars: the folder to enrol from; of each class as many readable images as every class has.
+        exemplars: the folder to enroll from; of each class as many readable images as every class has.
         queries: the folder to ask about; its classes must be among the exemplars'.
         encoder: reads the images.
         way: classes a task; 0 for one task with all of them.

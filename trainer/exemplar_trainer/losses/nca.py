@@ -1,6 +1,6 @@
-"""Neighbourhood components analysis on a batch, by cosine.
+"""Neighborhood components analysis on a batch, by cosine.
 
-Goldberger et al., "Neighbourhood Components Analysis", NIPS 2004; on normalised embeddings with a fixed scale as in
+Goldberger et al., "Neighborhood Components Analysis", NIPS 2004; on normalized embeddings with a fixed scale as in
 Laenen & Bertinetto, "On Episodes, Prototypical Networks, and Few-Shot Learning", NeurIPS 2021.
 """
 
@@ -13,12 +13,12 @@ from keras import ops
 
 from exemplar_trainer.losses.pairwise import same_class
 
-# Takes a row out of a sum of exponentials; small enough to leave its neighbours' float32 values as they are.
+# Takes a row out of a sum of exponentials; small enough to leave its neighbors' float32 values as they are.
 FAR = 1e4
 
 
 class NCA(keras.layers.Layer):
-    """-log of the probability that a row's random neighbour is of its class; neighbours weigh exp(scale * cosine)."""
+    """-log of the probability that a row's random neighbor is of its class; neighbors weigh exp(scale * cosine)."""
 
     def __init__(self, scale: float = 15.0) -> None:
         super().__init__(name="nca", dtype="float32")

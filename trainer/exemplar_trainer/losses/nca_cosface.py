@@ -1,7 +1,7 @@
 """NCA on the batch plus a large-margin cosine classifier over all training classes.
 
 The classifier: Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", CVPR 2018. The batch term
-shapes the neighbourhoods that one-shot prediction uses; the classifier sees every class at every step. A class's own
+shapes the neighborhoods that one-shot prediction uses; the classifier sees every class at every step. A class's own
 other orientations are left out of its denominator: a round or symmetric letter looks the same in several.
 """
 

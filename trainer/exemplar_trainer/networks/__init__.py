@@ -1,4 +1,4 @@
-"""Base networks: images in the range 0 to 255 in, L2-normalised embeddings out. One network a file."""
+"""Base networks: images in the range 0 to 255 in, L2-normalized embeddings out. One network a file."""
 
 from __future__ import annotations
 

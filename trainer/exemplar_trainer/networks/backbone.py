@@ -43,13 +43,13 @@ def backbone_network(name: str, input_shape: tuple[int, int, int], dimension: in
         dimension: length of an embedding; None for the backbone's own features, averaged over the image.
 
     Returns:
-        A model from float32 `[n, *input_shape]` to L2-normalised float32 `[n, dimension]`.
+        A model from float32 `[n, *input_shape]` to L2-normalized float32 `[n, dimension]`.
 
     Raises:
         ValueError: the input has another number of channels, or is too small.
     """
     if input_shape[2] != 3:
-        raise ValueError(f"{name} takes colour images; add --colour")
+        raise ValueError(f"{name} takes color images; add --color")
     if min(input_shape[:2]) < 32:
         raise ValueError(f"{name} takes images of 32 pixels or more a side, not {input_shape[1]}x{input_shape[0]}")
     images = keras.Input(input_shape, name="images")

@@ -25,7 +25,7 @@ def residual_network(input_shape: tuple[int, int, int], dimension: int) -> keras
         dimension: length of an embedding.
 
     Returns:
-        A model from float32 `[n, *input_shape]` to L2-normalised float32 `[n, dimension]`.
+        A model from float32 `[n, *input_shape]` to L2-normalized float32 `[n, dimension]`.
     """
     images = keras.Input(input_shape, name="images")
     # White paper becomes 0 and black ink almost 1, so that zero padding is paper; exact in half precision, too.

@@ -22,7 +22,7 @@ def seed_network(input_shape: tuple[int, int, int], dimension: int) -> keras.Mod
         dimension: length of an embedding.
 
     Returns:
-        A model from float32 `[n, *input_shape]` to L2-normalised float32 `[n, dimension]`.
+        A model from float32 `[n, *input_shape]` to L2-normalized float32 `[n, dimension]`.
 
     Raises:
         ValueError: the input cannot be pooled to the 5x5 grid.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from exemplar_trainer.dataset import ImageSet
+from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.samplers.batch import Batch, draw
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from exemplar_trainer.dataset import ImageSet
+from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.samplers.batch import Batch, draw
 
 

@@ -1,0 +1,1 @@
+"""Where in a drawing the ink is, and how dark it is against its paper."""

@@ -1,0 +1,122 @@
+"""What the one function between an image and the network promises."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from exemplar_encoder import Preprocessing, decode, preprocess
+from exemplar_trainer.data.image_set import load_images
+
+GRAY = Preprocessing(32, 32, 1)
+COLOR = Preprocessing(32, 32, 3, background=(250, 128, 10))
+
+
+def noise(width: int, height: int, mode: str = "L", seed: int = 0) -> Image.Image:
+    shape = (height, width) if mode == "L" else (height, width, 3)
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
+
+
+@pytest.mark.parametrize("spec", [GRAY, COLOR, Preprocessing(40, 24, 1), Preprocessing(24, 40, 3)])
+@pytest.mark.parametrize("size", [(32, 32), (105, 105), (9, 200), (3000, 8), (1, 1)])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_every_image_becomes_the_network_s_input(spec: Preprocessing, size: tuple[int, int], mode: str) -> None:
+    pixels = preprocess(noise(*size, mode), spec)
+    assert pixels.shape == spec.shape == (spec.height, spec.width, spec.channels)
+    assert pixels.dtype == np.uint8
+
+
+def test_an_image_of_the_network_s_size_passes_unchanged() -> None:
+    image = noise(32, 32)
+    assert np.array_equal(preprocess(image, GRAY)[:, :, 0], np.asarray(image))
+
+
+@pytest.mark.parametrize(("size", "covered"), [((64, 32), np.s_[8:24, :]), ((32, 64), np.s_[:, 8:24])])
+def test_an_image_keeps_its_proportions_and_is_centerd_on_the_background(
+    size: tuple[int, int], covered: tuple[slice, slice]
+) -> None:
+    pixels = preprocess(Image.new("RGB", size, (1, 2, 3)), COLOR)
+    inside = np.zeros((32, 32), dtype=bool)
+    inside[covered] = True
+    assert (pixels[inside] == (1, 2, 3)).all()
+    assert (pixels[~inside] == COLOR.background).all()
+
+
+def test_the_background_of_a_gray_input_is_the_gray_of_the_color() -> None:
+    spec = Preprocessing(32, 32, 1, background=(250, 128, 10))
+    pixels = preprocess(Image.new("L", (64, 32), 0), spec)
+    assert pixels[0, 0, 0] == round(0.299 * 250 + 0.587 * 128 + 0.114 * 10)
+
+
+def test_color_becomes_gray_by_luminance() -> None:
+    image = Image.fromarray(np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [80, 80, 80]]], dtype=np.uint8))
+    pixels = preprocess(image.resize((32, 32), Image.Resampling.NEAREST), GRAY)
+    assert [pixels[y, x, 0] for y, x in ((0, 0), (0, 31), (31, 0), (31, 31))] == [76, 150, 29, 80]
+
+
+def test_gray_becomes_three_equal_channels() -> None:
+    image = noise(32, 32)
+    pixels = preprocess(image, COLOR)
+    assert all(np.array_equal(pixels[:, :, channel], np.asarray(image)) for channel in range(3))
+
+
+@pytest.mark.parametrize("factor", [2, 3, 5])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_the_box_filter_averages_blocks(factor: int, mode: str) -> None:
+    image = noise(32 * factor, 32 * factor, mode)
+    spec = GRAY if mode == "L" else COLOR
+    blocks = np.asarray(image, dtype=float).reshape(32, factor, 32, factor, -1)
+    expected = blocks.mean(axis=(1, 3))
+    assert np.abs(preprocess(image, spec).reshape(32, 32, -1) - expected).max() <= 1.0
+
+
+def test_both_filters_average_rather_than_pick_pixels() -> None:
+    stripes = Image.fromarray(np.tile(np.array([0, 255], dtype=np.uint8), (320, 160)))
+    for resample in ("box", "bilinear"):
+        pixels = preprocess(stripes, Preprocessing(32, 32, 1, resample=resample))
+        assert 120 <= pixels.min() <= pixels.max() <= 135
+
+
+def test_a_hair_line_keeps_a_pixel() -> None:
+    assert preprocess(Image.new("L", (5000, 8), 0), GRAY).min() == 0
+
+
+def test_the_trainer_reads_images_as_the_encoder_does(tmp_path: Path) -> None:
+    spec = Preprocessing(32, 32, 3, background=(0, 0, 255))
+    files = {}
+    for label in range(6):
+        (tmp_path / f"class{label}").mkdir()
+        for index in range(2):
+            image = noise(40 + 11 * index, 30 + 7 * label, "RGB", seed=label * 2 + index)
+            image.putalpha(120)
+            stream = io.BytesIO()
+            image.save(stream, "PNG")
+            files[f"class{label}/{index}.png"] = stream.getvalue()
+            (tmp_path / f"class{label}" / f"{index}.png").write_bytes(stream.getvalue())
+    images = load_images(tmp_path, spec)
+    for path, pixels in zip(images.paths, images.pixels, strict=True):
+        served = preprocess(decode(files[path], background=spec.background).pixels, spec)
+        assert np.array_equal(pixels, served)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"width": 7},
+        {"height": 0},
+        {"channels": 2},
+        {"resample": "nearest"},
+        {"background": (255, 255)},
+        {"background": (0, 0, 256)},
+        {"background": (0, 0, -1)},
+        {"width": 32.5},
+        {"width": "32"},
+    ],
+)
+def test_a_preprocessing_that_no_network_can_take_is_refused(fields: dict[str, object]) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        Preprocessing(**{"width": 32, "height": 32, "channels": 1, **fields})  # type: ignore[arg-type]

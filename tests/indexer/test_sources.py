@@ -1,0 +1,152 @@
+"""Folders and manifests become items; what cannot is named with its place."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from exemplar_indexer import Item, Problem, SourceError, open_source
+from exemplar_indexer.images import ImageUnreadableError, read_image
+
+
+def write(path: Path, text: str = "x") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def items(source: object) -> dict[str, Item]:
+    entries = list(open_source(str(source)))
+    assert all(isinstance(entry, Item) for entry in entries), entries
+    return {entry.class_id: entry for entry in entries if isinstance(entry, Item)}
+
+
+def problem(source: object) -> Problem:
+    (entry,) = (entry for entry in open_source(str(source)) if isinstance(entry, Problem))
+    return entry
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[str]:
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_file_in_the_folder_is_a_class_of_its_name(tmp_path: Path) -> None:
+    image = write(tmp_path / "penny-black.png")
+    write(tmp_path / "notes.txt")
+    write(tmp_path / ".hidden.png")
+    assert items(tmp_path) == {"penny-black": Item("penny-black", str(image), str(image))}
+
+
+def test_a_folder_below_is_a_class_shown_by_its_first_image(tmp_path: Path) -> None:
+    for name in ("2.JPG", "1.jpg", "3.png"):
+        write(tmp_path / "inverted-jenny" / name)
+    assert items(tmp_path)["inverted-jenny"].image == str(tmp_path / "inverted-jenny" / "1.jpg")
+
+
+def test_a_nested_folder_is_a_class_named_by_its_path(tmp_path: Path) -> None:
+    write(tmp_path / "stamps" / "penny-black" / "1.webp")
+    write(tmp_path / "coins" / "penny-black" / "1.tiff")
+    assert set(items(tmp_path)) == {"stamps:penny-black", "coins:penny-black"}
+
+
+def test_a_csv_manifest_gives_names_and_attributes(tmp_path: Path) -> None:
+    manifest = write(
+        tmp_path / "list.csv",
+        "\ufeffid,image,display_name,attributes,attributes.year,color\n"
+        'a,pictures/a.png,"Penny, black","{""rare"": true, ""country"": ""GB""}",1840,black\n'
+        "b,/absolute/b.png,,,,\n"
+        "c,https://example.org/c.png,,,,\n",
+    )
+    found = items(manifest)
+    assert found["a"] == Item(
+        "a",
+        f"{tmp_path}/pictures/a.png",
+        f"{manifest}:2",
+        "Penny, black",
+        {"rare": "true", "country": "GB", "year": "1840", "color": "black"},
+    )
+    assert (found["b"].image, found["b"].attributes) == ("/absolute/b.png", {})
+    assert found["c"].image == "https://example.org/c.png"
+
+
+def test_a_jsonl_manifest_gives_names_and_attributes(tmp_path: Path) -> None:
+    manifest = write(
+        tmp_path / "list.jsonl",
+        '{"id": 7, "image": "a.png", "display_name": "Ä", "attributes": {"year": 1840}, "color": "black"}\n\n',
+    )
+    assert items(manifest) == {
+        "7": Item("7", f"{tmp_path}/a.png", f"{manifest}:1", "Ä", {"year": "1840", "color": "black"})
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "words"),
+    [
+        ("m.csv", "id,image\n,a.png\n", "has no id"),
+        ("m.csv", "id,image\na,\n", "has no image"),
+        ("m.csv", "id,image\na,b,c\n", "more values"),
+        ("m.csv", "id,image,attributes\na,b,{\n", "no JSON object"),
+        ("m.csv", "id,image\na/b,b.png\n", "holds no '/'"),
+        ("m.csv", f"id,image\n{'a' * 129},b.png\n", "this one has 129"),
+        ("m.jsonl", "{\n", "no JSON"),
+        ("m.jsonl", "[1]\n", "no JSON object"),
+        ("m.jsonl", '{"id": "a\\u0007", "image": "b"}\n', "control characters"),
+        ("m.jsonl", '{"id": "a", "image": "b", "attributes": [1]}\n', "no JSON object"),
+    ],
+)
+def test_a_bad_row_is_named_by_its_line_and_costs_only_itself(
+    tmp_path: Path, name: str, row: str, words: str
+) -> None:
+    good = '{"id": "good", "image": "b"}\n' if name.endswith("jsonl") else "good,b.png\n"
+    manifest = write(tmp_path / name, row + good)
+    found = problem(manifest)
+    assert words in found.message
+    assert found.place == f"{manifest}:{2 if name == 'm.csv' else 1}"
+    assert [entry.class_id for entry in open_source(str(manifest)) if isinstance(entry, Item)] == ["good"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("absent", None, "there is no folder or manifest at"),
+        ("list.txt", b"", "neither a folder nor a manifest"),
+        ("list.csv", b"name,picture\n", "no column id and image"),
+        ("list.csv", b"id,image\n\xff\xfe,b\n", "is not UTF-8"),
+        ("list.csv", b'id,image\n"a,b\n', "is no CSV"),
+    ],
+)
+def test_a_source_that_cannot_be_read_is_refused_with_a_sentence(
+    tmp_path: Path, name: str, content: bytes | None, words: str
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SourceError, match=words):
+        list(open_source(str(path)))
+
+
+def test_a_manifest_and_its_images_may_be_on_a_web_server(tmp_path: Path, site: str) -> None:
+    write(tmp_path / "list.csv", "id,image\na,a.png\nb,gone.png\n")
+    write(tmp_path / "a.png", "the image")
+    found = items(f"{site}/list.csv")
+    assert read_image(found["a"].image) == b"the image"
+    with pytest.raises(ImageUnreadableError, match="there is no image at http"):
+        read_image(found["b"].image)
+
+
+@pytest.mark.parametrize("url", ["nosuch://bucket/a.png", "http://127.0.0.1:1/a.png"])
+def test_a_url_that_leads_nowhere_is_said_so(url: str) -> None:
+    with pytest.raises(ImageUnreadableError, match=r"cannot be read|there is no image"):
+        read_image(url)

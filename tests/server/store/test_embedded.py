@@ -1,0 +1,363 @@
+"""What the embedded store promises beyond the interface: one process, no silent damage, nothing acknowledged lost."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exemplar_server.errors import DataLossError, ResourceExhaustedError, StartError
+from exemplar_server.store import EmbeddedStore, Exemplar, GalleryChanges, NewClass, NewExemplar
+from exemplar_server.store.schema import checksum
+from tests.calibrations import made_up
+
+DIMENSION = 4
+
+
+def new_exemplar(value: float, image: bytes = b"image") -> NewExemplar:
+    embedding = np.array([value, 1, 0, 0], np.float32)
+    return NewExemplar(Exemplar(hashlib.sha256(image).hexdigest(), 3, 4, "PNG", len(image)), image, embedding)
+
+
+def new_class(class_id: str, value: float, image: bytes = b"image") -> NewClass:
+    return NewClass(class_id, [new_exemplar(value, image)])
+
+
+def query(value: float) -> np.ndarray:
+    return np.array([[value, 1, 0, 0]], np.float32)
+
+
+def damage(directory: Path, statement: str) -> None:
+    database = sqlite3.connect(directory / "exemplar.db")
+    assert database.execute(statement).rowcount == 1
+    database.commit()
+    database.close()
+
+
+@pytest.fixture
+def two_galleries(tmp_path: Path) -> Path:
+    store = EmbeddedStore(tmp_path)
+    for gallery in ("broken", "whole"):
+        store.create_gallery(gallery, "m", DIMENSION)
+        store.put_classes(gallery, [new_class("a", 1), new_class("b", 2)])
+    store.close()
+    return tmp_path
+
+
+# One process
+
+
+def test_a_second_store_on_the_same_directory_is_refused_naming_the_holder(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path)
+    with pytest.raises(StartError, match=f"in use by process {os.getpid()}"):
+        EmbeddedStore(tmp_path)
+    store.close()
+    EmbeddedStore(tmp_path).close()
+
+
+def test_a_directory_that_cannot_be_made_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StartError, match="cannot be used"):
+        EmbeddedStore(tmp_path / "file" / "data")
+
+
+def test_a_database_of_a_newer_version_is_refused_and_left_alone(two_galleries: Path) -> None:
+    database = sqlite3.connect(two_galleries / "exemplar.db")
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(StartError, match="newer version"):
+        EmbeddedStore(two_galleries)
+    database = sqlite3.connect(two_galleries / "exemplar.db")
+    assert database.execute("SELECT count(*) FROM classes").fetchone() == (4,)
+    database.close()
+
+
+VERSION_1 = """
+CREATE TABLE galleries (
+    id TEXT PRIMARY KEY, display_name TEXT NOT NULL, model TEXT NOT NULL, dimension INTEGER NOT NULL,
+    revision INTEGER NOT NULL, class_count INTEGER NOT NULL, false_accept_rate REAL, max_exemplars_per_class INTEGER,
+    created INTEGER NOT NULL, updated INTEGER NOT NULL, checksum BLOB NOT NULL
+);
+CREATE TABLE classes (
+    row INTEGER PRIMARY KEY AUTOINCREMENT, gallery TEXT NOT NULL REFERENCES galleries (id) ON DELETE CASCADE,
+    id TEXT NOT NULL, display_name TEXT NOT NULL, attributes TEXT NOT NULL, embedding BLOB NOT NULL,
+    created INTEGER NOT NULL, updated INTEGER NOT NULL, checksum BLOB NOT NULL, UNIQUE (gallery, id)
+);
+CREATE TABLE exemplars (
+    class INTEGER NOT NULL REFERENCES classes (row) ON DELETE CASCADE, position INTEGER NOT NULL,
+    sha256 TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL, format TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL, embedding BLOB NOT NULL, checksum BLOB NOT NULL, image BLOB NOT NULL,
+    PRIMARY KEY (class, position)
+);
+CREATE INDEX exemplars_by_sha256 ON exemplars (sha256);
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_database_of_version_1_goes_on_and_what_was_damaged_in_it_stays_so(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "exemplar.db")
+    database.executescript(VERSION_1)
+    for name, revision in (("broken", 8), ("whole", 7)):
+        row = (name, "G", "m", DIMENSION, 7, 0, 0.02, None, 1_700_000_000_000_000, 1_700_000_000_000_001)
+        written = (*row[:4], revision, *row[5:], checksum(*row))
+        database.execute(f"INSERT INTO galleries VALUES ({', '.join('?' * 11)})", written)
+    database.commit()
+    database.close()
+    for _ in range(2):
+        store = EmbeddedStore(tmp_path)
+        gallery = store.get_gallery("whole")
+        assert (gallery.revision, gallery.false_accept_rate, gallery.calibration) == (7, 0.02, None)
+        with pytest.raises(DataLossError, match="its own row"):
+            store.get_gallery("broken")
+        store.close()
+    store = EmbeddedStore(tmp_path)
+    store.update_gallery("whole", GalleryChanges(frozenset({"calibration"}), calibration=made_up()))
+    store.put_classes("whole", [new_class("a", 1)])
+    store.close()
+    store = EmbeddedStore(tmp_path)
+    assert (store.get_gallery("whole").calibration, store.get_gallery("whole").revision) == (made_up(), 9)
+    store.close()
+
+
+@pytest.mark.parametrize("assignment", ["calibration = NULL", "calibration = replace(calibration, '0.5', '0.6')"])
+def test_a_calibration_that_was_altered_or_lost_is_never_applied(two_galleries: Path, assignment: str) -> None:
+    store = EmbeddedStore(two_galleries)
+    store.update_gallery("broken", GalleryChanges(frozenset({"calibration"}), calibration=made_up()))
+    store.close()
+    damage(two_galleries, f"UPDATE galleries SET {assignment} WHERE id = 'broken'")
+    store = EmbeddedStore(two_galleries)
+    with pytest.raises(DataLossError, match="its own row"):
+        store.get_gallery("broken")
+    assert store.get_gallery("whole").class_count == 2
+    store.close()
+
+
+def test_a_file_that_is_no_database_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "exemplar.db").write_bytes(b"not a database " * 1000)
+    with pytest.raises(StartError, match=r"exemplar\.db cannot be opened"):
+        EmbeddedStore(tmp_path)
+
+
+# Damage
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "embedding = zeroblob(16)",
+        "embedding = x'00'",
+        "attributes = '{'",
+        "display_name = CAST(x'ff' AS TEXT)",
+        "created = 1",
+        "checksum = zeroblob(16)",
+    ],
+)
+def test_a_damaged_class_stops_its_own_gallery_only_until_it_is_enrolled_again(
+    two_galleries: Path, assignment: str
+) -> None:
+    damage(two_galleries, f"UPDATE classes SET {assignment} WHERE gallery = 'broken' AND id = 'a'")
+    store = EmbeddedStore(two_galleries)
+    with pytest.raises(DataLossError, match="'a' of gallery 'broken'"):
+        store.search("broken", query(1), 1)
+    with pytest.raises(DataLossError, match="'a' of gallery 'broken'"):
+        store.get_class("broken", "a")
+    with pytest.raises(DataLossError, match="'a' of gallery 'broken'"):
+        store.update_class("broken", "a", display_name="A")
+    with pytest.raises(DataLossError, match="'a' of gallery 'broken'"):
+        store.add_exemplars("broken", "a", [new_exemplar(3, b"new")])
+    assert store.get_class("broken", "b").id == "b"
+    assert store.search("whole", query(1), 1).results[0][0].class_id == "a"
+    store.put_classes("broken", [new_class("a", 5)])
+    assert store.search("broken", query(5), 1).results[0][0].class_id == "a"
+    assert store.get_gallery("broken").class_count == 2
+    store.close()
+    store = EmbeddedStore(two_galleries)
+    assert store.search("broken", query(5), 1).results[0][0].class_id == "a"
+    store.close()
+
+
+def test_deleting_a_damaged_class_mends_its_gallery(two_galleries: Path) -> None:
+    damage(two_galleries, "UPDATE classes SET embedding = x'' WHERE gallery = 'broken' AND id = 'a'")
+    store = EmbeddedStore(two_galleries)
+    store.delete_class("broken", "a")
+    found = store.search("broken", query(1), 5)
+    assert ([c.class_id for c in found.results[0]], found.class_count) == (["b"], 1)
+    store.close()
+
+
+def test_a_class_that_went_missing_is_noticed(two_galleries: Path) -> None:
+    damage(two_galleries, "DELETE FROM classes WHERE gallery = 'broken' AND id = 'a'")
+    store = EmbeddedStore(two_galleries)
+    with pytest.raises(DataLossError, match="has 1 classes where 2 were stored"):
+        store.search("broken", query(1), 1)
+    assert store.search("whole", query(1), 1).class_count == 2
+    store.close()
+
+
+def test_a_gallery_whose_own_row_is_damaged_is_refused_and_can_be_deleted(two_galleries: Path) -> None:
+    damage(two_galleries, "UPDATE galleries SET dimension = 5 WHERE id = 'broken'")
+    store = EmbeddedStore(two_galleries)
+    with pytest.raises(DataLossError, match="'broken' is damaged"):
+        store.get_gallery("broken")
+    assert [gallery.id for gallery in store.list_galleries()] == ["whole"]
+    store.delete_gallery("broken", force=True)
+    store.create_gallery("broken", "m", DIMENSION)
+    assert store.search("broken", query(1), 1).results == [[]]
+    store.close()
+
+
+@pytest.mark.parametrize("column", ["image", "sha256", "width", "embedding"])
+def test_a_damaged_exemplar_is_never_handed_out(two_galleries: Path, column: str) -> None:
+    value = "9" if column == "width" else "x'00'"
+    damage(
+        two_galleries,
+        f"UPDATE exemplars SET {column} = {value}"
+        " WHERE class = (SELECT row FROM classes WHERE id = 'a' AND gallery = 'broken')",
+    )
+    store = EmbeddedStore(two_galleries)
+    with pytest.raises(DataLossError, match="'a' of gallery 'broken'"):
+        store.exemplar_image("broken", "a", 0)
+    if column != "image":  # an image goes into no mean
+        with pytest.raises(DataLossError, match="'a' of gallery 'broken'"):
+            store.add_exemplars("broken", "a", [new_exemplar(3, b"new")])
+    assert store.exemplar_image("whole", "a", 0)[0] == b"image"
+    assert store.search("broken", query(1), 1).results[0][0].class_id == "a"
+    store.close()
+
+
+# Room
+
+
+def test_a_full_disk_is_told_and_changes_nothing(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path, max_bytes=200_000)
+    store.create_gallery("g", "m", DIMENSION, max_exemplars_per_class=3)
+    store.put_classes("g", [new_class("small", 1)])
+    before = store.get_gallery("g"), store.list_classes("g"), store.search("g", query(1), 5)
+    with pytest.raises(ResourceExhaustedError, match="no room") as refused:
+        store.put_classes("g", [new_class("first", 2), new_class("large", 3, bytes(400_000))])
+    assert refused.value.reason == "DISK_FULL"
+    with pytest.raises(ResourceExhaustedError, match="no room"):
+        store.add_exemplars("g", "small", [new_exemplar(2, b"first"), new_exemplar(3, bytes(400_000))])
+    assert (store.get_gallery("g"), store.list_classes("g"), store.search("g", query(1), 5)) == before
+    store.put_classes("g", [new_class("other", 2)])
+    store.close()
+    store = EmbeddedStore(tmp_path)
+    assert [record.id for record in store.list_classes("g")] == ["other", "small"]
+    store.close()
+
+
+# Kill
+
+
+WRITER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_embedded import DIMENSION, EmbeddedStore, new_class
+
+store = EmbeddedStore(Path(sys.argv[1]))
+store.create_gallery("g", "m", DIMENSION)
+number = 0
+while True:
+    batch = [new_class(f"c{number + offset:06}", number + offset) for offset in range(3)]
+    store.put_classes("g", batch)
+    number += 3
+    print(number, flush=True)
+"""
+
+
+CHANGER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_embedded import DIMENSION, EmbeddedStore, new_class, new_exemplar
+
+store = EmbeddedStore(Path(sys.argv[1]))
+store.create_gallery("g", "m", DIMENSION, max_exemplars_per_class=4)
+store.put_classes("g", [new_class("a", 0, b"0")])
+number = 0
+while True:
+    number += 1
+    record, _ = store.add_exemplars("g", "a", [new_exemplar(number, b"%d" % number)])
+    if len(record.exemplars) == 4:
+        store.remove_exemplar("g", "a", record.exemplars[1].sha256)
+    print(number, flush=True)
+"""
+
+
+CALIBRATOR = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_embedded import DIMENSION, EmbeddedStore, GalleryChanges, made_up
+
+store = EmbeddedStore(Path(sys.argv[1]))
+store.create_gallery("g", "m", DIMENSION)
+number = 0
+while True:
+    number += 1
+    fields = frozenset({"calibration", "false_accept_rate"})
+    store.update_gallery("g", GalleryChanges(fields, "", 1 / (1 + number), None, made_up(number)))
+    print(number, flush=True)
+"""
+
+
+def last_acknowledged_before_a_kill_nine(program: str, directory: Path, wanted: int) -> int:
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(directory), str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    acknowledged = 0
+    while acknowledged < wanted:
+        acknowledged = int(process.stdout.readline())
+    process.send_signal(signal.SIGKILL)
+    rest = process.stdout.read().split()
+    process.wait()
+    process.stdout.close()
+    return max([acknowledged, *(int(number) for number in rest)])
+
+
+def test_everything_acknowledged_before_a_kill_nine_is_there_and_batches_are_whole(tmp_path: Path) -> None:
+    acknowledged = last_acknowledged_before_a_kill_nine(WRITER, tmp_path, 60)
+    store = EmbeddedStore(tmp_path)
+    ids = [record.id for record in store.list_classes("g", limit=100_000)]
+    assert ids == [f"c{number:06}" for number in range(len(ids))]
+    assert len(ids) >= acknowledged
+    assert len(ids) % 3 == 0
+    for number in range(len(ids)):
+        (nearest,) = store.search("g", query(number), 1).results[0]
+        assert (nearest.class_id, nearest.distance) == (f"c{number:06}", 0.0)
+    store.close()
+
+
+def test_exemplars_acknowledged_before_a_kill_nine_are_there_and_their_class_is_their_mean(tmp_path: Path) -> None:
+    acknowledged = last_acknowledged_before_a_kill_nine(CHANGER, tmp_path, 40)
+    store = EmbeddedStore(tmp_path)
+    exemplars = store.get_class("g", "a").exemplars
+    held = [int(store.exemplar_image("g", "a", index)[0]) for index in range(len(exemplars))]
+    assert held[0] == 0  # the first is never removed
+    assert max(held) >= acknowledged
+    # The second goes whenever there are four, so the others are the newest.
+    assert held[1:] == list(range(max(held) - len(held) + 2, max(held) + 1))
+    together = NewClass("a", [new_exemplar(number) for number in held])
+    (nearest,) = store.search("g", together.embedding()[None, :], 1).results[0]
+    assert nearest.distance == 0.0
+    store.close()
+
+
+def test_a_calibration_acknowledged_before_a_kill_nine_is_there_whole(tmp_path: Path) -> None:
+    acknowledged = last_acknowledged_before_a_kill_nine(CALIBRATOR, tmp_path, 40)
+    store = EmbeddedStore(tmp_path)
+    gallery = store.get_gallery("g")
+    assert gallery.calibration is not None
+    number = int(gallery.calibration.factors[0][0])
+    assert acknowledged <= number <= acknowledged + 1
+    assert (gallery.calibration, gallery.false_accept_rate) == (made_up(number), 1 / (1 + number))
+    store.close()

@@ -1,0 +1,19 @@
+"""Backbones as published ones are: with features of ordinary size, though nobody trained them."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from exemplar_trainer.networks.backbone import BACKBONES
+
+
+def settled_backbone(name: str) -> keras.Model:
+    """A backbone without its classifier, random weights, and normalization that has seen a batch of noise."""
+    keras.utils.set_random_seed(5)
+    backbone = BACKBONES[name](include_top=False, weights=None, input_shape=(64, 64, 3))
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0  # the statistics of the next batch replace those it was made with
+    backbone(np.random.default_rng(0).uniform(0, 255, (16, 64, 64, 3)).astype(np.float32), training=True)
+    return backbone

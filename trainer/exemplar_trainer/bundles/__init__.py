@@ -1,0 +1,1 @@
+"""From a base network to a bundle: measured, calibrated, written in every form and replayed."""

@@ -1,0 +1,174 @@
+"""From a base network and classes it never saw to a bundle: measure, calibrate, report, export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from exemplar_encoder import Bundle, Figure, Manifest, Preprocessing
+from exemplar_encoder.bundle import Floats
+from exemplar_trainer.bundles.compact import round_to_half
+from exemplar_trainer.bundles.write import Ingredients, export_bundle
+from exemplar_trainer.calibration.cross_fit import check_calibration
+from exemplar_trainer.calibration.from_held_out import fit_calibration, pair_distances
+from exemplar_trainer.data.image_set import ImageSet
+from exemplar_trainer.evaluation.episodes import Accuracy, EpisodeError, Protocol, measure
+from exemplar_trainer.reports.bundle import Findings, render_report
+from exemplar_trainer.reports.contact_sheet import draw_decisions
+
+EPISODES = 400
+COHORT_SIZE = 512
+
+_UNSEEN = "Measured on classes that training never saw; every query decided on its own."
+_SEEN_SINCE = (
+    "Measured with a network of the same recipe on classes that its training never saw; every query decided on its "
+    "own. The network of this bundle was then trained on all classes, these too."
+)
+
+PROTOCOLS = (
+    Protocol(20, 1, within_group=True),
+    Protocol(5, 1, within_group=True),
+    Protocol(20, 1),
+    Protocol(5, 1),
+    Protocol(20, 2, within_group=True),
+    Protocol(20, 5, within_group=True),
+)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a network comes from.
+
+    Attributes:
+        name: the bundle's.
+        recipe: the recipe's name, or another word for how the network was made.
+        preprocessing: the network's input.
+        facts: rows for the report, name and value.
+        training: free facts for the manifest.
+        records: the log of its training.
+        seed: of the cohort's draw.
+    """
+
+    name: str
+    recipe: str
+    preprocessing: Preprocessing
+    facts: Sequence[tuple[str, str]]
+    training: dict[str, Any]
+    records: Sequence[dict[str, Any]] = field(default=())
+    seed: int = 0
+
+
+def make_bundle(
+    network: keras.Model,
+    origin: Origin,
+    unseen: ImageSet,
+    strangers: ImageSet,
+    target: Path,
+    measured: keras.Model | None = None,
+) -> Bundle:
+    """Measure a network and export it.
+
+    Args:
+        network: the base network; its weights are rounded as a bundle holds them.
+        origin: where it comes from.
+        unseen: classes it was not trained on, to measure and calibrate with.
+        strangers: what the cohort is drawn from.
+        target: the bundle's folder.
+        measured: the network to measure and calibrate with, where `network` itself has seen these classes.
+
+    Raises:
+        BundleError: see `export_bundle`.
+    """
+    round_to_half(network)  # before anything is measured: figures and cohort are those of the weights that ship
+    embeddings = embed(measured or network, unseen)
+    accuracies = _accuracies(embeddings, unseen)
+    seen = [label for label, name in enumerate(strangers.class_names) if name not in unseen.class_names]
+    background = _cohort(measured or network, strangers.only(seen), origin.seed) if seen else None
+    calibration = fit_calibration(embeddings, unseen, background=background)
+    check = check_calibration(embeddings, unseen, background=background)
+    genuine, impostor = pair_distances(embeddings, unseen)
+    hits, misses = draw_decisions(embeddings, unseen, accuracies[0].protocol, 24, seed=1)
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    report = render_report(
+        Findings(
+            title=f"{origin.name} (recipe {origin.recipe})",
+            lead=_UNSEEN if measured is None else _SEEN_SINCE,
+            facts=[("made", created), *origin.facts],
+            accuracies=accuracies,
+            by_group=_by_group(embeddings, unseen),
+            calibration=calibration,
+            check=check,
+            genuine=genuine,
+            impostor=impostor,
+            records=origin.records,
+            held_out=unseen,
+            hits=hits,
+            misses=misses,
+        )
+    )
+    figures = [Figure(f"{a.protocol.name} accuracy", a.value, a.low, a.high) for a in accuracies]
+    figures.append(Figure("expected calibration error", check.expected_calibration_error))
+    figures.append(Figure("AUROC, known against unknown", check.separation.auroc))
+    figures.append(Figure("unknown accepted where 95 % of known are", check.separation.false_positives))
+    figures.append(Figure("OSCR", check.separation.oscr))
+    for asked, realized in zip(check.false_accept_rates, check.realized_rates, strict=True):
+        figures.append(Figure(f"realized false-accept rate at {asked:.0%}", realized))
+    manifest = Manifest(
+        name=origin.name,
+        recipe=origin.recipe,
+        created=created,
+        dimension=network.output_shape[-1],
+        preprocessing=origin.preprocessing,
+        figures=tuple(figures),
+        training=origin.training,
+    )
+    cohort = _cohort(network, strangers, origin.seed)
+    return export_bundle(Ingredients(network, manifest, calibration, cohort, report), target)
+
+
+def embed(network: keras.Model, images: ImageSet) -> Floats:
+    """Embeddings float32 `[images, dimension]` of a whole set."""
+    batches = [
+        keras.ops.convert_to_numpy(network.predict_on_batch(images.pixels[start : start + 256].astype(np.float32)))
+        for start in range(0, len(images.labels), 256)
+    ]
+    return np.concatenate(batches).astype(np.float32)
+
+
+def _accuracies(embeddings: Floats, unseen: ImageSet) -> tuple[Accuracy, ...]:
+    """Every protocol that the classes can supply; a small set gets the largest episodes it has."""
+    found = []
+    for protocol in PROTOCOLS:
+        try:
+            found.append(measure(embeddings, unseen, protocol, EPISODES, seed=0))
+        except EpisodeError:  # too few classes or images for this one; the next may do
+            continue
+    if not found:
+        found.append(measure(embeddings, unseen, Protocol(min(5, len(unseen.class_names))), EPISODES, seed=0))
+    return tuple(found)
+
+
+def _by_group(embeddings: Floats, unseen: ImageSet) -> list[tuple[str, Accuracy]]:
+    rows = []
+    for group, classes in unseen.classes_by_group.items():
+        if len(unseen.classes_by_group) < 2 or len(classes) < 2:
+            continue
+        inside = np.flatnonzero(np.isin(unseen.labels, classes))
+        protocol = Protocol(min(20, len(classes)), 1, within_group=bool(group))
+        rows.append((group, measure(embeddings[inside], unseen.only(classes.tolist()), protocol, 100, seed=0)))
+    return rows
+
+
+def _cohort(network: keras.Model, images: ImageSet, seed: int) -> Floats:
+    """Embeddings of images, at most one a class: strangers to compare a query with."""
+    rng = np.random.default_rng([seed, 5])
+    firsts = np.array([members[0] for members in images.members])
+    chosen = np.sort(rng.permutation(firsts)[:COHORT_SIZE])
+    pixels = images.pixels[chosen].astype(np.float32)
+    return keras.ops.convert_to_numpy(network.predict_on_batch(pixels)).astype(np.float32)

@@ -1,0 +1,84 @@
+"""A network in the fewest bytes that give the same answer: normalization folded away, weights in half precision.
+
+A batch normalization after a convolution is, once trained, a scale and a shift of that convolution's output, so it
+becomes part of the weights (Jacob et al., CVPR 2018). Weights are then rounded to float16, once, before anything is
+exported: each form of the network holds the same numbers, in half the bytes, and computes with them in float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import layers
+
+_LARGEST = float(np.finfo(np.float16).max)
+
+
+def fold_normalization(network: keras.Model) -> keras.Model:
+    """The same function with every batch normalization that follows a convolution of its own folded into it."""
+    folded = {
+        convolution.name: layer
+        for layer in network.layers
+        if type(layer) is layers.BatchNormalization and (convolution := _convolution_before(layer)) is not None
+    }
+    gone = {id(layer) for layer in folded.values()}
+
+    def clone(layer: keras.Layer) -> keras.Layer:
+        config = layer.get_config()
+        if layer.name in folded:
+            config["use_bias"] = True
+        copy: keras.Layer = type(layer).from_config(config)
+        if id(layer) in gone:
+            dropped.add(copy.name)
+        return copy
+
+    def call(layer: keras.Layer, *inputs: Any, **options: Any) -> Any:
+        return inputs[0] if layer.name in dropped else layer(*inputs, **options)
+
+    dropped: set[str] = set()
+    plain = keras.models.clone_model(network, clone_function=clone, call_function=call)
+    for layer in network.layers:
+        if layer.name in folded:
+            plain.get_layer(layer.name).set_weights(_folded_weights(layer, folded[layer.name]))
+        elif layer.weights and id(layer) not in gone:
+            plain.get_layer(layer.name).set_weights(layer.get_weights())
+    return plain
+
+
+def round_to_half(network: keras.Model) -> None:
+    """Round weights to the nearest float16, in place; an array with a number too large for that stays as it is."""
+    for variable in network.variables:
+        values = keras.ops.convert_to_numpy(variable.value)
+        if np.issubdtype(values.dtype, np.floating) and np.abs(values).max(initial=0.0) <= _LARGEST:
+            variable.assign(values.astype(np.float16).astype(values.dtype))
+
+
+def fits_half(values: npt.NDArray[Any]) -> bool:
+    """Whether an array is float32 and loses nothing as float16."""
+    if values.dtype != np.float32 or np.abs(values).max(initial=0.0) > _LARGEST:
+        return False
+    return bool((values.astype(np.float16).astype(np.float32) == values).all())
+
+
+def _convolution_before(layer: keras.Layer) -> keras.Layer | None:
+    """The convolution whose output this layer alone reads, if it is that."""
+    before: keras.Layer = layer.input._keras_history.operation
+    if type(before) not in (layers.Conv2D, layers.DepthwiseConv2D):
+        return None
+    if before.get_config()["activation"] != "linear" or len(before._outbound_nodes) != 1:
+        return None
+    return before
+
+
+def _folded_weights(convolution: keras.Layer, normalization: keras.Layer) -> list[npt.NDArray[np.float32]]:
+    kernel, *bias = (weights.astype(np.float64) for weights in convolution.get_weights())
+    shift = bias[0] if bias else 0.0
+    values = {variable.name: keras.ops.convert_to_numpy(variable.value) for variable in normalization.variables}
+    scale = values.get("gamma", 1.0) / np.sqrt(values["moving_variance"].astype(np.float64) + normalization.epsilon)
+    moved = (shift - values["moving_mean"]) * scale + values.get("beta", 0.0)
+    if isinstance(convolution, layers.DepthwiseConv2D):
+        scale = scale.reshape(kernel.shape[2:])  # its outputs are input channels x multiplier
+    return [(kernel * scale).astype(np.float32), np.asarray(moved, np.float32)]

@@ -1,0 +1,145 @@
+"""Fits what a distance means, on classes the network never saw; see `Calibration` for the model behind it.
+
+Galleries of many sizes are put together from the set, of one group and of all, half of them with exemplars from one
+source (such as a drawer) where classes share some; queries of enrolled and of other classes meet them. What is too
+close to call among more classes than the set has, galleries tell that are filled up with classes training saw. How
+well a fit holds on classes it was not fitted on, `calibration_check` says, and by gallery size `calibration_sizes`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from exemplar_encoder import Calibration
+from exemplar_encoder.bundle import Floats
+from exemplar_trainer.calibration.thresholds import (
+    GALLERIES,
+    MOST_QUERIES,
+    QUERIES,
+    SIZES,
+    Met,
+    fit_met,
+    meet,
+)
+from exemplar_trainer.data.image_set import ImageSet
+from exemplar_trainer.data.pairs import draw_pairs, draw_strangers
+from exemplar_trainer.evaluation.episodes import pairwise_distances
+
+_MAX_IMAGES = 4000
+_MAX_CLASSES = 2000
+_LEAST_GALLERIES = 20
+_MAX_ENROLLED = 40_000  # of a size, in all galleries
+
+Ints = npt.NDArray[np.int64]
+
+
+def fit_calibration(
+    embeddings: Floats, images: ImageSet, seed: int = 0, background: Floats | None = None
+) -> Calibration:
+    """Fit on all classes of a set.
+
+    Args:
+        embeddings: float32 `[images, dimension]` of unit length.
+        images: the set they came from: at least two classes of at least two images (four, to cross-fit).
+        seed: which images are left out of a very large set.
+        background: an embedding of each of some classes that training saw, float32 `[n, dimension]`.
+    """
+    rng = np.random.default_rng([seed, 6])
+    everything = _at_most(len(images.class_names), _MAX_CLASSES, seed)
+    galleries = _galleries(embeddings, images, everything, rng)
+    larger = [] if background is None else _larger_galleries(embeddings, images, everything, background, rng)
+    return fit_met(galleries, len(images.class_names), larger=larger)
+
+
+def pair_distances(embeddings: Floats, images: ImageSet, seed: int = 0) -> tuple[Floats, Floats]:
+    """Distances of pairs of one class, and of pairs of two classes of one group: the ones hard to tell apart.
+
+    Where no group has two classes, all pairs of two classes count. Of a very large set, a sample is compared.
+    """
+    chosen = _whole_classes(images, seed)
+    first, second = np.triu_indices(len(chosen), 1)
+    distances = pairwise_distances(embeddings[chosen], embeddings[chosen])[first, second]
+    labels = images.labels[chosen]
+    group = np.unique(images.groups, return_inverse=True)[1][labels]
+    same = labels[first] == labels[second]
+    near = ~same & (group[first] == group[second])
+    return distances[same], distances[near if near.any() else ~same]
+
+
+def _galleries(embeddings: Floats, images: ImageSet, everything: Ints, rng: np.random.Generator) -> list[Met]:
+    """Galleries of many sizes, of one group and of all: services know things of one kind, or of many."""
+    groups = [group for group in images.classes_by_group.values() if len(group) >= 2]
+    found: list[Met] = []
+    for pools in (groups, [everything]):
+        largest = max((len(pool) for pool in pools), default=0)
+        sizes = [size for size in SIZES if size < largest]
+        if pools is not groups:
+            sizes.append(_nearly(everything))
+        for way in sorted(set(sizes)):
+            if way == 1 and found and pools is not groups:
+                continue  # a lone class shows nothing of its kind, and strangers of its own group come nearest
+            able = [pool for pool in pools if len(pool) > way]
+            for _ in range(_number(way)):
+                classes = rng.permutation(able[rng.integers(len(able))])
+                found.append(_gallery(embeddings, images, rng, classes[:way], classes[way:]))
+    return found
+
+
+def _larger_galleries(
+    embeddings: Floats, images: ImageSet, everything: Ints, background: Floats, rng: np.random.Generator
+) -> list[Met]:
+    """Galleries of more classes than the set has: nearly all of its own, and some of the `background`."""
+    way = _nearly(everything)
+    found = []
+    for size in (size for size in SIZES if way < size <= way + len(background)):
+        for _ in range(_number(size)):
+            classes = rng.permutation(everything)
+            filling = rng.permutation(background)[: size - way]
+            found.append(_gallery(embeddings, images, rng, classes[:way], classes[way:], filling))
+    return found
+
+
+def _number(way: int) -> int:
+    """How many galleries of a size: each has a few strangers in the tail that a small rate is about."""
+    return max(_LEAST_GALLERIES, min(GALLERIES, _MAX_ENROLLED // way))
+
+
+def _nearly(everything: Ints) -> int:
+    """So many of all classes that a tenth is left to be strangers."""
+    return len(everything) - max(1, len(everything) // 10)
+
+
+def _gallery(
+    embeddings: Floats,
+    images: ImageSet,
+    rng: np.random.Generator,
+    enrolled: Ints,
+    others: Ints,
+    filling: Floats | None = None,
+) -> Met:
+    count = min(MOST_QUERIES, max(QUERIES, len(enrolled)))
+    pairs, source = draw_pairs(images, enrolled, rng, one_source=bool(rng.random() < 0.5))
+    asked = rng.permutation(len(enrolled))[:count]
+    unknown = rng.choice(others, count)
+    strangers = draw_strangers(images, unknown, rng, source)
+    exemplars = embeddings[pairs[:, 0]]
+    classes = exemplars if filling is None else np.concatenate([exemplars, filling])
+    groups = np.unique(images.groups, return_inverse=True)[1][unknown]
+    return meet(classes, embeddings[pairs[asked, 1]], asked, embeddings[strangers], groups)
+
+
+def _whole_classes(images: ImageSet, seed: int) -> Ints:
+    """Positions of at most `_MAX_IMAGES` images: every class of a set that large gives a few, or some classes do."""
+    if len(images.labels) <= _MAX_IMAGES:
+        return np.arange(len(images.labels))
+    classes = _at_most(len(images.class_names), _MAX_CLASSES, seed)
+    each = max(2, _MAX_IMAGES // len(classes))
+    rng = np.random.default_rng([seed, 7])
+    return np.sort(np.concatenate([rng.permutation(images.members[label])[:each] for label in classes]))
+
+
+def _at_most(count: int, most: int, seed: int) -> Ints:
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng([seed, 4]).choice(count, most, replace=False))

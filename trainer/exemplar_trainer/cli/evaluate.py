@@ -1,0 +1,236 @@
+"""`exemplar evaluate`: accuracy of one bundle or several, on the same questions, as a table, JSON and a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Measure how good bundles are on images they never saw."
+)
+
+Bundles = Annotated[
+    list[Path],
+    typer.Option("--bundle", "-b", help="A bundle's folder; repeat it to compare several.", show_default=False),
+]
+Tree = Annotated[Path, typer.Argument(help="Folder or zip of images, .../GROUP/CLASS/IMAGE.", show_default=False)]
+Within = Annotated[bool, typer.Option("--within-group", help="All classes of a task from one group: the hard way.")]
+Groups = Annotated[list[str] | None, typer.Option("--group", help="Only this group; repeat it.")]
+HeldOut = Annotated[
+    bool, typer.Option("--held-out", help="Only the groups that the first bundle's training held out.")
+]
+Number = Annotated[int, typer.Option(min=2, help="Tasks to draw.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the draw; the same seed asks the same questions.")]
+MaxUnreadable = Annotated[int, typer.Option(min=0, help="So many images that cannot be read are left out.")]
+Html = Annotated[Path | None, typer.Option("--html", help="Write a page with pictures here.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
+
+_SIZES = (20, 200, 900)
+
+
+@app.command()
+def episodes(
+    data: Tree,
+    bundle: Bundles,
+    way: Annotated[int, typer.Option(min=2, help="Classes a task.")] = 20,
+    shot: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Exemplars a class; repeat it. [default: 1, 2 and 5, as far as there are images]"),
+    ] = None,
+    within_group: Within = False,
+    group: Groups = None,
+    held_out: HeldOut = False,
+    number: Number = 400,
+    seed: Seed = 0,
+    max_unreadable: MaxUnreadable = 20,
+    html: Html = None,
+    as_json: AsJson = False,
+) -> None:
+    """N-way K-shot episodes; exemplar and query from different sources, where there are such images."""
+    from exemplar_trainer.evaluation import protocols
+    from exemplar_trainer.evaluation.episodes import Protocol
+
+    def ask(encoder: Any, only: Sequence[str], progress: protocols.Progress) -> Iterator[Any]:
+        images = protocols.read_tree(data, encoder.bundle.manifest.preprocessing, only, progress, max_unreadable)
+        shots, notes = (shot, ()) if shot else protocols.usual_shots(images)
+        for each in shots:
+            asked = protocols.episodes(images, Protocol(way, each, within_group), number, seed)
+            yield replace(asked, notes=asked.notes + notes)
+
+    _evaluate(ask, bundle, [data], group or (), held_out, seed, html, as_json)
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Folder of runNN/class_labels.txt and images.", show_default=False)],
+    bundle: Bundles,
+    html: Html = None,
+    as_json: AsJson = False,
+) -> None:
+    """The published layout of within-alphabet runs: "test-path training-path" a line in each class_labels.txt."""
+    from exemplar_trainer.evaluation import protocols
+
+    def ask(encoder: Any, only: Sequence[str], progress: protocols.Progress) -> Iterator[Any]:
+        yield protocols.runs(folder, encoder, progress)
+
+    _evaluate(ask, bundle, [folder], html=html, as_json=as_json)
+
+
+@app.command()
+def pairs(
+    exemplars: Annotated[Path, typer.Argument(help="Folder to enroll from: CLASS.png or CLASS/IMAGE.")],
+    queries: Annotated[Path, typer.Argument(help="Folder to ask about, classes named alike.")],
+    bundle: Bundles,
+    way: Annotated[int, typer.Option(min=0, help="Classes a task; 0 for one task with all of them.")] = 0,
+    number: Number = 400,
+    seed: Seed = 0,
+    max_unreadable: MaxUnreadable = 20,
+    html: Html = None,
+    as_json: AsJson = False,
+) -> None:
+    """Two folders: show a class in one (a catalogue picture), ask about it in the other (a photo)."""
+    from exemplar_trainer.evaluation import protocols
+
+    def ask(encoder: Any, only: Sequence[str], progress: protocols.Progress) -> Iterator[Any]:
+        yield protocols.pairs(exemplars, queries, encoder, way, number, seed, progress, max_unreadable)
+
+    _evaluate(ask, bundle, [exemplars, queries], seed=seed, html=html, as_json=as_json)
+
+
+@app.command()
+def openset(
+    data: Tree,
+    bundle: Bundles,
+    way: Annotated[int, typer.Option(min=2, help="Classes enrolled in a task; as many others are asked about.")] = 20,
+    shot: Annotated[list[int] | None, typer.Option(min=1, help="Exemplars a class; repeat it. [default: 1]")] = None,
+    within_group: Within = False,
+    group: Groups = None,
+    held_out: HeldOut = False,
+    number: Number = 400,
+    seed: Seed = 0,
+    max_unreadable: MaxUnreadable = 20,
+    html: Html = None,
+    as_json: AsJson = False,
+) -> None:
+    """Half of the queries are of classes that are not enrolled: are they told apart, at the rates promised?"""
+    from exemplar_trainer.evaluation import protocols
+    from exemplar_trainer.evaluation.episodes import Protocol
+
+    def ask(encoder: Any, only: Sequence[str], progress: protocols.Progress) -> Iterator[Any]:
+        images = protocols.read_tree(data, encoder.bundle.manifest.preprocessing, only, progress, max_unreadable)
+        for shots in shot or [1]:
+            yield protocols.open_set(images, Protocol(way, shots, within_group), number, seed)
+
+    _evaluate(ask, bundle, [data], group or (), held_out, seed, html, as_json)
+
+
+@app.command()
+def calibration(
+    data: Tree,
+    bundle: Annotated[Path, typer.Option("--bundle", "-b", help="A bundle's folder.", show_default=False)],
+    gallery_size: Annotated[
+        list[int] | None, typer.Option(min=2, help="Classes enrolled; repeat it. [default: 20, 200, 900]")
+    ] = None,
+    number: Annotated[int, typer.Option(min=1, help="Galleries of a kind for each held-out group.")] = 60,
+    seed: Seed = 0,
+    max_unreadable: MaxUnreadable = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Does a fit hold on groups it was not fitted on, in small and large galleries, by one drawer and by any?"""
+    from exemplar_encoder import BundleError, load_encoder
+    from exemplar_trainer.calibration.by_size import check_sizes
+    from exemplar_trainer.data.image_set import DatasetError, read_images
+    from exemplar_trainer.evaluation.provenance import held_out_of
+    from exemplar_trainer.evaluation.tasks import EvaluationError
+    from exemplar_trainer.reports.tables import print_sizes
+
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False, quiet=as_json)
+    try:
+        encoder = load_encoder(bundle)
+        held_out = held_out_of(encoder.bundle)  # before images are read, which takes longer
+        with _counting(console, "Reading") as progress:
+            images = read_images(data, encoder.bundle.manifest.preprocessing, max_unreadable, progress)
+        console.print(f"{bundle}: {len(images.labels):,} images to embed")
+        embeddings = encoder.embed(images.pixels)
+        with _counting(console, "Judging") as progress:
+            found = check_sizes(embeddings, images, held_out, gallery_size or _SIZES, number, seed, progress)
+    except (BundleError, DatasetError, EvaluationError, OSError) as error:
+        _fail(error)
+    if as_json:
+        typer.echo(json.dumps([asdict(kept) for kept in found], indent=1))
+    else:
+        print_sizes(found)
+
+
+def _evaluate(
+    ask: Callable[[Any, Sequence[str], Callable[[int, int], None]], Iterator[Any]],
+    bundles: Sequence[Path],
+    data: Sequence[Path],
+    groups: Sequence[str] = (),
+    held_out: bool = False,
+    seed: int | None = None,
+    html: Path | None = None,
+    as_json: bool = False,
+) -> None:
+    """Ask every bundle, print, and write the page."""
+    from exemplar_encoder import BundleError, load_encoder
+    from exemplar_trainer.data.image_set import DatasetError
+    from exemplar_trainer.evaluation.compare import results_of
+    from exemplar_trainer.evaluation.episodes import EpisodeError
+    from exemplar_trainer.evaluation.provenance import held_out_of
+    from exemplar_trainer.evaluation.tasks import EvaluationError, Terms
+    from exemplar_trainer.reports.evaluation import Result, render_evaluation
+    from exemplar_trainer.reports.tables import as_json_result, print_results
+
+    if groups and held_out:
+        raise typer.BadParameter("--held-out names the groups itself; leave one of the two out", param_hint="--group")
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False, quiet=as_json)
+    results: list[Result] = []
+    try:
+        encoders = [load_encoder(path) for path in bundles]
+        only = held_out_of(encoders[0].bundle) if held_out else groups
+        terms = Terms(tuple(map(str, data)), tuple(only), seed)
+        for encoder in encoders:
+            with _counting(console, "Reading") as progress:
+                asked = list(ask(encoder, only, progress))
+            results += results_of(encoder, asked, terms, held_out, console.print)
+    except (BundleError, DatasetError, EpisodeError, EvaluationError, OSError) as error:
+        _fail(error)
+    if as_json:
+        typer.echo(json.dumps([as_json_result(result) for result in results], indent=1))
+    else:
+        print_results(results)
+    if html:  # last, so that no page that cannot be written costs the figures
+        try:
+            html.write_text(render_evaluation("Evaluation", results), encoding="utf-8")
+        except OSError as error:
+            _fail(OSError(f"the page cannot be written: {error}"))
+        console.print(f"Pictures and groups: {html}")
+
+
+def _fail(error: Exception) -> NoReturn:
+    Console(stderr=True, markup=False, emoji=False, highlight=False, style="red").print(str(error))
+    raise typer.Exit(1) from error
+
+
+@contextmanager
+def _counting(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar that is told how many are done, and of how many."""
+    with Progress(
+        TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True
+    ) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def main() -> None:
+    """Run the command on its own."""
+    app()

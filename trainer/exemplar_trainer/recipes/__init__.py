@@ -1,0 +1,1 @@
+"""Everything that decides what a training run does, as plain data."""

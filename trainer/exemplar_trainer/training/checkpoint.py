@@ -1,0 +1,88 @@
+"""A run's state on disk: every variable and the step, in one file that is replaced whole.
+
+Batches, augmentation and learning rate follow from the seed and the step, so nothing else is needed to go on as if
+nothing had happened.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from exemplar_trainer.training.learner import state
+
+FILE = "checkpoint.npz"
+
+
+class CheckpointError(Exception):
+    """A checkpoint that does not belong to this recipe or cannot be read."""
+
+
+def save_checkpoint(run: Path, learner: keras.Model, step: int) -> None:
+    """Write the state after `step` steps; a crash leaves the old state or the new one, never a mixture."""
+    arrays: dict[str, Any] = {f"v{index:04d}": value for index, value in enumerate(_values(learner))}
+    arrays["step"] = np.int64(step)
+    partial = run / (FILE + ".partial")
+    with partial.open("wb") as stream:
+        np.savez(stream, **arrays)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(run / FILE)
+
+
+def load_weights(run: Path, learner: keras.Model) -> None:
+    """Take over the weights of another run, of network and loss alike, but not its optimizer nor its step.
+
+    Raises:
+        CheckpointError: that run has no checkpoint, or is of another network, loss or number of classes.
+    """
+    if not (run / FILE).exists():
+        raise CheckpointError(f"{run} holds no {FILE} to start from")
+    _, arrays = _read(run / FILE)
+    _assign(run / FILE, learner.variables, arrays[: len(learner.variables)])
+
+
+def load_checkpoint(run: Path, learner: keras.Model) -> int:
+    """Restore the state and return how many steps were done; 0 when there is no checkpoint yet.
+
+    Raises:
+        CheckpointError: the file is unreadable or of another recipe.
+    """
+    path = run / FILE
+    if not path.exists():
+        return 0
+    step, arrays = _read(path)
+    _assign(path, state(learner), arrays)
+    return step
+
+
+def saved_step(run: Path) -> int:
+    """After how many steps the state was saved; 0 when there is none yet. CheckpointError: the file is unreadable."""
+    return _read(run / FILE)[0] if (run / FILE).exists() else 0
+
+
+def _read(path: Path) -> tuple[int, list[np.ndarray]]:
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            return int(saved["step"]), [saved[name] for name in sorted(saved.files) if name != "step"]
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+
+
+def _assign(path: Path, variables: list[keras.Variable], arrays: list[np.ndarray]) -> None:
+    if [tuple(array.shape) for array in arrays] != [tuple(variable.shape) for variable in variables]:
+        raise CheckpointError(
+            f"{path} belongs to another recipe, another set of classes or another version of the network"
+        )
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+
+
+def _values(learner: keras.Model) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(variable.value) for variable in state(learner)]

@@ -1,0 +1,103 @@
+"""Learning from other networks, too: several distilled into one.
+
+Labels say which pictures are of one class, and nothing of how alike two classes are; networks that were trained
+before do. A linear map of a picture's embedding, learned beside the network, is to point where its teachers put the
+same picture, as augmented. Hinton, Vinyals & Dean, "Distilling the Knowledge in a Neural Network", 2015; by a map of
+what the student finds to what the teacher does: Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
+
+import keras
+from keras import ops
+
+from exemplar_encoder import Bundle, Preprocessing
+from exemplar_trainer.augmentation.geometry import resized
+from exemplar_trainer.bundles.compact import fold_normalization
+from exemplar_trainer.data.image_set import some
+
+
+class TeacherError(ValueError):
+    """A bundle that this run cannot learn from."""
+
+
+def load_teachers(paths: Sequence[str], preprocessing: Preprocessing, unseen: Collection[str]) -> list[Bundle]:
+    """Read the bundles to learn from.
+
+    Args:
+        paths: their folders.
+        preprocessing: the input of the network that learns; theirs may differ in size alone.
+        unseen: names of what is held out to be measured on. A teacher that was trained on it would tell.
+
+    Raises:
+        BundleError: one is damaged.
+        TeacherError: one takes another input, or saw what is to be measured on.
+    """
+    bundles = [Bundle.load(path) for path in paths]
+    for bundle in bundles:
+        theirs = bundle.manifest.preprocessing
+        sized = replace(theirs, width=preprocessing.width, height=preprocessing.height)
+        if sized != preprocessing or theirs.width * preprocessing.height != theirs.height * preprocessing.width:
+            raise TeacherError(f"{bundle.path} takes another input than the recipe's, so it cannot be a teacher")
+        training = bundle.manifest.training
+        seen = sorted(set(unseen) - set(training["held_out"])) if training.get("training_classes") else []
+        if seen:  # a network that was trained elsewhere names nothing that it saw
+            raise TeacherError(
+                f"{bundle.path} was not trained with {some(seen)} held out, and figures on what a teacher has seen "
+                "are no figures; hold out what it held out, or take a teacher that held out as much"
+            )
+    return bundles
+
+
+class Teachers:
+    """Networks side by side, no layer and no variable of the network that learns from them."""
+
+    def __init__(self, networks: Sequence[keras.Model], precision: str) -> None:
+        """`networks` embed float32 `[n, height, width, channels]`, each of its size; they compute in `precision`."""
+        self._networks = [_computing_in(precision, network) for network in networks]
+        self.dimension = sum(network.output_shape[-1] for network in self._networks)
+
+    def embed(self, images: Any) -> Any:
+        """Their embeddings of images as one unit vector each, float32 `[n, dimension]`; gradients end there.
+
+        Its cosines are the means of their cosines.
+        """
+        each = [network(resized(images, network.input_shape[1:3]), training=False) for network in self._networks]
+        return ops.stop_gradient(ops.concatenate(each, axis=-1) / math.sqrt(len(each)))
+
+
+class Distillation(keras.layers.Layer):
+    """`weight` times the mean of 1 - cosine between mapped embeddings and what the teachers found."""
+
+    def __init__(self, taught: int, weight: float = 60.0) -> None:
+        """`taught`: length of the teachers' vectors. The map is this layer's and stays out of the bundle."""
+        super().__init__(name="distillation", dtype="float32")
+        self.taught, self.weight = taught, weight
+
+    def build(self, embeddings_shape: tuple[int | None, ...]) -> None:
+        """A map `[dimension, taught]`."""
+        self.map = self.add_weight(shape=(embeddings_shape[-1], self.taught), initializer="random_normal", name="map")
+
+    def call(self, embeddings: Any, taught: Any) -> Any:
+        """Embeddings float32 `[n, dimension]`, the teachers' float32 `[n, taught]` of unit length, scalar out."""
+        mapped = ops.normalize(ops.matmul(embeddings, self.map), axis=-1)
+        return self.weight * (1.0 - ops.mean(ops.sum(mapped * taught, axis=-1)))
+
+
+def _computing_in(precision: str, network: keras.Model) -> keras.Model:
+    """The same network, its layers in a precision, but for the last one's: its vectors must be of unit length."""
+    plain = fold_normalization(network)
+
+    def clone(layer: keras.Layer) -> keras.Layer:
+        policy = {} if layer is plain.layers[-1] else {"dtype": precision}
+        copy: keras.Layer = type(layer).from_config({**layer.get_config(), **policy})
+        return copy
+
+    copy = keras.models.clone_model(plain, clone_function=clone)
+    copy.set_weights(plain.get_weights())
+    return copy
