@@ -359,14 +359,16 @@ class EmbedRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     IMAGE_FIELD_NUMBER: _builtins.int
-    image: _builtins.bytes
-    """An encoded image: JPEG, PNG, WebP, BMP, GIF (first frame) or TIFF."""
+    @_builtins.property
+    def image(self) -> _resources_pb2.Image:
+        """The image."""
+
     def __init__(
         self,
         *,
-        image: _builtins.bytes = ...,
+        image: _resources_pb2.Image | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
@@ -406,13 +408,13 @@ class BatchEmbedRequest(_message.Message):
 
     IMAGES_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def images(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Encoded images, at least one; the server states its limit (default 256) in the error."""
+    def images(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Image]:
+        """Images, at least one; the server states its limit (default 256) in the error."""
 
     def __init__(
         self,
         *,
-        images: _abc.Iterable[_builtins.bytes] | None = ...,
+        images: _abc.Iterable[_resources_pb2.Image] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

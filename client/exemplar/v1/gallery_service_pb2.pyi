@@ -3,7 +3,9 @@
 isort:skip_file
 Keeping galleries and the classes in them.
 
-An acknowledged change is on disk and visible to the next query.
+An acknowledged change is on disk and visible to the next query. Every call may be repeated: reading ones as they are,
+changing ones with a `request_id`. The same `request_id` with another request is refused with INVALID_ARGUMENT
+(REQUEST_ID_REUSED).
 """
 
 from collections import abc as _abc
@@ -33,8 +35,13 @@ class CreateGalleryRequest(_message.Message):
 
     GALLERY_ID_FIELD_NUMBER: _builtins.int
     GALLERY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     gallery_id: _builtins.str
     """The id, the last part of the gallery's name."""
+    request_id: _builtins.str
+    """A UUID of the caller's own. A call that is repeated with it has one effect, and gets the first one's response
+    again, for 24 hours and across restarts of the server. Empty: every call counts.
+    """
     @_builtins.property
     def gallery(self) -> _resources_pb2.Gallery:
         """`display_name`, `false_accept_rate` and `max_exemplars_per_class` are read; all else is the server's to set."""
@@ -44,10 +51,11 @@ class CreateGalleryRequest(_message.Message):
         *,
         gallery_id: _builtins.str = ...,
         gallery: _resources_pb2.Gallery | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["gallery", b"gallery"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gallery", b"gallery", "gallery_id", b"gallery_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gallery", b"gallery", "gallery_id", b"gallery_id", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -185,9 +193,14 @@ class UpdateGalleryRequest(_message.Message):
 
     GALLERY_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """A UUID of the caller's own. A call that is repeated with it has one effect, and gets the first one's response
+    again, for 24 hours and across restarts of the server. Empty: every call counts.
+    """
     @_builtins.property
     def gallery(self) -> _resources_pb2.Gallery:
-        """The gallery, by its name, with the new values."""
+        """The gallery, by its name, with the new values, and with the etag that it must still have, if any."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
@@ -200,10 +213,11 @@ class UpdateGalleryRequest(_message.Message):
         *,
         gallery: _resources_pb2.Gallery | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["gallery", b"gallery", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gallery", b"gallery", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gallery", b"gallery", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -241,19 +255,29 @@ class DeleteGalleryRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     FORCE_FIELD_NUMBER: _builtins.int
+    ALLOW_MISSING_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`galleries/{gallery}`."""
     force: _builtins.bool
     """Delete it even when it holds classes."""
+    allow_missing: _builtins.bool
+    """Succeed, and change nothing, where there is no such gallery."""
+    request_id: _builtins.str
+    """A UUID of the caller's own. A call that is repeated with it has one effect, and gets the first one's response
+    again, for 24 hours and across restarts of the server. Empty: every call counts.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         force: _builtins.bool = ...,
+        allow_missing: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["force", b"force", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "force", b"force", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -315,7 +339,7 @@ class Enrollment(_message.Message):
         """The caller's own facts about the class."""
 
     @_builtins.property
-    def images(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+    def images(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Image]:
         """The exemplars' images: one, or as many as the gallery allows. Their embeddings' mean, renormalized, is searched.
         One that is given twice is kept once.
         """
@@ -326,7 +350,7 @@ class Enrollment(_message.Message):
         class_id: _builtins.str = ...,
         display_name: _builtins.str = ...,
         attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
-        images: _abc.Iterable[_builtins.bytes] | None = ...,
+        images: _abc.Iterable[_resources_pb2.Image] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -416,10 +440,15 @@ class EnrollClassRequest(_message.Message):
     GALLERY_FIELD_NUMBER: _builtins.int
     ENROLLMENT_FIELD_NUMBER: _builtins.int
     STRICT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     gallery: _builtins.str
     """`galleries/{gallery}`."""
     strict: _builtins.bool
     """Refuse an exemplar that has warnings."""
+    request_id: _builtins.str
+    """A UUID of the caller's own. A call that is repeated with it has one effect, and gets the first one's response
+    again, for 24 hours and across restarts of the server. Empty: every call counts.
+    """
     @_builtins.property
     def enrollment(self) -> Global___Enrollment:
         """What to store."""
@@ -430,10 +459,11 @@ class EnrollClassRequest(_message.Message):
         gallery: _builtins.str = ...,
         enrollment: Global___Enrollment | None = ...,
         strict: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["enrollment", b"enrollment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrollment", b"enrollment", "gallery", b"gallery", "strict", b"strict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrollment", b"enrollment", "gallery", b"gallery", "request_id", b"request_id", "strict", b"strict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -445,7 +475,7 @@ class EnrollClassResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    CLASS_FIELD_NUMBER: _builtins.int
+    IMAGE_CLASS_FIELD_NUMBER: _builtins.int
     REPLACED_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     GALLERY_REVISION_FIELD_NUMBER: _builtins.int
@@ -454,19 +484,24 @@ class EnrollClassResponse(_message.Message):
     gallery_revision: _builtins.int
     """The gallery's revision that holds the change."""
     @_builtins.property
+    def image_class(self) -> _resources_pb2.ImageClass:
+        """The class as stored."""
+
+    @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExemplarWarning]:
         """What may make this class hard to recognize."""
 
     def __init__(
         self,
         *,
+        image_class: _resources_pb2.ImageClass | None = ...,
         replaced: _builtins.bool = ...,
         warnings: _abc.Iterable[Global___ExemplarWarning] | None = ...,
         gallery_revision: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["class", b"class"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image_class", b"image_class"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["class", b"class", "gallery_revision", b"gallery_revision", "replaced", b"replaced", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gallery_revision", b"gallery_revision", "image_class", b"image_class", "replaced", b"replaced", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -481,10 +516,15 @@ class BatchEnrollClassesRequest(_message.Message):
     GALLERY_FIELD_NUMBER: _builtins.int
     ENROLLMENTS_FIELD_NUMBER: _builtins.int
     STRICT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     gallery: _builtins.str
     """`galleries/{gallery}`."""
     strict: _builtins.bool
     """Refuse exemplars that have warnings."""
+    request_id: _builtins.str
+    """A UUID of the caller's own. A call that is repeated with it has one effect, and gets the first one's response
+    again, for 24 hours and across restarts of the server. Empty: every call counts.
+    """
     @_builtins.property
     def enrollments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Enrollment]:
         """What to store, at least one; the server states its limit (default 256) in the error."""
@@ -495,10 +535,11 @@ class BatchEnrollClassesRequest(_message.Message):
         gallery: _builtins.str = ...,
         enrollments: _abc.Iterable[Global___Enrollment] | None = ...,
         strict: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrollments", b"enrollments", "gallery", b"gallery", "strict", b"strict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["enrollments", b"enrollments", "gallery", b"gallery", "request_id", b"request_id", "strict", b"strict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -592,13 +633,19 @@ class GetClassResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    CLASS_FIELD_NUMBER: _builtins.int
+    IMAGE_CLASS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def image_class(self) -> _resources_pb2.ImageClass:
+        """The class."""
+
     def __init__(
         self,
+        *,
+        image_class: _resources_pb2.ImageClass | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["class", b"class"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image_class", b"image_class"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["class", b"class"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_class", b"image_class"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -645,13 +692,13 @@ class ListClassesResponse(_message.Message):
     next_page_token: _builtins.str
     """Token of the next page; empty on the last."""
     @_builtins.property
-    def classes(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Class]:
+    def classes(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.ImageClass]:
         """The classes of this page."""
 
     def __init__(
         self,
         *,
-        classes: _abc.Iterable[_resources_pb2.Class] | None = ...,
+        classes: _abc.Iterable[_resources_pb2.ImageClass] | None = ...,
         next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
@@ -668,8 +715,17 @@ class UpdateClassRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    CLASS_FIELD_NUMBER: _builtins.int
+    IMAGE_CLASS_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """A UUID of the caller's own. A call that is repeated with it has one effect, and gets the first one's response
+    again, for 24 hours and across restarts of the server. Empty: every call counts.
+    """
+    @_builtins.property
+    def image_class(self) -> _resources_pb2.ImageClass:
+        """The class, by its name, with the new values, and with the etag that it must still have, if any."""
+
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Which fields: `display_name`, `attributes` (replaced whole)."""
@@ -677,11 +733,13 @@ class UpdateClassRequest(_message.Message):
     def __init__(
         self,
         *,
+        image_class: _resources_pb2.ImageClass | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["class", b"class", "update_mask", b"update_mask"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image_class", b"image_class", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["class", b"class", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_class", b"image_class", "request_id", b"request_id", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -693,13 +751,19 @@ class UpdateClassResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    CLASS_FIELD_NUMBER: _builtins.int
+    IMAGE_CLASS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def image_class(self) -> _resources_pb2.ImageClass:
+        """The class as it is now."""
+
     def __init__(
         self,
+        *,
+        image_class: _resources_pb2.ImageClass | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["class", b"class"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image_class", b"image_class"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["class", b"class"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_class", b"image_class"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -712,16 +776,26 @@ class DeleteClassRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    ALLOW_MISSING_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`galleries/{gallery}/classes/{class}`."""
+    allow_missing: _builtins.bool
+    """Succeed, and change nothing, where the gallery has no such class."""
+    request_id: _builtins.str
+    """A UUID of the caller's own. A call that is repeated with it has one effect, and gets the first one's response
+    again, for 24 hours and across restarts of the server. Empty: every call counts.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        allow_missing: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -735,7 +809,7 @@ class DeleteClassResponse(_message.Message):
 
     GALLERY_REVISION_FIELD_NUMBER: _builtins.int
     gallery_revision: _builtins.int
-    """The gallery's revision that no longer holds the class."""
+    """The gallery's revision that does not hold the class."""
     def __init__(
         self,
         *,
@@ -758,24 +832,30 @@ class AddExemplarsRequest(_message.Message):
     CLASS_NAME_FIELD_NUMBER: _builtins.int
     IMAGES_FIELD_NUMBER: _builtins.int
     STRICT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     class_name: _builtins.str
     """`galleries/{gallery}/classes/{class}`."""
     strict: _builtins.bool
     """Refuse exemplars that have warnings."""
+    request_id: _builtins.str
+    """A UUID of the caller's own. A call that is repeated with it has one effect, and gets the first one's response
+    again, for 24 hours and across restarts of the server. Empty: every call counts.
+    """
     @_builtins.property
-    def images(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+    def images(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Image]:
         """The exemplars' images, at least one."""
 
     def __init__(
         self,
         *,
         class_name: _builtins.str = ...,
-        images: _abc.Iterable[_builtins.bytes] | None = ...,
+        images: _abc.Iterable[_resources_pb2.Image] | None = ...,
         strict: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_name", b"class_name", "images", b"images", "strict", b"strict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_name", b"class_name", "images", b"images", "request_id", b"request_id", "strict", b"strict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -787,11 +867,15 @@ class AddExemplarsResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    CLASS_FIELD_NUMBER: _builtins.int
+    IMAGE_CLASS_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     GALLERY_REVISION_FIELD_NUMBER: _builtins.int
     gallery_revision: _builtins.int
     """The gallery's revision that holds the change."""
+    @_builtins.property
+    def image_class(self) -> _resources_pb2.ImageClass:
+        """The class as it is now."""
+
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExemplarWarning]:
         """What may make this class hard to recognize: about the images given, and about the class with them."""
@@ -799,12 +883,13 @@ class AddExemplarsResponse(_message.Message):
     def __init__(
         self,
         *,
+        image_class: _resources_pb2.ImageClass | None = ...,
         warnings: _abc.Iterable[Global___ExemplarWarning] | None = ...,
         gallery_revision: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["class", b"class"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image_class", b"image_class"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["class", b"class", "gallery_revision", b"gallery_revision", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gallery_revision", b"gallery_revision", "image_class", b"image_class", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -818,19 +903,29 @@ class RemoveExemplarRequest(_message.Message):
 
     CLASS_NAME_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
+    ALLOW_MISSING_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     class_name: _builtins.str
     """`galleries/{gallery}/classes/{class}`."""
     sha256: _builtins.str
-    """Which exemplar: SHA-256 of its image as it was sent, in lower-case hexadecimal."""
+    """Which exemplar: `Exemplar.sha256`."""
+    allow_missing: _builtins.bool
+    """Succeed, and change nothing, where the class has no such exemplar."""
+    request_id: _builtins.str
+    """A UUID of the caller's own. A call that is repeated with it has one effect, and gets the first one's response
+    again, for 24 hours and across restarts of the server. Empty: every call counts.
+    """
     def __init__(
         self,
         *,
         class_name: _builtins.str = ...,
         sha256: _builtins.str = ...,
+        allow_missing: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_name", b"class_name", "sha256", b"sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "class_name", b"class_name", "request_id", b"request_id", "sha256", b"sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -842,18 +937,23 @@ class RemoveExemplarResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    CLASS_FIELD_NUMBER: _builtins.int
+    IMAGE_CLASS_FIELD_NUMBER: _builtins.int
     GALLERY_REVISION_FIELD_NUMBER: _builtins.int
     gallery_revision: _builtins.int
-    """The gallery's revision that no longer holds the exemplar."""
+    """The gallery's revision that does not hold the exemplar."""
+    @_builtins.property
+    def image_class(self) -> _resources_pb2.ImageClass:
+        """The class as it is now."""
+
     def __init__(
         self,
         *,
+        image_class: _resources_pb2.ImageClass | None = ...,
         gallery_revision: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["class", b"class"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image_class", b"image_class"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["class", b"class", "gallery_revision", b"gallery_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gallery_revision", b"gallery_revision", "image_class", b"image_class"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -866,20 +966,20 @@ class GetExemplarImageRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CLASS_NAME_FIELD_NUMBER: _builtins.int
-    INDEX_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
     class_name: _builtins.str
     """`galleries/{gallery}/classes/{class}`."""
-    index: _builtins.int
-    """Which of the class's exemplars, from 0."""
+    sha256: _builtins.str
+    """Which exemplar: `Exemplar.sha256`."""
     def __init__(
         self,
         *,
         class_name: _builtins.str = ...,
-        index: _builtins.int = ...,
+        sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_name", b"class_name", "index", b"index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_name", b"class_name", "sha256", b"sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -893,8 +993,10 @@ class GetExemplarImageResponse(_message.Message):
 
     IMAGE_FIELD_NUMBER: _builtins.int
     EXEMPLAR_FIELD_NUMBER: _builtins.int
-    image: _builtins.bytes
-    """The image as it was sent."""
+    @_builtins.property
+    def image(self) -> _resources_pb2.Image:
+        """The image as it was sent, with the region that was given."""
+
     @_builtins.property
     def exemplar(self) -> _resources_pb2.Exemplar:
         """What is known of it."""
@@ -902,10 +1004,10 @@ class GetExemplarImageResponse(_message.Message):
     def __init__(
         self,
         *,
-        image: _builtins.bytes = ...,
+        image: _resources_pb2.Image | None = ...,
         exemplar: _resources_pb2.Exemplar | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["exemplar", b"exemplar"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["exemplar", b"exemplar", "image", b"image"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["exemplar", b"exemplar", "image", b"image"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
@@ -924,18 +1026,20 @@ class CheckExemplarRequest(_message.Message):
     CLASS_ID_FIELD_NUMBER: _builtins.int
     gallery: _builtins.str
     """`galleries/{gallery}`; empty to look at the image alone."""
-    image: _builtins.bytes
-    """The image."""
     class_id: _builtins.str
     """The class it is meant for; its present exemplar is not held against it. May be empty."""
+    @_builtins.property
+    def image(self) -> _resources_pb2.Image:
+        """The image."""
+
     def __init__(
         self,
         *,
         gallery: _builtins.str = ...,
-        image: _builtins.bytes = ...,
+        image: _resources_pb2.Image | None = ...,
         class_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["class_id", b"class_id", "gallery", b"gallery", "image", b"image"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...

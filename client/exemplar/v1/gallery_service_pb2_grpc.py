@@ -143,15 +143,16 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateGallery(self, request, context):
-        """Changes the fields that `update_mask` names. Errors: NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (a calibration
-        for a gallery of another model than the server's).
+        """Changes the fields that `update_mask` names. Errors: NOT_FOUND, INVALID_ARGUMENT, ABORTED (another etag),
+        FAILED_PRECONDITION (a calibration for a gallery of another model than the server's).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteGallery(self, request, context):
-        """Deletes a gallery with all its classes. Errors: NOT_FOUND, FAILED_PRECONDITION (not empty and not `force`).
+        """Deletes a gallery with all its classes. Errors: NOT_FOUND (without `allow_missing`), FAILED_PRECONDITION (not empty
+        and not `force`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -188,14 +189,15 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateClass(self, request, context):
-        """Changes display name or attributes without touching the exemplars. Errors: NOT_FOUND, INVALID_ARGUMENT.
+        """Changes display name or attributes without touching the exemplars. Errors: NOT_FOUND, INVALID_ARGUMENT,
+        ABORTED (another etag).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteClass(self, request, context):
-        """Deletes a class. Errors: NOT_FOUND.
+        """Deletes a class. Errors: NOT_FOUND (without `allow_missing`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -212,8 +214,8 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RemoveExemplar(self, request, context):
-        """Removes an exemplar of a class. Errors: NOT_FOUND (gallery, class, exemplar), FAILED_PRECONDITION (it is the only
-        one: delete the class instead).
+        """Removes an exemplar of a class. Errors: NOT_FOUND (gallery, class; exemplar, without `allow_missing`),
+        FAILED_PRECONDITION (it is the only one: delete the class instead).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -227,7 +229,8 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CheckExemplar(self, request, context):
-        """Looks at an image as an exemplar would be looked at, and stores nothing.
+        """Checks an image as EnrollClass would, and stores nothing. Errors: NOT_FOUND (gallery), INVALID_ARGUMENT (image or
+        field), FAILED_PRECONDITION (another model), UNAVAILABLE (queue full; retry).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -3,7 +3,9 @@
 isort:skip_file
 Keeping galleries and the classes in them.
 
-An acknowledged change is on disk and visible to the next query.
+An acknowledged change is on disk and visible to the next query. Every call may be repeated: reading ones as they are,
+changing ones with a `request_id`. The same `request_id` with another request is refused with INVALID_ARGUMENT
+(REQUEST_ID_REUSED).
 """
 
 from collections import abc as _abc
@@ -43,11 +45,13 @@ class GalleryServiceStub:
     ListGalleries: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.ListGalleriesRequest, _gallery_service_pb2.ListGalleriesResponse]
     """Lists the galleries by id."""
     UpdateGallery: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.UpdateGalleryRequest, _gallery_service_pb2.UpdateGalleryResponse]
-    """Changes the fields that `update_mask` names. Errors: NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (a calibration
-    for a gallery of another model than the server's).
+    """Changes the fields that `update_mask` names. Errors: NOT_FOUND, INVALID_ARGUMENT, ABORTED (another etag),
+    FAILED_PRECONDITION (a calibration for a gallery of another model than the server's).
     """
     DeleteGallery: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.DeleteGalleryRequest, _gallery_service_pb2.DeleteGalleryResponse]
-    """Deletes a gallery with all its classes. Errors: NOT_FOUND, FAILED_PRECONDITION (not empty and not `force`)."""
+    """Deletes a gallery with all its classes. Errors: NOT_FOUND (without `allow_missing`), FAILED_PRECONDITION (not empty
+    and not `force`).
+    """
     EnrollClass: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.EnrollClassRequest, _gallery_service_pb2.EnrollClassResponse]
     """Stores a class with its exemplars; a second enrollment of the same id replaces the first whole.
     Errors: NOT_FOUND (gallery), INVALID_ARGUMENT (image or field), FAILED_PRECONDITION (another model; `strict` and
@@ -60,9 +64,11 @@ class GalleryServiceStub:
     ListClasses: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.ListClassesRequest, _gallery_service_pb2.ListClassesResponse]
     """Lists the classes of a gallery by id. Errors: NOT_FOUND, INVALID_ARGUMENT (page token)."""
     UpdateClass: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.UpdateClassRequest, _gallery_service_pb2.UpdateClassResponse]
-    """Changes display name or attributes without touching the exemplars. Errors: NOT_FOUND, INVALID_ARGUMENT."""
+    """Changes display name or attributes without touching the exemplars. Errors: NOT_FOUND, INVALID_ARGUMENT,
+    ABORTED (another etag).
+    """
     DeleteClass: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.DeleteClassRequest, _gallery_service_pb2.DeleteClassResponse]
-    """Deletes a class. Errors: NOT_FOUND."""
+    """Deletes a class. Errors: NOT_FOUND (without `allow_missing`)."""
     AddExemplars: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.AddExemplarsRequest, _gallery_service_pb2.AddExemplarsResponse]
     """Adds exemplars to a class, all of them or none; one that it has already stays as it is. The class is then what
     enrolling it with all its images would make it. Errors: NOT_FOUND (gallery, class), INVALID_ARGUMENT (image or
@@ -70,13 +76,15 @@ class GalleryServiceStub:
     RESOURCE_EXHAUSTED (disk), UNAVAILABLE (queue full; retry).
     """
     RemoveExemplar: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.RemoveExemplarRequest, _gallery_service_pb2.RemoveExemplarResponse]
-    """Removes an exemplar of a class. Errors: NOT_FOUND (gallery, class, exemplar), FAILED_PRECONDITION (it is the only
-    one: delete the class instead).
+    """Removes an exemplar of a class. Errors: NOT_FOUND (gallery, class; exemplar, without `allow_missing`),
+    FAILED_PRECONDITION (it is the only one: delete the class instead).
     """
     GetExemplarImage: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.GetExemplarImageRequest, _gallery_service_pb2.GetExemplarImageResponse]
     """Returns an exemplar's image as it was sent. Errors: NOT_FOUND, DATA_LOSS."""
     CheckExemplar: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.CheckExemplarRequest, _gallery_service_pb2.CheckExemplarResponse]
-    """Looks at an image as an exemplar would be looked at, and stores nothing."""
+    """Checks an image as EnrollClass would, and stores nothing. Errors: NOT_FOUND (gallery), INVALID_ARGUMENT (image or
+    field), FAILED_PRECONDITION (another model), UNAVAILABLE (queue full; retry).
+    """
     DiagnoseGallery: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.DiagnoseGalleryRequest, _gallery_service_pb2.DiagnoseGalleryResponse]
     """Finds the pairs of classes most easily confused. Errors: NOT_FOUND."""
 
@@ -92,11 +100,13 @@ class GalleryServiceAsyncStub(GalleryServiceStub):
     ListGalleries: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.ListGalleriesRequest, _gallery_service_pb2.ListGalleriesResponse]  # type: ignore[assignment]
     """Lists the galleries by id."""
     UpdateGallery: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.UpdateGalleryRequest, _gallery_service_pb2.UpdateGalleryResponse]  # type: ignore[assignment]
-    """Changes the fields that `update_mask` names. Errors: NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (a calibration
-    for a gallery of another model than the server's).
+    """Changes the fields that `update_mask` names. Errors: NOT_FOUND, INVALID_ARGUMENT, ABORTED (another etag),
+    FAILED_PRECONDITION (a calibration for a gallery of another model than the server's).
     """
     DeleteGallery: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.DeleteGalleryRequest, _gallery_service_pb2.DeleteGalleryResponse]  # type: ignore[assignment]
-    """Deletes a gallery with all its classes. Errors: NOT_FOUND, FAILED_PRECONDITION (not empty and not `force`)."""
+    """Deletes a gallery with all its classes. Errors: NOT_FOUND (without `allow_missing`), FAILED_PRECONDITION (not empty
+    and not `force`).
+    """
     EnrollClass: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.EnrollClassRequest, _gallery_service_pb2.EnrollClassResponse]  # type: ignore[assignment]
     """Stores a class with its exemplars; a second enrollment of the same id replaces the first whole.
     Errors: NOT_FOUND (gallery), INVALID_ARGUMENT (image or field), FAILED_PRECONDITION (another model; `strict` and
@@ -109,9 +119,11 @@ class GalleryServiceAsyncStub(GalleryServiceStub):
     ListClasses: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.ListClassesRequest, _gallery_service_pb2.ListClassesResponse]  # type: ignore[assignment]
     """Lists the classes of a gallery by id. Errors: NOT_FOUND, INVALID_ARGUMENT (page token)."""
     UpdateClass: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.UpdateClassRequest, _gallery_service_pb2.UpdateClassResponse]  # type: ignore[assignment]
-    """Changes display name or attributes without touching the exemplars. Errors: NOT_FOUND, INVALID_ARGUMENT."""
+    """Changes display name or attributes without touching the exemplars. Errors: NOT_FOUND, INVALID_ARGUMENT,
+    ABORTED (another etag).
+    """
     DeleteClass: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.DeleteClassRequest, _gallery_service_pb2.DeleteClassResponse]  # type: ignore[assignment]
-    """Deletes a class. Errors: NOT_FOUND."""
+    """Deletes a class. Errors: NOT_FOUND (without `allow_missing`)."""
     AddExemplars: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.AddExemplarsRequest, _gallery_service_pb2.AddExemplarsResponse]  # type: ignore[assignment]
     """Adds exemplars to a class, all of them or none; one that it has already stays as it is. The class is then what
     enrolling it with all its images would make it. Errors: NOT_FOUND (gallery, class), INVALID_ARGUMENT (image or
@@ -119,13 +131,15 @@ class GalleryServiceAsyncStub(GalleryServiceStub):
     RESOURCE_EXHAUSTED (disk), UNAVAILABLE (queue full; retry).
     """
     RemoveExemplar: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.RemoveExemplarRequest, _gallery_service_pb2.RemoveExemplarResponse]  # type: ignore[assignment]
-    """Removes an exemplar of a class. Errors: NOT_FOUND (gallery, class, exemplar), FAILED_PRECONDITION (it is the only
-    one: delete the class instead).
+    """Removes an exemplar of a class. Errors: NOT_FOUND (gallery, class; exemplar, without `allow_missing`),
+    FAILED_PRECONDITION (it is the only one: delete the class instead).
     """
     GetExemplarImage: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.GetExemplarImageRequest, _gallery_service_pb2.GetExemplarImageResponse]  # type: ignore[assignment]
     """Returns an exemplar's image as it was sent. Errors: NOT_FOUND, DATA_LOSS."""
     CheckExemplar: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.CheckExemplarRequest, _gallery_service_pb2.CheckExemplarResponse]  # type: ignore[assignment]
-    """Looks at an image as an exemplar would be looked at, and stores nothing."""
+    """Checks an image as EnrollClass would, and stores nothing. Errors: NOT_FOUND (gallery), INVALID_ARGUMENT (image or
+    field), FAILED_PRECONDITION (another model), UNAVAILABLE (queue full; retry).
+    """
     DiagnoseGallery: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.DiagnoseGalleryRequest, _gallery_service_pb2.DiagnoseGalleryResponse]  # type: ignore[assignment]
     """Finds the pairs of classes most easily confused. Errors: NOT_FOUND."""
 
@@ -162,8 +176,8 @@ class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gallery_service_pb2.UpdateGalleryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gallery_service_pb2.UpdateGalleryResponse, _abc.Awaitable[_gallery_service_pb2.UpdateGalleryResponse]]:
-        """Changes the fields that `update_mask` names. Errors: NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (a calibration
-        for a gallery of another model than the server's).
+        """Changes the fields that `update_mask` names. Errors: NOT_FOUND, INVALID_ARGUMENT, ABORTED (another etag),
+        FAILED_PRECONDITION (a calibration for a gallery of another model than the server's).
         """
 
     @_abc_1.abstractmethod
@@ -172,7 +186,9 @@ class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gallery_service_pb2.DeleteGalleryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gallery_service_pb2.DeleteGalleryResponse, _abc.Awaitable[_gallery_service_pb2.DeleteGalleryResponse]]:
-        """Deletes a gallery with all its classes. Errors: NOT_FOUND, FAILED_PRECONDITION (not empty and not `force`)."""
+        """Deletes a gallery with all its classes. Errors: NOT_FOUND (without `allow_missing`), FAILED_PRECONDITION (not empty
+        and not `force`).
+        """
 
     @_abc_1.abstractmethod
     def EnrollClass(
@@ -215,7 +231,9 @@ class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gallery_service_pb2.UpdateClassRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gallery_service_pb2.UpdateClassResponse, _abc.Awaitable[_gallery_service_pb2.UpdateClassResponse]]:
-        """Changes display name or attributes without touching the exemplars. Errors: NOT_FOUND, INVALID_ARGUMENT."""
+        """Changes display name or attributes without touching the exemplars. Errors: NOT_FOUND, INVALID_ARGUMENT,
+        ABORTED (another etag).
+        """
 
     @_abc_1.abstractmethod
     def DeleteClass(
@@ -223,7 +241,7 @@ class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gallery_service_pb2.DeleteClassRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gallery_service_pb2.DeleteClassResponse, _abc.Awaitable[_gallery_service_pb2.DeleteClassResponse]]:
-        """Deletes a class. Errors: NOT_FOUND."""
+        """Deletes a class. Errors: NOT_FOUND (without `allow_missing`)."""
 
     @_abc_1.abstractmethod
     def AddExemplars(
@@ -243,8 +261,8 @@ class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gallery_service_pb2.RemoveExemplarRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gallery_service_pb2.RemoveExemplarResponse, _abc.Awaitable[_gallery_service_pb2.RemoveExemplarResponse]]:
-        """Removes an exemplar of a class. Errors: NOT_FOUND (gallery, class, exemplar), FAILED_PRECONDITION (it is the only
-        one: delete the class instead).
+        """Removes an exemplar of a class. Errors: NOT_FOUND (gallery, class; exemplar, without `allow_missing`),
+        FAILED_PRECONDITION (it is the only one: delete the class instead).
         """
 
     @_abc_1.abstractmethod
@@ -261,7 +279,9 @@ class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gallery_service_pb2.CheckExemplarRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gallery_service_pb2.CheckExemplarResponse, _abc.Awaitable[_gallery_service_pb2.CheckExemplarResponse]]:
-        """Looks at an image as an exemplar would be looked at, and stores nothing."""
+        """Checks an image as EnrollClass would, and stores nothing. Errors: NOT_FOUND (gallery), INVALID_ARGUMENT (image or
+        field), FAILED_PRECONDITION (another model), UNAVAILABLE (queue full; retry).
+        """
 
     @_abc_1.abstractmethod
     def DiagnoseGallery(

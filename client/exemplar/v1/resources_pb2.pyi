@@ -40,6 +40,7 @@ class Gallery(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     CALIBRATION_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `galleries/{gallery}`. The id is 1 to 63 of a-z, 0-9 and '-', not starting or ending with '-'."""
     display_name: _builtins.str
@@ -56,6 +57,10 @@ class Gallery(_message.Message):
     """
     max_exemplars_per_class: _builtins.int
     """How many exemplars a class may hold, 1 to 16. Absent: 1."""
+    etag: _builtins.str
+    """Changes with every change of the fields that UpdateGallery can change. In UpdateGallery: the update is refused with
+    ABORTED unless the gallery still has this etag; empty: it is not asked for.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the gallery was created."""
@@ -67,7 +72,7 @@ class Gallery(_message.Message):
     @_builtins.property
     def calibration(self) -> Global___Calibration:
         """The gallery's own calibration, fitted on queries of its own. Absent: the model's. In a list of galleries it comes
-        without its tables (`gallery_sizes`, `typical_spacings`, `false_accept_rates`, `factors`).
+        without its `data`.
         """
 
     def __init__(
@@ -83,10 +88,11 @@ class Gallery(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         calibration: Global___Calibration | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_false_accept_rate", b"_false_accept_rate", "_max_exemplars_per_class", b"_max_exemplars_per_class", "calibration", b"calibration", "create_time", b"create_time", "false_accept_rate", b"false_accept_rate", "max_exemplars_per_class", b"max_exemplars_per_class", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_false_accept_rate", b"_false_accept_rate", "_max_exemplars_per_class", b"_max_exemplars_per_class", "calibration", b"calibration", "class_count", b"class_count", "create_time", b"create_time", "display_name", b"display_name", "false_accept_rate", b"false_accept_rate", "max_exemplars_per_class", b"max_exemplars_per_class", "model", b"model", "name", b"name", "revision", b"revision", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_false_accept_rate", b"_false_accept_rate", "_max_exemplars_per_class", b"_max_exemplars_per_class", "calibration", b"calibration", "class_count", b"class_count", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "false_accept_rate", b"false_accept_rate", "max_exemplars_per_class", b"max_exemplars_per_class", "model", b"model", "name", b"name", "revision", b"revision", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__false_accept_rate: _TypeAlias = _typing.Literal["false_accept_rate"]  # noqa: Y015
     _WhichOneofArgType__false_accept_rate: _TypeAlias = _typing.Literal["_false_accept_rate", b"_false_accept_rate"]  # noqa: Y015
@@ -100,8 +106,8 @@ class Gallery(_message.Message):
 Global___Gallery: _TypeAlias = Gallery  # noqa: Y015
 
 @_typing.final
-class Class(_message.Message):
-    """One entry of a gallery: something that a query can be named as."""
+class ImageClass(_message.Message):
+    """One class of a gallery: something that a query can be named as. (Not `Class`, which is a keyword in many languages.)"""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -131,12 +137,17 @@ class Class(_message.Message):
     EXEMPLARS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `galleries/{gallery}/classes/{class}`. The id is the caller's own: 1 to 128 characters, no '/'
     and no control characters.
     """
     display_name: _builtins.str
     """A name for people; empty when none was given."""
+    etag: _builtins.str
+    """Changes with every change of the class. In UpdateClass: the update is refused with ABORTED unless the class still
+    has this etag; empty: it is not asked for.
+    """
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The caller's own facts about the class: at most 64 entries, keys to 64 and values to 1,024 characters."""
@@ -162,14 +173,147 @@ class Class(_message.Message):
         exemplars: _abc.Iterable[Global___Exemplar] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "create_time", b"create_time", "display_name", b"display_name", "exemplars", b"exemplars", "name", b"name", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "exemplars", b"exemplars", "name", b"name", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Class: _TypeAlias = Class  # noqa: Y015
+Global___ImageClass: _TypeAlias = ImageClass  # noqa: Y015
+
+@_typing.final
+class Image(_message.Message):
+    """An encoded image, or a part of one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTENT_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
+    content: _builtins.bytes
+    """The file's content: JPEG, PNG, WebP, BMP, GIF (first frame) or TIFF."""
+    @_builtins.property
+    def region(self) -> Global___Region:
+        """The part that is meant. Absent: the whole image."""
+
+    def __init__(
+        self,
+        *,
+        content: _builtins.bytes = ...,
+        region: Global___Region | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["region", b"region"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "region", b"region"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Image: _TypeAlias = Image  # noqa: Y015
+
+@_typing.final
+class Region(_message.Message):
+    """A part of an image: one of several things in a picture. Measured from the upper left corner of the upright image
+    (after EXIF orientation).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PIXELS_FIELD_NUMBER: _builtins.int
+    FRACTIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def pixels(self) -> Global___PixelBox:
+        """In pixels."""
+
+    @_builtins.property
+    def fractions(self) -> Global___FractionBox:
+        """In fractions of the image's width and height."""
+
+    def __init__(
+        self,
+        *,
+        pixels: Global___PixelBox | None = ...,
+        fractions: Global___FractionBox | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "fractions", b"fractions", "pixels", b"pixels"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "fractions", b"fractions", "pixels", b"pixels"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_box: _TypeAlias = _typing.Literal["pixels", "fractions"]  # noqa: Y015
+    _WhichOneofArgType_box: _TypeAlias = _typing.Literal["box", b"box"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_box) -> _WhichOneofReturnType_box | None: ...
+
+Global___Region: _TypeAlias = Region  # noqa: Y015
+
+@_typing.final
+class PixelBox(_message.Message):
+    """A box in pixels. It must lie within the image and be at least 1 pixel wide and high."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEFT_FIELD_NUMBER: _builtins.int
+    TOP_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    left: _builtins.int
+    """Columns left of the box."""
+    top: _builtins.int
+    """Rows above the box."""
+    width: _builtins.int
+    """Columns in the box."""
+    height: _builtins.int
+    """Rows in the box."""
+    def __init__(
+        self,
+        *,
+        left: _builtins.int = ...,
+        top: _builtins.int = ...,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "left", b"left", "top", b"top", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PixelBox: _TypeAlias = PixelBox  # noqa: Y015
+
+@_typing.final
+class FractionBox(_message.Message):
+    """A box in fractions of the image's width (`left`, `width`) and height (`top`, `height`); within 0 and 1. Its edges are
+    rounded to the nearest pixel.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEFT_FIELD_NUMBER: _builtins.int
+    TOP_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    left: _builtins.float
+    """The share of the width left of the box."""
+    top: _builtins.float
+    """The share of the height above the box."""
+    width: _builtins.float
+    """The share of the width in the box."""
+    height: _builtins.float
+    """The share of the height in the box."""
+    def __init__(
+        self,
+        *,
+        left: _builtins.float = ...,
+        top: _builtins.float = ...,
+        width: _builtins.float = ...,
+        height: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "left", b"left", "top", b"top", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FractionBox: _TypeAlias = FractionBox  # noqa: Y015
 
 @_typing.final
 class Exemplar(_message.Message):
@@ -182,18 +326,24 @@ class Exemplar(_message.Message):
     HEIGHT_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    REGION_FIELD_NUMBER: _builtins.int
     sha256: _builtins.str
-    """SHA-256 of the image as it was sent, in lower-case hexadecimal. A class has each image once, so this is the
-    exemplar's id in its class.
+    """Names the exemplar in its class, which has each once: the SHA-256, in lower-case hexadecimal, of the image as it was
+    sent. Where a region was given, its text follows the image's bytes: `#xywh=pixel:LEFT,TOP,WIDTH,HEIGHT`, or
+    `#xywh=fraction:` with the shortest decimals that give the same numbers back.
     """
     width: _builtins.int
-    """Width in pixels after EXIF orientation."""
+    """Width in pixels after EXIF orientation, of the whole image."""
     height: _builtins.int
-    """Height in pixels after EXIF orientation."""
+    """Height in pixels after EXIF orientation, of the whole image."""
     format: _builtins.str
     """The format that was found: JPEG, PNG, WEBP, BMP, GIF or TIFF."""
     size_bytes: _builtins.int
     """Length of the image as it was sent, in bytes."""
+    @_builtins.property
+    def region(self) -> Global___Region:
+        """The part of the image that is the exemplar. Absent: the whole."""
+
     def __init__(
         self,
         *,
@@ -202,10 +352,11 @@ class Exemplar(_message.Message):
         height: _builtins.int = ...,
         format: _builtins.str = ...,
         size_bytes: _builtins.int = ...,
+        region: Global___Region | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["region", b"region"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "height", b"height", "sha256", b"sha256", "size_bytes", b"size_bytes", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "height", b"height", "region", b"region", "sha256", b"sha256", "size_bytes", b"size_bytes", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -247,8 +398,10 @@ class Query(_message.Message):
 
     IMAGE_FIELD_NUMBER: _builtins.int
     EMBEDDING_FIELD_NUMBER: _builtins.int
-    image: _builtins.bytes
-    """An encoded image: JPEG, PNG, WebP, BMP, GIF (first frame) or TIFF."""
+    @_builtins.property
+    def image(self) -> Global___Image:
+        """An image."""
+
     @_builtins.property
     def embedding(self) -> Global___Embedding:
         """An embedding made before, by the gallery's model."""
@@ -256,7 +409,7 @@ class Query(_message.Message):
     def __init__(
         self,
         *,
-        image: _builtins.bytes = ...,
+        image: Global___Image | None = ...,
         embedding: Global___Embedding | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["embedding", b"embedding", "image", b"image", "query", b"query"]  # noqa: Y015
@@ -339,123 +492,43 @@ Global___Model: _TypeAlias = Model  # noqa: Y015
 
 @_typing.final
 class Calibration(_message.Message):
-    """How distances become probabilities and verdicts. A gallery's spacing is the mean distance from a class to its nearest
-    other class, over those classes that have the nearest; thresholds are in units of it.
-    """
+    """How distances become probabilities and verdicts: a summary for people, and the fitted numbers as one opaque value."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    METHOD_FIELD_NUMBER: _builtins.int
+    FITTED_ON_FIELD_NUMBER: _builtins.int
     DEFAULT_FALSE_ACCEPT_RATE_FIELD_NUMBER: _builtins.int
-    THRESHOLD_AT_20_CLASSES_FIELD_NUMBER: _builtins.int
-    AMBIGUITY_MARGIN_FIELD_NUMBER: _builtins.int
-    CLASS_COUNT_FIELD_NUMBER: _builtins.int
     AMBIGUITY_ERROR_RATE_FIELD_NUMBER: _builtins.int
-    GALLERY_SIZES_FIELD_NUMBER: _builtins.int
-    TYPICAL_SPACINGS_FIELD_NUMBER: _builtins.int
-    FALSE_ACCEPT_RATES_FIELD_NUMBER: _builtins.int
-    FACTORS_FIELD_NUMBER: _builtins.int
-    DISTANCE_WEIGHT_FIELD_NUMBER: _builtins.int
-    UNKNOWN_INTERCEPT_FIELD_NUMBER: _builtins.int
-    UNKNOWN_SPACING_FIELD_NUMBER: _builtins.int
-    NEAREST_SHARE_FIELD_NUMBER: _builtins.int
-    DISTANCE_POWER_FIELD_NUMBER: _builtins.int
-    AMBIGUITY_SPACING_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    method: _builtins.str
+    """The method that was fitted, with its version, such as `spacing/1`. Not read in a request."""
+    fitted_on: _builtins.str
+    """What it was fitted on, in words. Not read in a request."""
     default_false_accept_rate: _builtins.float
-    """The false-accept rate that holds where a gallery and a request name none, between 0 and 1."""
-    threshold_at_20_classes: _builtins.float
-    """The distance beyond which a query is UNKNOWN in a gallery of 20 classes at the default rate. Computed by the server
-    from the other fields; not read in a request.
-    """
-    ambiguity_margin: _builtins.float
-    """Sets how far apart in distance the top two matches must be, or the verdict is AMBIGUOUS: by this times what
-    `ambiguity_spacing` over the gallery's spacing exceeds 1, and by a twentieth of the spacing in any case. 0 or more.
-    """
-    class_count: _builtins.int
-    """Classes on which the calibration was fitted; the network never saw them."""
+    """The false-accept rate that holds where a gallery and a request name none, between 0 and 1. Not read in a request."""
     ambiguity_error_rate: _builtins.float
-    """The share of wrong names, among accepted ones, that the margin was set for."""
-    distance_weight: _builtins.float
-    """How fast a class's weight in the probability falls with its distance to `distance_power`; 0 or more."""
-    unknown_intercept: _builtins.float
-    """How small the weight of "no enrolled class" is at spacing 0, as a natural logarithm."""
-    unknown_spacing: _builtins.float
-    """By how much that grows with each unit of spacing."""
-    nearest_share: _builtins.float
-    """The share of a gallery's classes that its spacing is the mean of, above 0 and to 1."""
-    distance_power: _builtins.int
-    """1 or 2."""
-    ambiguity_spacing: _builtins.float
-    """The spacing from which on only ties are AMBIGUOUS; 0 where matches must be apart by `ambiguity_margin` in every
-    gallery.
+    """The share of wrong names, among accepted ones, that the margin of AMBIGUOUS was set for. Not read in a request."""
+    data: _builtins.bytes
+    """The fitted numbers, with their version. Whoever reads a calibration can send it back, or to another gallery of the
+    same model, and need not understand it; the server refuses data that no fit produces. At most 64 KiB.
     """
-    @_builtins.property
-    def gallery_sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Ascending numbers of classes, from 1 or more, at which the typical spacing was measured; 1 to 64 of them."""
-
-    @_builtins.property
-    def typical_spacings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """That spacing at each size."""
-
-    @_builtins.property
-    def false_accept_rates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Ascending rates above 0 and to 1, at which factors were measured; 2 to 256 of them."""
-
-    @_builtins.property
-    def factors(self) -> _containers.RepeatedCompositeFieldContainer[Global___CalibrationFactors]:
-        """The factors of each gallery size."""
-
     def __init__(
         self,
         *,
+        method: _builtins.str = ...,
+        fitted_on: _builtins.str = ...,
         default_false_accept_rate: _builtins.float = ...,
-        threshold_at_20_classes: _builtins.float = ...,
-        ambiguity_margin: _builtins.float = ...,
-        class_count: _builtins.int = ...,
         ambiguity_error_rate: _builtins.float = ...,
-        gallery_sizes: _abc.Iterable[_builtins.int] | None = ...,
-        typical_spacings: _abc.Iterable[_builtins.float] | None = ...,
-        false_accept_rates: _abc.Iterable[_builtins.float] | None = ...,
-        factors: _abc.Iterable[Global___CalibrationFactors] | None = ...,
-        distance_weight: _builtins.float = ...,
-        unknown_intercept: _builtins.float = ...,
-        unknown_spacing: _builtins.float = ...,
-        nearest_share: _builtins.float = ...,
-        distance_power: _builtins.int = ...,
-        ambiguity_spacing: _builtins.float = ...,
+        data: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ambiguity_error_rate", b"ambiguity_error_rate", "ambiguity_margin", b"ambiguity_margin", "ambiguity_spacing", b"ambiguity_spacing", "class_count", b"class_count", "default_false_accept_rate", b"default_false_accept_rate", "distance_power", b"distance_power", "distance_weight", b"distance_weight", "factors", b"factors", "false_accept_rates", b"false_accept_rates", "gallery_sizes", b"gallery_sizes", "nearest_share", b"nearest_share", "threshold_at_20_classes", b"threshold_at_20_classes", "typical_spacings", b"typical_spacings", "unknown_intercept", b"unknown_intercept", "unknown_spacing", b"unknown_spacing"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ambiguity_error_rate", b"ambiguity_error_rate", "data", b"data", "default_false_accept_rate", b"default_false_accept_rate", "fitted_on", b"fitted_on", "method", b"method"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Calibration: _TypeAlias = Calibration  # noqa: Y015
-
-@_typing.final
-class CalibrationFactors(_message.Message):
-    """Thresholds in units of the spacing, in galleries of one size."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    VALUES_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """For each of the calibration's false-accept rates: that share of queries of no enrolled class came nearer to some
-        class than the spacing times this. 0 or more, ascending with the rate.
-        """
-
-    def __init__(
-        self,
-        *,
-        values: _abc.Iterable[_builtins.float] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___CalibrationFactors: _TypeAlias = CalibrationFactors  # noqa: Y015
 
 @_typing.final
 class Figure(_message.Message):
