@@ -14,7 +14,7 @@ import typer
 
 from benchmarks.results import record
 from exemplar_encoder import Encoder, Preprocessing, load_encoder
-from exemplar_encoder.bundle import Floats
+from exemplar_encoder.arrays import Floats
 from exemplar_trainer.bundles.build import EPISODES, PROTOCOLS
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.evaluation.episodes import Accuracy, measure

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 import typer
 
 from benchmarks.results import record
 from exemplar_encoder import Calibration, load_encoder
-from exemplar_encoder.bundle import COHORT, Floats
+from exemplar_encoder.arrays import Floats, Floats64
+from exemplar_encoder.bundle import COHORT
 from exemplar_encoder.calibration import gaps_of
 from exemplar_trainer.evaluation.accuracy import answer
 from exemplar_trainer.evaluation.episodes import Protocol, class_embeddings
@@ -25,8 +25,6 @@ from exemplar_trainer.evaluation.roc import separate
 from exemplar_trainer.evaluation.tasks import NOBODY, Task
 
 NEAREST = (10, 50, 200)
-
-Floats64 = npt.NDArray[np.float64]
 
 
 def main(

@@ -6,16 +6,22 @@ served. It imports nothing else of the project.
 
 from exemplar_encoder.bundle import Bundle, BundleError, Figure, Manifest
 from exemplar_encoder.calibration import Calibration, CalibrationError
+from exemplar_encoder.class_embedding import class_embedding
+from exemplar_encoder.decision import Decision, DecisionRule, Verdict
 from exemplar_encoder.decode import DecodedImage, ImageError, ImageLimits, ImageProblem, decode
 from exemplar_encoder.encoder import Encoder, PreparedImage, load_encoder
 from exemplar_encoder.preprocess import Preprocessing, preprocess, preprocess_with_margin
+from exemplar_encoder.region import EncodedImage, Region, RegionError
 
 __all__ = [
     "Bundle",
     "BundleError",
     "Calibration",
     "CalibrationError",
+    "Decision",
+    "DecisionRule",
     "DecodedImage",
+    "EncodedImage",
     "Encoder",
     "Figure",
     "ImageError",
@@ -24,6 +30,10 @@ __all__ = [
     "Manifest",
     "PreparedImage",
     "Preprocessing",
+    "Region",
+    "RegionError",
+    "Verdict",
+    "class_embedding",
     "decode",
     "load_encoder",
     "preprocess",

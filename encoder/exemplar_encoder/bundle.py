@@ -1,7 +1,7 @@
 """The trainer's product, as a folder whose name is its content.
 
-A bundle holds everything that serving needs: weights in three forms, preprocessing, calibration, cohort, golden
-samples and the report. `manifest.json` lists every other file with its SHA-256; the bundle's id is the SHA-256 of
+A bundle holds everything that serving needs: weights in three forms, preprocessing, calibration, golden samples
+and the report. `manifest.json` lists every other file with its SHA-256; the bundle's id is the SHA-256 of
 that manifest, and `bundle.sha256` (in the form `sha256sum -c` reads) holds the id. Loading verifies every file and
 refuses a bundle that is incomplete, altered or of a format this code does not know, naming the file.
 """
@@ -13,15 +13,16 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
 
-from exemplar_encoder.calibration import Calibration
+from exemplar_encoder.arrays import Floats
+from exemplar_encoder.calibration import Calibration, CalibrationError
 from exemplar_encoder.preprocess import Preprocessing
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 1
 GOLDEN_SAMPLES = 16
 
 MANIFEST = "manifest.json"
@@ -30,7 +31,6 @@ LITERT = "model.tflite"
 SAVED_MODEL = "saved_model"
 WEIGHTS = "base_network.keras"
 CALIBRATION = "calibration.json"
-COHORT = "cohort.npy"
 GOLDEN_EMBEDDINGS = "golden/embeddings.npy"
 REPORT = "report.html"
 
@@ -45,13 +45,10 @@ REQUIRED = (
     f"{SAVED_MODEL}/saved_model.pb",
     WEIGHTS,
     CALIBRATION,
-    COHORT,
     GOLDEN_EMBEDDINGS,
     *(golden_image(index) for index in range(GOLDEN_SAMPLES)),
     REPORT,
 )
-
-Floats = npt.NDArray[np.float32]
 
 
 class BundleError(Exception):
@@ -92,39 +89,34 @@ class Manifest:
     figures: tuple[Figure, ...] = ()
     training: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
-    format_version: int = FORMAT_VERSION
+    format_version: Literal[1] = FORMAT_VERSION
 
     def to_json(self) -> str:
         """As text, in one canonical form, since its hash is the bundle's id."""
-        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True) + "\n"
+        return json.dumps(_CODEC.dump_python(self, mode="json"), indent=1, sort_keys=True) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote; ValueError, TypeError or KeyError when it is something else."""
-        fields: dict[str, Any] = json.loads(text)
-        if not isinstance(fields, dict):
-            raise TypeError("it is not a JSON object")
-        version = fields.get("format_version")
-        if version != FORMAT_VERSION:
-            raise ValueError(f"its format version is {version!r}; this program reads version {FORMAT_VERSION}")
-        spec = dict(fields["preprocessing"])
-        spec["background"] = tuple(spec["background"])
-        fields["preprocessing"] = Preprocessing(**spec)
-        fields["figures"] = tuple(Figure(**figure) for figure in fields["figures"])
-        if not isinstance(fields["files"], dict):
-            raise TypeError("its files are not listed by path")
-        return cls(**fields)
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read what `to_json` wrote; ValueError when it is something else."""
+        try:
+            return _CODEC.validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise ValueError(f"{place}: {first['msg']}" if place else first["msg"]) from error
+
+
+_CODEC = TypeAdapter(Manifest)
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle. `cohort` is float32 `[n, dimension]`: embeddings of images from training classes."""
+    """A verified bundle."""
 
     id: str
     path: Path
     manifest: Manifest
     calibration: Calibration
-    cohort: Floats
 
     @property
     def figures(self) -> tuple[Figure, ...]:
@@ -152,16 +144,15 @@ class Bundle:
         if not recorded or recorded[0] != identity:
             raise BundleError(f"{path / MANIFEST} was altered: it does not match {CHECKSUM}")
         try:
-            manifest = Manifest.from_json(content.decode("utf-8"))
-        except (ValueError, TypeError, KeyError) as error:
+            manifest = Manifest.from_json(content)
+        except ValueError as error:
             raise BundleError(f"{path / MANIFEST} cannot be used: {error}") from error
         _verify_files(path, manifest)
         try:
             calibration = Calibration.read(path / CALIBRATION)
-        except (ValueError, TypeError, KeyError) as error:
+        except CalibrationError as error:
             raise BundleError(f"{path / CALIBRATION} cannot be used: {error}") from error
-        cohort = _read_array(path, COHORT, manifest.dimension)
-        return cls(identity, path, manifest, calibration, cohort)
+        return cls(identity, path, manifest, calibration)
 
 
 def seal(path: Path, manifest: Manifest) -> str:

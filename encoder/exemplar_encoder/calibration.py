@@ -19,15 +19,20 @@ too little among a thousand.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from exemplar_encoder.arrays import Floats, Floats64
+
+METHOD = "spacing/1"
+"""The model behind the numbers, and its version."""
 
 # So many of the nearest classes are weighed one by one, however many a caller asks to see: a probability must not
 # change with the number of matches shown.
@@ -43,8 +48,6 @@ _TWICE = 0.2
 
 # So small a share of the spacing is no difference, however rare errors are: one thing with two names has none.
 _TIE = 0.05
-
-Floats = npt.NDArray[np.float32]
 
 
 class CalibrationError(ValueError):
@@ -64,7 +67,7 @@ class Calibration:
         default_false_accept_rate: the rate to use where nobody names one.
         ambiguity_margin: sets the distance that the top two matches must differ by, see `margin`.
         ambiguity_error_rate: the share of wrong names, among accepted ones, that the margin was set for.
-        class_count: how many unseen classes it was fitted on.
+        fitted_on: the classes and queries it was fitted on, in words.
         gallery_sizes: ascending numbers of classes, at which the typical spacing was measured.
         typical_spacings: that spacing at each size.
         false_accept_rates: ascending rates in (0, 1], at which factors were measured.
@@ -74,16 +77,19 @@ class Calibration:
         unknown_intercept: how small the weight of "none of them" is, natural logarithm, at spacing 0.
         unknown_spacing: by how much that grows with each unit of spacing.
         nearest_share: the share of a gallery's classes, those with the nearest others, that its spacing is the mean
-            of; in (0, 1]. The default is what a calibration without it was fitted with.
-        distance_power: 1 or 2; the default likewise.
-        ambiguity_spacing: the spacing from which on only ties are ambiguous; 0, the default likewise, for one margin
-            in galleries of any spacing.
+            of; in (0, 1].
+        distance_power: 1 or 2.
+        ambiguity_spacing: the spacing from which on only ties are ambiguous; 0 for one margin in galleries of any
+            spacing.
+        method: the model behind the numbers.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     default_false_accept_rate: float
     ambiguity_margin: float
     ambiguity_error_rate: float
-    class_count: int
+    fitted_on: str
     gallery_sizes: tuple[int, ...]
     typical_spacings: tuple[float, ...]
     false_accept_rates: tuple[float, ...]
@@ -91,9 +97,10 @@ class Calibration:
     distance_weight: float
     unknown_intercept: float
     unknown_spacing: float
-    nearest_share: float = 1.0
-    distance_power: int = 1
-    ambiguity_spacing: float = 0.0
+    nearest_share: float
+    distance_power: int
+    ambiguity_spacing: float
+    method: Literal["spacing/1"] = METHOD
 
     def __post_init__(self) -> None:
         """Refuse numbers that no fit produces, with a `CalibrationError`."""
@@ -174,7 +181,7 @@ class Calibration:
     def _at_size(self, class_count: int, values: Sequence[float]) -> float:
         return float(np.interp(np.log(max(1, class_count)), np.log(self.gallery_sizes), values))
 
-    def probabilities(self, distances: npt.ArrayLike, spacing: float) -> npt.NDArray[np.float64]:
+    def probabilities(self, distances: npt.ArrayLike, spacing: float) -> Floats64:
         """The probability of each of the nearest classes.
 
         Args:
@@ -188,27 +195,37 @@ class Calibration:
         weights = -self.distance_weight * np.asarray(distances, dtype=np.float64) ** self.distance_power
         unknown = -(self.unknown_intercept + self.unknown_spacing * spacing)
         total = np.logaddexp.reduce(np.append(weights[:NEAREST_CONSIDERED], unknown))
-        probabilities: npt.NDArray[np.float64] = np.exp(weights - total)
+        probabilities: Floats64 = np.exp(weights - total)
         return probabilities
 
     def to_json(self) -> str:
-        """As text for a bundle."""
-        return json.dumps(asdict(self), indent=1) + "\n"
+        """As text, for a bundle, a store and the contract."""
+        return _CODEC.dump_json(self, indent=1).decode() + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Calibration:
-        """Read what `to_json` wrote; ValueError, TypeError or KeyError when it is something else."""
-        fields: dict[str, Any] = json.loads(text)
-        fields["gallery_sizes"] = tuple(int(size) for size in fields["gallery_sizes"])
-        for name in ("typical_spacings", "false_accept_rates"):
-            fields[name] = tuple(float(value) for value in fields[name])
-        fields["factors"] = tuple(tuple(float(value) for value in row) for row in fields["factors"])
-        return cls(**fields)
+    def from_json(cls, text: str | bytes) -> Calibration:
+        """Read what `to_json` wrote.
+
+        Raises:
+            CalibrationError: it is something else, or numbers that no fit produces.
+        """
+        try:
+            return _CODEC.validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            cause = first.get("ctx", {}).get("error")
+            if isinstance(cause, CalibrationError):
+                raise cause from error
+            field = ".".join(str(part) for part in first["loc"]) or "it"
+            raise CalibrationError(field, f"cannot be read: {first['msg']}") from error
 
     @classmethod
     def read(cls, path: Path) -> Calibration:
         """Read a bundle's calibration file."""
-        return cls.from_json(path.read_text(encoding="utf-8"))
+        return cls.from_json(path.read_bytes())
+
+
+_CODEC = TypeAdapter(Calibration)
 
 
 def mean_gap(gaps: Floats, share: float) -> float:

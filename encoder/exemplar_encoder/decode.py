@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from exemplar_encoder.headers import declared_size
+from exemplar_encoder.region import Region, RegionError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
@@ -50,6 +51,7 @@ class ImageProblem(StrEnum):
     TRUNCATED = "truncated"
     TOO_LARGE = "too large"
     TOO_SMALL = "too small"
+    BAD_REGION = "bad region"
 
 
 class ImageError(ValueError):
@@ -71,7 +73,10 @@ class ImageLimits:
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """An upright, opaque image (mode L or RGB) and what is known of its origin; sizes in pixels."""
+    """An upright, opaque image (mode L or RGB) and what is known of its origin.
+
+    `width` and `height` are the whole image's, in pixels; `pixels` shows the region that was asked for.
+    """
 
     pixels: Image.Image
     format: str
@@ -83,6 +88,7 @@ def decode(
     content: bytes,
     limits: ImageLimits | None = None,
     background: tuple[int, int, int] = (255, 255, 255),
+    region: Region | None = None,
 ) -> DecodedImage:
     """Decode an image of unknown origin; of an animation, the first frame.
 
@@ -90,6 +96,7 @@ def decode(
         content: the encoded image.
         limits: what to refuse; the defaults of `ImageLimits` when absent.
         background: RGB color, 0 to 255, on which transparency is flattened.
+        region: the part that is wanted; None for the whole.
 
     Raises:
         ImageError: the bytes are no usable image; `reason` says why.
@@ -118,12 +125,26 @@ def decode(
     found = "JPEG" if image.format == "MPO" else image.format or "unknown"
     try:
         image.load()
-        flat = _flatten(_upright(image), background)
+        upright = _upright(image)
+        flat = _flatten(upright if region is None else _part(upright, region, limits), background)
     except ImageError:
         raise
     except Exception as error:
         raise _damaged(error) from error
-    return DecodedImage(flat, found, flat.width, flat.height)
+    return DecodedImage(flat, found, upright.width, upright.height)
+
+
+def _part(image: Image.Image, region: Region, limits: ImageLimits) -> Image.Image:
+    try:
+        part = image.crop(region.within(image.width, image.height))
+    except RegionError as error:
+        raise ImageError(ImageProblem.BAD_REGION, str(error)) from error
+    if min(part.size) < limits.min_side:
+        raise ImageError(
+            ImageProblem.TOO_SMALL,
+            f"the region has {part.width} x {part.height} pixels; {limits.min_side} a side is the least",
+        )
+    return part
 
 
 def _check_size(width: int, height: int, limits: ImageLimits) -> None:

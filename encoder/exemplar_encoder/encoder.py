@@ -14,18 +14,12 @@ from typing import Literal
 
 import numpy as np
 
-from exemplar_encoder.bundle import (
-    GOLDEN_EMBEDDINGS,
-    LITERT,
-    SAVED_MODEL,
-    Bundle,
-    BundleError,
-    Floats,
-    golden_image,
-)
+from exemplar_encoder.arrays import Floats, Pixels
+from exemplar_encoder.bundle import GOLDEN_EMBEDDINGS, LITERT, SAVED_MODEL, Bundle, BundleError, golden_image
 from exemplar_encoder.decode import ImageError, ImageLimits, decode
 from exemplar_encoder.engines import Engine, run_padded
-from exemplar_encoder.preprocess import Pixels, Region, preprocess, preprocess_with_margin
+from exemplar_encoder.preprocess import preprocess, preprocess_with_margin
+from exemplar_encoder.region import Box, EncodedImage
 
 EngineName = Literal["auto", "litert", "tensorflow"]
 
@@ -37,14 +31,15 @@ GOLDEN_TOLERANCE = 1e-4
 class PreparedImage:
     """The network's input, uint8 `[height, width, channels]`, and what the image was before (sizes in pixels).
 
-    `region` is the part of the input that shows the image; the rest is background.
+    `shown` is the part of the input that shows the image; the rest is background. `sha256` names the image.
     """
 
     pixels: Pixels
     format: str
     width: int
     height: int
-    region: Region
+    shown: Box
+    sha256: str
 
 
 class Encoder:
@@ -65,16 +60,16 @@ class Encoder:
         """`litert` or `tensorflow`."""
         return self._engine.name
 
-    def prepare(self, content: bytes) -> PreparedImage:
-        """Decode and preprocess one encoded image. Safe to call from many threads.
+    def prepare(self, image: EncodedImage) -> PreparedImage:
+        """Decode and preprocess one encoded image, or the part of it that is meant. Safe to call from many threads.
 
         Raises:
             ImageError: the bytes are no usable image; its reason says why.
         """
         spec = self.bundle.manifest.preprocessing
-        image = decode(content, self.limits, spec.background)
-        pixels, region = preprocess_with_margin(image.pixels, spec)
-        return PreparedImage(pixels, image.format, image.width, image.height, region)
+        decoded = decode(image.content, self.limits, spec.background, image.region)
+        pixels, shown = preprocess_with_margin(decoded.pixels, spec)
+        return PreparedImage(pixels, decoded.format, decoded.width, decoded.height, shown, image.sha256())
 
     def embed(self, batch: Pixels) -> Floats:
         """Embed uint8 `[n, height, width, channels]` as float32 `[n, dimension]`, any n. One thread at a time."""

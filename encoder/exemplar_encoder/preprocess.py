@@ -11,18 +11,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from exemplar_encoder.ink.framing import Box, ink_box
+from exemplar_encoder.arrays import Pixels
+from exemplar_encoder.ink.framing import InkBox, ink_box
 from exemplar_encoder.ink.levels import stretched
+from exemplar_encoder.region import Box
 
 Framing = Literal["whole", "ink"]
 Levels = Literal["kept", "stretched"]
 Resample = Literal["box", "bilinear"]
-Pixels = npt.NDArray[np.uint8]
-Region = tuple[int, int, int, int]
-"""`(left, top, right, bottom)` in pixels of the input."""
 
 _FILTERS = {"box": Image.Resampling.BOX, "bilinear": Image.Resampling.BILINEAR}
 
@@ -93,7 +91,7 @@ def preprocess(image: Image.Image, spec: Preprocessing) -> Pixels:
     return preprocess_with_margin(image, spec)[0]
 
 
-def preprocess_with_margin(image: Image.Image, spec: Preprocessing) -> tuple[Pixels, Region]:
+def preprocess_with_margin(image: Image.Image, spec: Preprocessing) -> tuple[Pixels, Box]:
     """As `preprocess`, and the part of the input that shows the image; the rest of it is background."""
     mode = "L" if spec.channels == 1 else "RGB"
     if image.mode != mode:
@@ -105,7 +103,7 @@ def preprocess_with_margin(image: Image.Image, spec: Preprocessing) -> tuple[Pix
     return np.asarray(fitted, dtype=np.uint8).reshape(spec.shape), region
 
 
-def _whole(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Region]:
+def _whole(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Box]:
     scale = min(spec.width / image.width, spec.height / image.height)
     width, height = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     if image.size != (width, height):
@@ -116,7 +114,7 @@ def _whole(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Region
     return image, (left, top, left + width, top + height)
 
 
-def _boxed(image: Image.Image, box: Box, spec: Preprocessing) -> tuple[Image.Image, Region]:
+def _boxed(image: Image.Image, box: InkBox, spec: Preprocessing) -> tuple[Image.Image, Box]:
     """A square of the image, widened to the input's shape; it may reach beyond the image."""
     left, top, right, bottom = box
     shorter = min(spec.width, spec.height)

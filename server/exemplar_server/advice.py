@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from exemplar_encoder.arrays import Floats
 from exemplar_server.batcher import Embedded
 from exemplar_server.classifier import Classifier
 from exemplar_server.errors import DataLossError
 from exemplar_server.exemplar_check import ExemplarWarning, compare, look
-from exemplar_server.store.gallery_store import Candidate, Exemplar, Floats, Gallery, NewExemplar, Pair
+from exemplar_server.store.gallery_store import Candidate, Exemplar, Gallery, NewExemplar, Pair
 
 CHECK_NEIGHBORS = 5
 

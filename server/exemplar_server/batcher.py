@@ -17,9 +17,9 @@ from time import perf_counter
 import numpy as np
 
 from exemplar_encoder import ImageError, PreparedImage
+from exemplar_encoder.arrays import Floats
 from exemplar_server.errors import UnavailableError
 from exemplar_server.metrics import Metrics
-from exemplar_server.store.gallery_store import Floats
 
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 

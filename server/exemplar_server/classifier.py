@@ -14,6 +14,7 @@ from time import perf_counter
 import numpy as np
 
 from exemplar_encoder import Bundle, Encoder, ImageError
+from exemplar_encoder.arrays import Floats
 from exemplar_encoder.calibration import NEAREST_CONSIDERED
 from exemplar_server.batcher import Batcher, Embedded, Result
 from exemplar_server.decision import Decisions, Verdict
@@ -24,7 +25,7 @@ from exemplar_server.errors import (
     invalid_field,
 )
 from exemplar_server.metrics import Metrics
-from exemplar_server.store.gallery_store import Candidate, Floats, Gallery, GalleryStore, Search
+from exemplar_server.store.gallery_store import Candidate, Gallery, GalleryStore, Search
 
 DEFAULT_TOP_K = 5
 MAX_TOP_K = 100

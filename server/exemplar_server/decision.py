@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from exemplar_encoder import Calibration
-from exemplar_encoder.calibration import Floats
+from exemplar_encoder.arrays import Floats
 
 
 class Verdict(StrEnum):

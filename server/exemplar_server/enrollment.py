@@ -13,20 +13,14 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TypeVar
 
+from exemplar_encoder.arrays import Floats
 from exemplar_server.advice import Advisor, Subject, described
 from exemplar_server.batcher import Embedded
 from exemplar_server.classifier import Classifier
 from exemplar_server.errors import FailedPreconditionError, ServiceError, invalid_field
 from exemplar_server.exemplar_check import ExemplarWarning, look
 from exemplar_server.metrics import Metrics
-from exemplar_server.store.gallery_store import (
-    ClassRecord,
-    Floats,
-    Gallery,
-    NewClass,
-    NewExemplar,
-    class_embedding,
-)
+from exemplar_server.store.gallery_store import ClassRecord, Gallery, NewClass, NewExemplar, class_embedding
 
 Result = TypeVar("Result")
 

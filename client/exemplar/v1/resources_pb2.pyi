@@ -13,6 +13,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -23,6 +24,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ClassView:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ClassViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ClassView.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CLASS_VIEW_UNSPECIFIED: _ClassView.ValueType  # 0
+    """CLASS_VIEW_BASIC."""
+    CLASS_VIEW_BASIC: _ClassView.ValueType  # 1
+    """All but the embedding."""
+    CLASS_VIEW_EMBEDDING: _ClassView.ValueType  # 2
+    """All, with the embedding."""
+
+class ClassView(_ClassView, metaclass=_ClassViewEnumTypeWrapper):
+    """How much of a class is wanted."""
+
+CLASS_VIEW_UNSPECIFIED: ClassView.ValueType  # 0
+"""CLASS_VIEW_BASIC."""
+CLASS_VIEW_BASIC: ClassView.ValueType  # 1
+"""All but the embedding."""
+CLASS_VIEW_EMBEDDING: ClassView.ValueType  # 2
+"""All, with the embedding."""
+Global___ClassView: _TypeAlias = ClassView  # noqa: Y015
 
 @_typing.final
 class Gallery(_message.Message):
@@ -138,6 +163,7 @@ class ImageClass(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    EMBEDDING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `galleries/{gallery}/classes/{class}`. The id is the caller's own: 1 to 128 characters, no '/'
     and no control characters.
@@ -164,6 +190,10 @@ class ImageClass(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the class was last enrolled or changed."""
 
+    @_builtins.property
+    def embedding(self) -> Global___Embedding:
+        """The embedding that is searched: the exemplars' mean, of unit length again. Only in CLASS_VIEW_EMBEDDING."""
+
     def __init__(
         self,
         *,
@@ -174,10 +204,11 @@ class ImageClass(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        embedding: Global___Embedding | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "embedding", b"embedding", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "exemplars", b"exemplars", "name", b"name", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "create_time", b"create_time", "display_name", b"display_name", "embedding", b"embedding", "etag", b"etag", "exemplars", b"exemplars", "name", b"name", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
+
+from exemplar_encoder.arrays import Floats, Pixels
 
 BATCH_SIZES = (1, 8, 32)
-
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 
 
 class Engine(Protocol):

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from exemplar_encoder.engines import BATCH_SIZES, Floats, Pixels
+from exemplar_encoder.arrays import Floats, Pixels
+from exemplar_encoder.engines import BATCH_SIZES
 
 
 class LiteRTEngine:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from exemplar_encoder.engines import BATCH_SIZES, Floats, Pixels
+from exemplar_encoder.arrays import Floats, Pixels
+from exemplar_encoder.engines import BATCH_SIZES
 
 _PATTERN = re.compile(r"[*?\[\]\\]")
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-Box = tuple[float, float, float, float]
+InkBox = tuple[float, float, float, float]
 
 # The ink's standard deviation along an axis, as a share of the square's side: a circle fills 0.64 of the side.
 _SPREAD = 0.227
@@ -31,7 +31,7 @@ _FAINT = 16.0
 _MOST = 0.5
 
 
-def ink_box(image: Image.Image, background: tuple[int, int, int]) -> Box | None:
+def ink_box(image: Image.Image, background: tuple[int, int, int]) -> InkBox | None:
     """The square around an image's ink.
 
     Args:

@@ -11,6 +11,7 @@ from exemplar.v1 import classification_service_pb2 as classification_pb
 from exemplar.v1 import gallery_service_pb2 as gallery_pb
 from exemplar.v1 import resources_pb2 as pb
 from exemplar_encoder import Encoder
+from exemplar_encoder.arrays import Floats
 from exemplar_server.classifier import Classification
 from exemplar_server.decision import Verdict
 from exemplar_server.enrollment import EnrolledClass
@@ -18,7 +19,6 @@ from exemplar_server.exemplar_check import ExemplarWarning, WarningKind
 from exemplar_server.rpc import calibration
 from exemplar_server.rpc.names import class_name, gallery_name, model_name
 from exemplar_server.store import ClassRecord, Exemplar, Gallery
-from exemplar_server.store.gallery_store import Floats
 
 _VERDICTS = {
     Verdict.MATCH: classification_pb.VERDICT_MATCH,

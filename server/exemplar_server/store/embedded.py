@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from exemplar_encoder.arrays import Floats
 from exemplar_server.errors import (
     AlreadyExistsError,
     DataLossError,
@@ -27,7 +28,6 @@ from exemplar_server.store.gallery_store import (
     ClassRecord,
     Enrolled,
     Exemplar,
-    Floats,
     Gallery,
     GalleryChanges,
     NewClass,

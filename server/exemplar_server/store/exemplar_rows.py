@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from exemplar_server.store.gallery_store import Exemplar, Floats, NewExemplar
+from exemplar_encoder.arrays import Floats
+from exemplar_server.store.gallery_store import Exemplar, NewExemplar
 from exemplar_server.store.schema import checksum, damaged
 
 _COLUMNS = "class, position, sha256, width, height, format, size_bytes, embedding"

@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from exemplar_server.store.gallery_store import Floats
+from exemplar_encoder.arrays import Floats
 
 Rows = npt.NDArray[np.int64]
 

@@ -14,11 +14,9 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from exemplar_encoder import Calibration
-
-Floats = npt.NDArray[np.float32]
+from exemplar_encoder.arrays import Floats
 
 DEFAULT_EXEMPLARS = 1
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from exemplar_encoder.arrays import Floats
 from exemplar_server.store.faiss_index import FlatIndex, Rows
-from exemplar_server.store.gallery_store import Floats
 
 _SAMPLE = 256
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from exemplar_server.store.gallery_store import Floats
+from exemplar_encoder.arrays import Floats
 
 _BLOCK_CELLS = 1_000_000
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from exemplar_encoder.arrays import Floats
 from exemplar_server.errors import DataLossError, FailedPreconditionError, InvalidArgumentError
 from exemplar_server.store.faiss_index import FlatIndex, Rows
-from exemplar_server.store.gallery_store import Candidate, ClassRecord, Floats, Gallery, NewClass, Pair, Search
+from exemplar_server.store.gallery_store import Candidate, ClassRecord, Gallery, NewClass, Pair, Search
 from exemplar_server.store.gaps import Gaps
 from exemplar_server.store.pairs import nearest_pairs
 from exemplar_server.store.schema import damaged

@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from exemplar_encoder import Calibration
+from exemplar_encoder.arrays import Floats
 from exemplar_server.errors import class_not_found
 from exemplar_server.store import exemplar_rows
-from exemplar_server.store.gallery_store import ClassRecord, Floats, Gallery, NewClass, NewExemplar
+from exemplar_server.store.gallery_store import ClassRecord, Gallery, NewClass, NewExemplar
 from exemplar_server.store.schema import checksum, damaged, open_database, transaction, typed_errors
 
 _GALLERY = (

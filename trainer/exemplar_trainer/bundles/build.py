@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from exemplar_encoder import Bundle, Figure, Manifest, Preprocessing
-from exemplar_encoder.bundle import Floats
+from exemplar_encoder.arrays import Floats
 from exemplar_trainer.bundles.compact import round_to_half
 from exemplar_trainer.bundles.write import Ingredients, export_bundle
 from exemplar_trainer.calibration.cross_fit import check_calibration

@@ -17,10 +17,10 @@ import numpy as np
 
 from exemplar_encoder import Bundle, BundleError, Calibration, Manifest, decode, load_encoder, preprocess
 from exemplar_encoder import bundle as layout
-from exemplar_encoder.bundle import Floats, seal
+from exemplar_encoder.arrays import Floats, Pixels
+from exemplar_encoder.bundle import seal
 from exemplar_encoder.encoder import GOLDEN_TOLERANCE
 from exemplar_encoder.engines import run_padded
-from exemplar_encoder.preprocess import Pixels
 from exemplar_trainer.bundles.compact import fold_normalization, round_to_half
 from exemplar_trainer.bundles.golden import draw_golden_images
 from exemplar_trainer.bundles.saved_model import write_saved_model

@@ -12,10 +12,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from exemplar_encoder import Calibration
-from exemplar_encoder.bundle import Floats
+from exemplar_encoder.arrays import Floats, Ints
 from exemplar_encoder.calibration import gaps_of
 from exemplar_trainer.calibration.from_held_out import fit_calibration
 from exemplar_trainer.calibration.thresholds import AMBIGUITY_ERROR_RATE, margins
@@ -28,8 +27,6 @@ from exemplar_trainer.evaluation.tasks import EvaluationError
 ASKED = (0.01, 0.05)
 
 _LEAST_GROUPS = 3
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

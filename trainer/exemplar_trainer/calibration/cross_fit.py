@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exemplar_encoder.bundle import Floats
+from exemplar_encoder.arrays import Bools, Floats
 from exemplar_encoder.calibration import gaps_of
 from exemplar_trainer.calibration.from_held_out import fit_calibration
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.evaluation.episodes import pairwise_distances
 from exemplar_trainer.evaluation.open_set import reliability
-from exemplar_trainer.evaluation.roc import Bools, Separation, separate
+from exemplar_trainer.evaluation.roc import Separation, separate
 
 _FOLDS = 6
 _CHECKED_WAY = 20

@@ -12,10 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from exemplar_encoder import Calibration
-from exemplar_encoder.bundle import Floats
+from exemplar_encoder.arrays import Floats, Ints
 from exemplar_trainer.calibration.thresholds import (
     GALLERIES,
     QUERIES,
@@ -38,8 +37,6 @@ _ASKED = 100
 
 # Galleries of a size together, so that large ones are few.
 _MAX_ENROLLED = 4000
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -116,7 +113,12 @@ def refit(labeled: Labeled, default_false_accept_rate: float, seed: int = 0) -> 
     # The gallery as it is, but for one class: whose queries are strangers to it.
     for left in rng.permutation(labeled.asked)[: max(20, _MAX_ENROLLED // count)]:
         galleries += _gallery(labeled, rng, np.delete(np.arange(count), left))
-    return fit_met(galleries, len(labeled.asked), default_false_accept_rate, 1 / len(labeled.labels))
+    return fit_met(
+        galleries,
+        f"{len(labeled.labels):,} labeled pictures, of {len(labeled.asked):,} of a gallery's classes and of none",
+        default_false_accept_rate,
+        1 / len(labeled.labels),
+    )
 
 
 def cross_fit(

@@ -9,10 +9,9 @@ well a fit holds on classes it was not fitted on, `calibration_check` says, and 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from exemplar_encoder import Calibration
-from exemplar_encoder.bundle import Floats
+from exemplar_encoder.arrays import Floats, Ints
 from exemplar_trainer.calibration.thresholds import (
     GALLERIES,
     MOST_QUERIES,
@@ -31,8 +30,6 @@ _MAX_CLASSES = 2000
 _LEAST_GALLERIES = 20
 _MAX_ENROLLED = 40_000  # of a size, in all galleries
 
-Ints = npt.NDArray[np.int64]
-
 
 def fit_calibration(
     embeddings: Floats, images: ImageSet, seed: int = 0, background: Floats | None = None
@@ -49,7 +46,7 @@ def fit_calibration(
     everything = _at_most(len(images.class_names), _MAX_CLASSES, seed)
     galleries = _galleries(embeddings, images, everything, rng)
     larger = [] if background is None else _larger_galleries(embeddings, images, everything, background, rng)
-    return fit_met(galleries, len(images.class_names), larger=larger)
+    return fit_met(galleries, f"{len(images.class_names):,} classes that training never saw", larger=larger)
 
 
 def pair_distances(embeddings: Floats, images: ImageSet, seed: int = 0) -> tuple[Floats, Floats]:

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from exemplar_encoder import Calibration
-from exemplar_encoder.bundle import Floats
+from exemplar_encoder.arrays import Bools, Floats, Floats64, Ints
 from exemplar_encoder.calibration import NEAREST_CONSIDERED, gaps_of, mean_gap
 from exemplar_trainer.evaluation.episodes import pairwise_distances
 
@@ -35,10 +34,6 @@ _LEVELS = 200
 
 # Lots of galleries, by their spacing, that a margin is found for.
 _LOTS = 8
-
-Floats64 = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -89,7 +84,7 @@ def meet(classes: Floats, known: Floats, own: Ints, strangers: Floats, groups: I
 
 def fit_met(
     galleries: Sequence[Met],
-    class_count: int,
+    fitted_on: str,
     default_false_accept_rate: float = DEFAULT_FALSE_ACCEPT_RATE,
     least_rate: float = _LEAST_RATE,
     larger: Sequence[Met] = (),
@@ -98,7 +93,7 @@ def fit_met(
 
     Args:
         galleries: of one size or several, each with some strangers.
-        class_count: how many classes the queries are of.
+        fitted_on: the classes and queries, in words.
         default_false_accept_rate: the rate to use where nobody names one.
         least_rate: the least rate to give a threshold for; so few strangers say nothing of smaller ones.
         larger: galleries that tell what is too close to call, and nothing else.
@@ -109,7 +104,7 @@ def fit_met(
         default_false_accept_rate=default_false_accept_rate,
         ambiguity_margin=0.0,
         ambiguity_error_rate=AMBIGUITY_ERROR_RATE,
-        class_count=class_count,
+        fitted_on=fitted_on,
         gallery_sizes=sizes,
         typical_spacings=tuple(_typical_spacing(galleries, size) for size in sizes),
         false_accept_rates=tuple(rates.tolist()),
@@ -119,6 +114,7 @@ def fit_met(
         unknown_spacing=0.0,
         nearest_share=_NEAREST_SHARE,
         distance_power=_DISTANCE_POWER,
+        ambiguity_spacing=0.0,
     )
     apart = np.array([blank.spacing(gallery.way, gallery.gaps) for gallery in galleries])
     weight, intercept, slope = fit_softmax(galleries, apart)

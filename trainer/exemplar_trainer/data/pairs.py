@@ -6,11 +6,9 @@ Who teaches a gallery in one sitting draws every exemplar alike; the queries com
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from exemplar_encoder.arrays import Ints
 from exemplar_trainer.data.image_set import ImageSet
-
-Ints = npt.NDArray[np.int64]
 
 
 def draw_pairs(

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exemplar_encoder.bundle import Floats
+from exemplar_encoder.arrays import Floats, Ints
 from exemplar_trainer.evaluation.episodes import class_embeddings, pairwise_distances
 from exemplar_trainer.evaluation.intervals import share_interval
-from exemplar_trainer.evaluation.tasks import NOBODY, Ints, Questions, Task
+from exemplar_trainer.evaluation.tasks import NOBODY, Questions, Task
 
 _HARDEST = 24
 

@@ -12,12 +12,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from exemplar_encoder.bundle import Floats
+from exemplar_encoder.arrays import Floats, Ints
 from exemplar_trainer.data.image_set import ImageSet, some
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

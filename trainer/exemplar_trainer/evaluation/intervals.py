@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from exemplar_encoder.arrays import Floats64, Ints
+
 Interval = tuple[float, float]
-Floats64 = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 RESAMPLES = 200
 

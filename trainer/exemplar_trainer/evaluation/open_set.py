@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from exemplar_encoder import Calibration
-from exemplar_encoder.bundle import Floats
+from exemplar_encoder.arrays import Bools, Floats, Floats64, Ints
 from exemplar_encoder.calibration import gaps_of
 from exemplar_trainer.evaluation.accuracy import answer
 from exemplar_trainer.evaluation.episodes import class_embeddings
 from exemplar_trainer.evaluation.intervals import Interval, bootstrap, wilson
-from exemplar_trainer.evaluation.roc import Bools, Floats64, Points, separate
-from exemplar_trainer.evaluation.tasks import NOBODY, Ints, Questions, Task
+from exemplar_trainer.evaluation.roc import Points, separate
+from exemplar_trainer.evaluation.tasks import NOBODY, Questions, Task
 
 ASKED = (0.01, 0.05, 0.1)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from exemplar_encoder import Encoder, ImageError, Preprocessing
-from exemplar_encoder.preprocess import Pixels
+from exemplar_encoder.arrays import Pixels
 from exemplar_trainer.data.image_set import ImageSet, is_image, read_images, some
 from exemplar_trainer.evaluation.episodes import EpisodeError, Protocol, draw_episodes
 from exemplar_trainer.evaluation.tasks import NOBODY, EvaluationError, Questions, Task

@@ -10,13 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+
+from exemplar_encoder.arrays import Bools, Floats64
 
 _TRUE_POSITIVES = 0.95
 _POINTS = 201
 
-Floats64 = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 Points = tuple[tuple[float, float], ...]
 
 

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from exemplar_encoder.preprocess import Pixels
-
-Ints = npt.NDArray[np.int64]
+from exemplar_encoder.arrays import Ints, Pixels
 
 NOBODY = -1
 """The truth of a query whose class is not among the task's."""

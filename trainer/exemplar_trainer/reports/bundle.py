@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from exemplar_encoder import Calibration
-from exemplar_encoder.bundle import Floats
+from exemplar_encoder.arrays import Floats
 from exemplar_trainer.calibration.cross_fit import CalibrationCheck
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.evaluation.episodes import Accuracy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from exemplar_encoder.bundle import Floats
+from exemplar_encoder.arrays import Floats
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.evaluation.episodes import Protocol, decide, draw_episodes
 

@@ -9,7 +9,7 @@ from html import escape
 
 from PIL import Image
 
-from exemplar_encoder.preprocess import Pixels
+from exemplar_encoder.arrays import Pixels
 
 _THUMBNAIL = 64
 

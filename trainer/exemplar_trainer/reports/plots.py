@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from exemplar_encoder import Calibration
-from exemplar_encoder.bundle import Floats
+from exemplar_encoder.arrays import Floats
 
 _BLUE, _ORANGE, _GRAY = "#2563eb", "#ea580c", "#9ca3af"
 

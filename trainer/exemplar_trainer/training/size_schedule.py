@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-from exemplar_encoder.bundle import Floats
+from exemplar_encoder.arrays import Floats
 from exemplar_trainer.augmentation.geometry import resizing
 from exemplar_trainer.recipes.recipe import Recipe
 from exemplar_trainer.training.learner import MetricLearner, state

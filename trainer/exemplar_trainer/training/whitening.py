@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from exemplar_encoder.bundle import Floats
+from exemplar_encoder.arrays import Floats
 from exemplar_trainer.bundles.build import embed
 from exemplar_trainer.data.image_set import ImageSet
 
