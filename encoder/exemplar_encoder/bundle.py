@@ -22,7 +22,7 @@ from exemplar_encoder.arrays import Floats
 from exemplar_encoder.calibration import Calibration, CalibrationError
 from exemplar_encoder.preprocess import Preprocessing
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Literal[1] = 1
 GOLDEN_SAMPLES = 16
 
 MANIFEST = "manifest.json"
@@ -96,7 +96,7 @@ class Manifest:
         return json.dumps(_CODEC.dump_python(self, mode="json"), indent=1, sort_keys=True) + "\n"
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
+    def from_json(cls, text: str | bytes) -> Manifest:
         """Read what `to_json` wrote; ValueError when it is something else."""
         try:
             return _CODEC.validate_json(text)

@@ -31,7 +31,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from exemplar_encoder.arrays import Floats, Floats64
 
-METHOD = "spacing/1"
+METHOD: Literal["spacing/1"] = "spacing/1"
 """The model behind the numbers, and its version."""
 
 # So many of the nearest classes are weighed one by one, however many a caller asks to see: a probability must not

@@ -24,4 +24,4 @@ def class_embedding(exemplars: Floats) -> Floats:
         return lone
     mean = exemplars.mean(axis=-2, dtype=np.float64)
     length = np.linalg.norm(mean, axis=-1, keepdims=True)
-    return (mean / np.where(length > 0, length, 1.0)).astype(np.float32)
+    return np.asarray(mean / np.where(length > 0, length, 1.0), dtype=np.float32)

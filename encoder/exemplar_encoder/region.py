@@ -1,7 +1,7 @@
 """An encoded image, or a part of one: what a caller sends, and what names it.
 
-A region is written as a media fragment (W3C, "Media Fragments URI 1.0"), so that a part of an image has a name that any
-client can compute.
+A region is written like a media fragment (W3C, "Media Fragments URI 1.0"), so that a part of an image has a name that
+any client can compute.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class EncodedImage:
     region: Region | None = None
 
     def sha256(self) -> str:
-        """What names it: the SHA-256 of the content, and of the region's text behind it, in lower-case hexadecimal."""
+        """Its name: SHA-256 of the content and of the region's text behind it, in lower-case hexadecimal."""
         digest = hashlib.sha256(self.content)
         if self.region is not None:
             digest.update(str(self.region).encode("ascii"))
