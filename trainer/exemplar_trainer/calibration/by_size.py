@@ -18,8 +18,9 @@ from exemplar_encoder.arrays import Floats, Ints
 from exemplar_encoder.calibration import gaps_of
 from exemplar_trainer.calibration.from_held_out import fit_calibration
 from exemplar_trainer.calibration.thresholds import AMBIGUITY_ERROR_RATE, margins
-from exemplar_trainer.data.image_set import ImageSet, some
+from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.data.pairs import draw_pairs, draw_strangers
+from exemplar_trainer.data.wording import some
 from exemplar_trainer.evaluation.episodes import pairwise_distances
 from exemplar_trainer.evaluation.open_set import reliability
 from exemplar_trainer.evaluation.tasks import EvaluationError

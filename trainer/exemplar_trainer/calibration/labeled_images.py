@@ -20,7 +20,8 @@ from exemplar import Class, Client, Embedding, ItemError
 from exemplar_encoder import Calibration
 from exemplar_encoder.arrays import Floats
 from exemplar_trainer.calibration.from_gallery import LEAST_CLASSES, LEAST_QUERIES, Labeled
-from exemplar_trainer.data.image_set import SUFFIXES, some
+from exemplar_trainer.data.files import SUFFIXES
+from exemplar_trainer.data.wording import some
 from exemplar_trainer.evaluation.tasks import NOBODY
 
 SEPARATOR = ":"

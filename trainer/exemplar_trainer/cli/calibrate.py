@@ -58,7 +58,7 @@ def _clear(session: Session, gallery: str) -> None:
 def _calibrate(session: Session, gallery: str, images: Path, dry_run: bool, html: Path | None, seed: int) -> None:
     from exemplar_trainer.calibration.from_gallery import cross_fit, refit
     from exemplar_trainer.calibration.labeled_images import LabeledError, gather
-    from exemplar_trainer.data.image_set import some
+    from exemplar_trainer.data.wording import some
     from exemplar_trainer.evaluation.tasks import NOBODY
     from exemplar_trainer.reports.calibration import comparison, facts, render
 

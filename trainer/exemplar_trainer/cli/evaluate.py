@@ -147,7 +147,8 @@ def calibration(
     """Does a fit hold on groups it was not fitted on, in small and large galleries, by one drawer and by any?"""
     from exemplar_encoder import BundleError, load_encoder
     from exemplar_trainer.calibration.by_size import check_sizes
-    from exemplar_trainer.data.image_set import DatasetError, read_images
+    from exemplar_trainer.data.image_set import DatasetError
+    from exemplar_trainer.data.reading import read_images
     from exemplar_trainer.evaluation.provenance import held_out_of
     from exemplar_trainer.evaluation.tasks import EvaluationError
     from exemplar_trainer.reports.tables import print_sizes

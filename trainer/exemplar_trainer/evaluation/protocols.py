@@ -14,7 +14,10 @@ import numpy as np
 
 from exemplar_encoder import Encoder, ImageError, Preprocessing
 from exemplar_encoder.arrays import Pixels
-from exemplar_trainer.data.image_set import ImageSet, is_image, read_images, some
+from exemplar_trainer.data.files import is_image
+from exemplar_trainer.data.image_set import ImageSet
+from exemplar_trainer.data.reading import read_images
+from exemplar_trainer.data.wording import some
 from exemplar_trainer.evaluation.episodes import EpisodeError, Protocol, draw_episodes
 from exemplar_trainer.evaluation.tasks import NOBODY, EvaluationError, Questions, Task
 
