@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO, TypeAlias
 
 from exemplar_indexer.images import open_text
-from exemplar_indexer.sources import Entry, Item, Problem, SourceError, checked
+from exemplar_indexer.items import Item, Problem, SourceEntry, SourceError, checked
 
 Rows: TypeAlias = Iterator[tuple[int, Mapping[str, Any] | str]]
 
 
-def manifest_entries(manifest: str, rows: Callable[[TextIO], Rows]) -> Iterator[Entry]:
-    """Yields an item for each row, or what is wrong with it.
+def manifest_entries(manifest: str, rows: Callable[[TextIO], Rows]) -> Iterator[SourceEntry]:
+    """Yield an item for each row, or what is wrong with it.
 
     Args:
         manifest: Path or URL.
@@ -45,7 +45,7 @@ def manifest_entries(manifest: str, rows: Callable[[TextIO], Rows]) -> Iterator[
 
 
 def csv_rows(text: TextIO) -> Rows:
-    """Reads comma-separated values with a header."""
+    """Read comma-separated values with a header."""
     reader = csv.DictReader(text, strict=True)
     missing = [name for name in ("id", "image") if name not in (reader.fieldnames or ())]
     if missing:
@@ -60,7 +60,7 @@ def csv_rows(text: TextIO) -> Rows:
 
 
 def jsonl_rows(text: TextIO) -> Rows:
-    """Reads one JSON object a line; empty lines are skipped."""
+    """Read one JSON object a line; empty lines are skipped."""
     for line, content in enumerate(text, 1):
         if content.strip():
             try:
@@ -74,7 +74,7 @@ def jsonl_rows(text: TextIO) -> Rows:
 KINDS: dict[str, Callable[[TextIO], Rows]] = {".csv": csv_rows, ".jsonl": jsonl_rows}
 
 
-def _entry(row: Mapping[str, Any], place: str, manifest: str) -> Entry:
+def _entry(row: Mapping[str, Any], place: str, manifest: str) -> SourceEntry:
     values = dict(row)
     class_id, image = _text(values.pop("id", "")), _text(values.pop("image", ""))
     if not class_id or not image:

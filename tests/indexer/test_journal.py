@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from exemplar_indexer.journal import Journal, JournalError, Note, Outcome
-from exemplar_indexer.sources import Item, Problem
+from exemplar_indexer.items import Item, Problem
+from exemplar_indexer.journal import Journal, JournalError
+from exemplar_indexer.outcomes import Note, Outcome
 
 
-def item(folder: Path, class_id: str, content: str = "x", **values: str) -> Item:
+def item(folder: Path, class_id: str, content: str = "x", display_name: str = "") -> Item:
     image = folder / f"{class_id}.png"
     if not image.exists() or image.read_text() != content:
         image.write_text(content)
-    return Item(class_id, str(image), str(image), **values)
+    return Item(class_id, str(image), str(image), display_name)
 
 
 def pending(journal: Journal) -> list[str]:

@@ -15,14 +15,16 @@ from google.protobuf.message import Message
 import exemplar
 from exemplar import AsyncClient
 from exemplar.v1 import gallery_service_pb2 as gallery_pb
-from exemplar_indexer.journal import Journal, Outcome
-from exemplar_indexer.pipeline import MAX_BATCH_BYTES, Pipeline, Settings
-from exemplar_indexer.sources import Item
+from exemplar.v1 import resources_pb2 as resources_pb
+from exemplar_indexer.items import Item
+from exemplar_indexer.journal import Journal
+from exemplar_indexer.outcomes import Outcome
+from exemplar_indexer.pipeline import MAX_BATCH_BYTES, Delivery, Pipeline
 from tests.client.scripted_server import ScriptedServer, fail, scripted_server, status
 
 
 def enrolled(class_id: str) -> gallery_pb.BatchEnrollClassesResult:
-    stored = gallery_pb.EnrollClassResponse(**{"class": {"name": f"galleries/g/classes/{class_id}"}})
+    stored = gallery_pb.EnrollClassResponse(image_class=resources_pb.ImageClass(name=f"galleries/g/classes/{class_id}"))
     return gallery_pb.BatchEnrollClassesResult(enrolled=stored)
 
 
@@ -44,7 +46,7 @@ def run(server: ScriptedServer, journal: Journal, **settings: Any) -> list[Outco
 
     async def move() -> None:
         async with AsyncClient(server.address, attempts=1) as client:
-            await Pipeline(client, journal, Settings("g", **settings), outcomes.extend).run()
+            await Pipeline(client, journal, Delivery("g", **settings), outcomes.extend).run()
 
     asyncio.run(move())
     return outcomes
