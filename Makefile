@@ -27,8 +27,9 @@ lint: $(READY)  ## Check style and types (ruff, mypy strict)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-proto: $(READY)  ## Write the Python stubs from proto/
+proto: $(READY)  ## Write the Python stubs from proto/, and the synchronous client from the asyncio one
 	@$(BIN)/python proto/generate.py
+	@$(BIN)/python client/generate.py
 
 train: $(READY)  ## Train a bundle on Omniglot (RECIPE=default RUN=runs/default PRECISION=float32)
 	@$(BIN)/exemplar train "$$($(BIN)/python -m demo.omniglot)" --recipe $(RECIPE) --run $(RUN) --precision $(PRECISION)

@@ -12,7 +12,6 @@ import grpc
 from google.protobuf import any_pb2, duration_pb2, message_factory
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
 from exemplar.v1 import classification_service_pb2, gallery_service_pb2, model_service_pb2
 
@@ -53,7 +52,7 @@ class ScriptedServer(grpc.GenericRpcHandler):
 def scripted_server(
     answers: dict[str, Answer], credentials: grpc.ServerCredentials | None = None
 ) -> Iterator[ScriptedServer]:
-    """Runs a scripted server on a free loopback port."""
+    """Run a scripted server on a free loopback port."""
     scripted = ScriptedServer(answers)
     limits = [("grpc.max_receive_message_length", 32 << 20), ("grpc.max_send_message_length", 32 << 20)]
     server = grpc.server(ThreadPoolExecutor(4), handlers=(scripted,), options=limits)
@@ -71,7 +70,7 @@ def scripted_server(
 def status(
     code: grpc.StatusCode, message: str, reason: str = "", retry_after: int | None = None, **facts: str
 ) -> status_pb2.Status:
-    """Builds a status as the server gives it."""
+    """Build a status as the server gives it."""
     details = []
     if reason:
         details.append(any_pb2.Any())
@@ -83,6 +82,8 @@ def status(
 
 
 def fail(context: grpc.ServicerContext, *arguments: Any, **facts: Any) -> NoReturn:
-    """Ends a call with a status; arguments as `status`."""
-    context.abort_with_status(rpc_status.to_status(status(*arguments, **facts)))
-    raise AssertionError("abort_with_status returned")
+    """End a call with a status; arguments as `status`."""
+    end = status(*arguments, **facts)
+    context.set_trailing_metadata((("grpc-status-details-bin", end.SerializeToString()),))
+    context.abort(arguments[0], end.message)
+    raise AssertionError("abort returned")

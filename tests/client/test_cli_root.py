@@ -53,7 +53,7 @@ def test_help_lists_every_command_with_what_it_does() -> None:
         "galleries": "galleries",
         "classes": "classes",
         "exemplars": "Add exemplars",
-        "check": "Look at a picture",
+        "check": "Check a picture",
         "diagnose": "easily confused",
         "models": "loaded models",
         "serve": "Run the server",
@@ -99,6 +99,9 @@ def test_the_version_is_the_packages() -> None:
     ("arguments", "missing", "extra"),
     [
         (["train", "."], "numpy", "train"),
+        (["evaluate", "episodes", ".", "-b", "models/omniglot"], "numpy", "evaluate"),
+        (["calibrate", "stamps", "."], "numpy", "evaluate"),
+        (["export", ".", "-o", "out", "--backbone", "efficientnetv2-b0"], "numpy", "train"),
         (["serve", "--bundle", ".", "--data-dir", "."], "structlog", "server"),
         (["index", "http://127.0.0.1:1/list.csv", "-g", "g", "--dry-run"], "fsspec", "index"),
     ],

@@ -1,4 +1,4 @@
-"""What every client command shares: the options that lead to a server, and the choice of output.
+"""Every client command's shared options: those that lead to a server, and the choice of output.
 
 A command is written as a function of a `Session` and its own parameters; `client_command` puts the shared options
 behind them and hands the session in.
@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from exemplar import Client, Tls
+from exemplar.channel import DEFAULT_ADDRESS
 
 _PANEL = "Connection and output"
 
@@ -35,7 +36,7 @@ def _options(
     address: Annotated[
         str,
         typer.Option(envvar="EXEMPLAR_ADDRESS", help="The server's host:port.", rich_help_panel=_PANEL),
-    ] = "127.0.0.1:50051",
+    ] = DEFAULT_ADDRESS,
     token: Annotated[
         str | None,
         typer.Option(
@@ -66,12 +67,12 @@ def _options(
     ] = False,
 ) -> Session:
     security = Tls(ca=tls_ca) if tls_ca else tls
-    client = Client(address, timeout=timeout, token=token or None, tls=security, attempts=_ATTEMPTS)
+    client = Client(address, timeout=timeout, token=token, tls=security, attempts=_ATTEMPTS)
     return Session(client, json)
 
 
 def client_command(function: Callable[..., None]) -> Callable[..., None]:
-    """Turns `function(session, …)` into a command with the shared options."""
+    """Turn `function(session, …)` into a command with the shared options."""
     shared = inspect.signature(_options, eval_str=True).parameters
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
 
