@@ -19,6 +19,7 @@ class Item:
         place: Where the source says so, for people.
         display_name: A name for people.
         attributes: Facts about it.
+        region: The part of the image that is meant, as `exemplar.Region.parse` reads it; empty for the whole.
     """
 
     class_id: str
@@ -26,6 +27,7 @@ class Item:
     place: str
     display_name: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
+    region: str = ""
 
     def problem(self, reason: str, message: str) -> Problem:
         """Return what stands in the item's place when something is wrong with it."""

@@ -1,7 +1,7 @@
 """A job's memory on disk: what is to be enrolled, what the server has acknowledged, and what went wrong.
 
 Promises: an item is done once, and only once, the server's acknowledgement is committed here; a job killed at any
-point goes on from there. An item whose image, name or attributes changed since is pending again.
+point goes on from there. An item whose image, region, name or attributes changed since is pending again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import astuple
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Self
 
@@ -26,10 +26,7 @@ CREATE TABLE IF NOT EXISTS job (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHO
 CREATE TABLE IF NOT EXISTS item (
   number INTEGER PRIMARY KEY,
   class_id TEXT NOT NULL UNIQUE,
-  image TEXT NOT NULL,
-  place TEXT NOT NULL,
-  display_name TEXT NOT NULL,
-  attributes TEXT NOT NULL,
+  item TEXT NOT NULL,
   fingerprint TEXT NOT NULL,
   scan INTEGER NOT NULL,
   state TEXT NOT NULL CHECK (state IN ('pending', 'done', 'failed'))
@@ -164,12 +161,14 @@ class Journal:
         return self.counts()
 
     def _plan(self, item: Item, scan: int, redo: bool) -> None:
-        attributes = json.dumps(dict(item.attributes), sort_keys=True, ensure_ascii=False)
         row = self._database.execute(
-            "SELECT scan, place, fingerprint, state FROM item WHERE class_id = ?", [item.class_id]
+            "SELECT scan, item, fingerprint, state FROM item WHERE class_id = ?", [item.class_id]
         ).fetchone()
         if row and row[0] == scan:
-            message = f"class id {item.class_id} is given twice, at {row[1]} and at {item.place}; the first counts"
+            message = (
+                f"class id {item.class_id} is given twice, at {_read(row[1]).place} and at {item.place}; "
+                "the first counts"
+            )
             self._note(Note.error(item.problem("ID_DUPLICATE", message)))
             return
         try:
@@ -177,39 +176,23 @@ class Journal:
         except ImageUnreadableError as error:
             self._note(Note.error(item.problem("IMAGE_UNREADABLE", str(error))))
             return
-        parts = json.dumps([item.image, file, item.display_name, attributes])
-        current = hashlib.sha256(parts.encode()).hexdigest()
+        # Its place may move in the source: that changes nothing of the item.
+        current = hashlib.sha256((file + _written(replace(item, place=""))).encode()).hexdigest()
         done = row and row[3] == "done" and row[2] == current and not redo
         if not done:
             self._database.execute("DELETE FROM note WHERE class_id = ? AND level = 'warning'", [item.class_id])
         self._database.execute(
-            "INSERT INTO item (class_id, image, place, display_name, attributes, fingerprint, scan, state)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (class_id) DO UPDATE SET image = excluded.image,"
-            " place = excluded.place, display_name = excluded.display_name, attributes = excluded.attributes,"
-            " fingerprint = excluded.fingerprint, scan = excluded.scan, state = excluded.state",
-            [
-                item.class_id,
-                item.image,
-                item.place,
-                item.display_name,
-                attributes,
-                current,
-                scan,
-                "done" if done else "pending",
-            ],
+            "INSERT OR REPLACE INTO item (class_id, item, fingerprint, scan, state) VALUES (?, ?, ?, ?, ?)",
+            [item.class_id, _written(item), current, scan, "done" if done else "pending"],
         )
 
     def pending(self, after: int, limit: int) -> list[tuple[int, Item]]:
         """Return up to `limit` pending items, each with its number, from the one past number `after` on."""
         rows = self._database.execute(
-            "SELECT number, class_id, image, place, display_name, attributes FROM item"
-            " WHERE state = 'pending' AND number > ? ORDER BY number LIMIT ?",
+            "SELECT number, item FROM item WHERE state = 'pending' AND number > ? ORDER BY number LIMIT ?",
             [after, limit],
         )
-        return [
-            (number, Item(class_id, image, place, display_name, json.loads(attributes)))
-            for number, class_id, image, place, display_name, attributes in rows
-        ]
+        return [(number, _read(text)) for number, text in rows]
 
     def acknowledge(self, outcomes: Iterable[Outcome]) -> None:
         """Commit what became of a batch's items."""
@@ -245,3 +228,11 @@ class Journal:
         """Return a setting, which is `value` when it has never been set."""
         self._database.execute("INSERT OR IGNORE INTO job VALUES (?, ?)", [key, value])
         return str(self._database.execute("SELECT value FROM job WHERE key = ?", [key]).fetchone()[0])
+
+
+def _written(item: Item) -> str:
+    return json.dumps(asdict(item), sort_keys=True)
+
+
+def _read(text: str) -> Item:
+    return Item(**json.loads(text))

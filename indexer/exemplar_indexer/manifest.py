@@ -1,7 +1,8 @@
 """A CSV or JSONL manifest as a source.
 
-Each row has `id` and `image`, and may have `display_name`, `attributes` (a JSON object) and `attributes.<key>`; any
-other column is an attribute of its own name. An image's path is relative to the manifest, or a URL.
+Each row has `id` and `image`, and may have `region` (the part of the image that is meant: `LEFT,TOP,WIDTH,HEIGHT` in
+pixels or percent), `display_name`, `attributes` (a JSON object) and `attributes.<key>`; any other column is an
+attribute of its own name. An image's path is relative to the manifest, or a URL.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import posixpath
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO, TypeAlias
 
+from exemplar import Region
 from exemplar_indexer.images import open_text
 from exemplar_indexer.items import Item, Problem, SourceEntry, SourceError, checked
 
@@ -81,7 +83,11 @@ def _entry(row: Mapping[str, Any], place: str, manifest: str) -> SourceEntry:
         absent = "id" if not class_id else "image"
         return Problem(place, "ROW_INVALID", f"the row has no {absent}", class_id, image)
     image = _beside(manifest, image)
-    display_name = _text(values.pop("display_name", ""))
+    region, display_name = _text(values.pop("region", "")), _text(values.pop("display_name", ""))
+    try:
+        _ = Region.parse(region) if region else None
+    except ValueError as error:
+        return Problem(place, "ROW_INVALID", str(error), class_id, image)
     attributes = values.pop("attributes", {})
     if isinstance(attributes, str):
         try:
@@ -92,7 +98,7 @@ def _entry(row: Mapping[str, Any], place: str, manifest: str) -> SourceEntry:
         return Problem(place, "ROW_INVALID", "attributes is no JSON object", class_id, image)
     loose = {name.removeprefix("attributes."): value for name, value in values.items()}
     texts = {name: _text(value) for name, value in {**attributes, **loose}.items() if value is not None}
-    return checked(Item(class_id, image, place, display_name, texts))
+    return checked(Item(class_id, image, place, display_name, texts, region))
 
 
 def _text(value: Any) -> str:

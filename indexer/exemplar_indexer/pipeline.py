@@ -18,6 +18,8 @@ from exemplar import (
     Enrolled,
     Enrollment,
     ExemplarError,
+    Part,
+    Region,
     UnavailableError,
 )
 from exemplar_indexer.images import ImageUnreadableError, read_image
@@ -64,6 +66,10 @@ class Loaded:
 
     item: Item
     content: bytes
+
+    def image(self) -> bytes | Part:
+        """Return what is to be enrolled of it."""
+        return Part(self.content, Region.parse(self.item.region)) if self.item.region else self.content
 
 
 class Pipeline:
@@ -159,7 +165,7 @@ class Pipeline:
 
     async def _enroll(self, batch: Sequence[Loaded]) -> list[Enrolled | ExemplarError]:
         wanted = [
-            Enrollment(each.item.class_id, each.content, each.item.display_name, each.item.attributes)
+            Enrollment(each.item.class_id, each.image(), each.item.display_name, each.item.attributes)
             for each in batch
         ]
         return await self._client.enroll_many(self._delivery.gallery, wanted, strict=self._delivery.strict)
