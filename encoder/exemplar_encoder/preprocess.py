@@ -108,6 +108,7 @@ def preprocess_with_margin(image: Image.Image, spec: Preprocessing) -> tuple[Pix
 
 
 def _whole(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Box]:
+    """Show all of the image in the middle of the input."""
     scale = min(spec.width / image.width, spec.height / image.height)
     width, height = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     if image.size != (width, height):
@@ -119,7 +120,7 @@ def _whole(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Box]:
 
 
 def _boxed(image: Image.Image, box: InkBox, spec: Preprocessing) -> tuple[Image.Image, Box]:
-    """A square of the image, widened to the input's shape; it may reach beyond the image."""
+    """Show a square of the image, widened to the input's shape; it may reach beyond the image."""
     left, top, right, bottom = box
     shorter = min(spec.width, spec.height)
     # Far more pixels than the input has are averaged first, so that no canvas is larger than a few inputs.
