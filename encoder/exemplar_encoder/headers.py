@@ -36,7 +36,7 @@ def _webp_size(content: bytes) -> Size | None:
 
 
 def _gif_size(content: bytes) -> Size:
-    """Read the size of the screen, grown to hold the first frame, which is what Pillow makes of a frame that sticks out."""
+    """Read the screen's size, grown to hold the first frame, as Pillow does where a frame sticks out."""
     width, height = (int.from_bytes(content[start : start + 2], "little") for start in (6, 8))
     flags = content[10]
     position = 13 + (3 << (flags & 7) + 1 if flags & 128 else 0)

@@ -295,6 +295,19 @@ def test_any_other_text_is_refused(text: str) -> None:
         Region.parse(text)
 
 
+@given(st.sampled_from(["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]), pixel_regions | fraction_regions())
+def test_any_region_of_any_format_is_cut_out_or_refused(kind: str, region: Region) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(numbered()).save(stream, kind)
+    try:
+        image = decode(stream.getvalue(), region=region)
+    except ImageError as error:
+        assert error.reason in (ImageProblem.BAD_REGION, ImageProblem.TOO_SMALL)
+    else:
+        left, top, right, bottom = region.within(WIDTH, HEIGHT)
+        assert image.pixels.size == (right - left, bottom - top)
+
+
 def test_an_image_is_named_by_its_bytes() -> None:
     content = encode(numbered())
     assert EncodedImage(content).sha256() == hashlib.sha256(content).hexdigest()
