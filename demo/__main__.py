@@ -85,7 +85,7 @@ def _show(bundle: Path, characters: Sequence[Character], output: Path, what: str
     queries = queries_of(characters)
     _heading("Serving")
     began = time.monotonic()
-    with ServerProcess(bundle, output / "data", output / "server.log") as server:
+    with ServerProcess(bundle, output / "data", log=output / "server.log") as server:
         console.print(f"{bundle} on {server.address}, ready after {time.monotonic() - began:.1f} s")
         _heading(f"Indexing one exemplar for each of {len(characters)} characters {what} ({alphabets} alphabets)")
         command = [EXEMPLAR, "index", str(_write_manifest(characters, output)), "--gallery", GALLERY, "--create"]
@@ -107,7 +107,10 @@ def _show(bundle: Path, characters: Sequence[Character], output: Path, what: str
         f"Single calls: median {timing.median:.1f} ms, 95 % within {timing.p95:.1f} ms ({timing.calls} calls)"
     )
     _heading("Killing the server (SIGKILL) and starting it again")
-    with ServerProcess(bundle, output / "data", output / "server.log") as server, Client(server.address) as client:
+    with (
+        ServerProcess(bundle, output / "data", log=output / "server.log") as server,
+        Client(server.address) as client,
+    ):
         count = client.get_gallery(GALLERY).class_count
         sample = everything[:: max(1, len(everything) // 200)]
         again = ask(client, GALLERY, [(answer.query, answer.truth) for answer in sample])

@@ -69,7 +69,6 @@ def _write(ingredients: Ingredients, folder: Path) -> None:
     round_to_half(network)
     write_saved_model(network, folder / layout.SAVED_MODEL)
     (folder / layout.CALIBRATION).write_text(ingredients.calibration.to_json(), encoding="utf-8")
-    np.save(folder / layout.COHORT, ingredients.cohort)
     (folder / layout.REPORT).write_text(ingredients.report, encoding="utf-8")
     images = draw_golden_images()
     (folder / "golden").mkdir()
