@@ -17,8 +17,8 @@ from exemplar.commands.pictures import parse_region, written
 from exemplar.v1 import classification_service_pb2 as classification_pb
 from exemplar.v1 import gallery_service_pb2 as gallery_pb
 from exemplar.v1 import resources_pb2 as resources_pb
+from tests.client.command import run
 from tests.client.scripted_server import ScriptedServer, scripted_server
-from tests.client.test_cli_root import run
 
 UNKNOWN = classification_pb.VERDICT_UNKNOWN
 PIXELS = resources_pb.Region(pixels=resources_pb.PixelBox(left=10, top=20, width=300, height=200))
