@@ -19,7 +19,7 @@ import structlog
 
 from exemplar_server.errors import ServiceError, UnauthenticatedError, UnavailableError
 from exemplar_server.metrics import Metrics
-from exemplar_server.rpc.application import Context
+from exemplar_server.rpc.dependencies import Context
 from exemplar_server.rpc.status import abort, code_of
 
 _HEALTH = "/grpc.health.v1.Health/"
@@ -29,7 +29,7 @@ _DRAINING_RETRY = 1.0
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
-class Gate(grpc.aio.ServerInterceptor):
+class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps each handler once; see the module."""
 
     def __init__(self, metrics: Metrics, token: str | None) -> None:
@@ -85,7 +85,7 @@ class Gate(grpc.aio.ServerInterceptor):
             return grpc.stream_stream_rpc_method_handler(
                 self._stream(handler.stream_stream), handler.request_deserializer, handler.response_serializer
             )
-        raise TypeError(f"{method} is of a kind that the gate cannot wrap")
+        raise TypeError(f"{method} is of a kind that cannot be wrapped")
 
     def _unary(self, method: str, handler: Any) -> Any:
         short = method.rpartition("/")[2]

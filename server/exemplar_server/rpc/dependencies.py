@@ -1,4 +1,4 @@
-"""What the servicers work with, once it is loaded, and the limits they hold callers to."""
+"""The parts that the servicers work with, once they are loaded, and the limits they hold callers to."""
 
 from __future__ import annotations
 
@@ -7,23 +7,29 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from exemplar_server.advice import Advisor
 from exemplar_server.classifier import Classifier
 from exemplar_server.enrollment import Enroller
 from exemplar_server.errors import ResourceExhaustedError, invalid_field
+from exemplar_server.inspection import Inspector
+from exemplar_server.store import GalleryStore
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
-class Application:
-    """Servicers exist before the model is loaded; the gate lets calls reach them only once its parts are set."""
+class Dependencies:
+    """Servicers exist before the model is loaded; calls are let through to them only once these parts are set."""
 
     classifier: Classifier
-    advisor: Advisor
+    inspector: Inspector
     enroller: Enroller
 
     def __init__(self, max_batch_items: int) -> None:
         self.max_batch_items = max_batch_items
+
+    @property
+    def store(self) -> GalleryStore:
+        """Where the galleries are."""
+        return self.classifier.store
 
     def check_batch(self, field: str, items: Sequence[object]) -> None:
         """Refuse a batch that is empty or too large."""

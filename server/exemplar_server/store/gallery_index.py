@@ -6,19 +6,19 @@ A search sees one committed state whole: the index, the descriptions and the rev
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from exemplar_encoder.arrays import Floats
+from exemplar_encoder.arrays import Floats, Ints
 from exemplar_server.errors import DataLossError, FailedPreconditionError, InvalidArgumentError
-from exemplar_server.store.faiss_index import FlatIndex, Rows
-from exemplar_server.store.gallery_store import Candidate, ClassRecord, Gallery, NewClass, Pair, Search
+from exemplar_server.store.class_rows import ClassRow
+from exemplar_server.store.faiss_index import FlatIndex
 from exemplar_server.store.gaps import Gaps
 from exemplar_server.store.pairs import nearest_pairs
+from exemplar_server.store.records import Candidate, ClassRecord, Gallery, Pair, Search
 from exemplar_server.store.schema import damaged
-from exemplar_server.store.sqlite import ClassRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class _Description:
     attributes: Mapping[str, str]
 
 
-class Searchable:
+class GalleryIndex:
     """See the module. The methods that change are for one thread at a time."""
 
     def __init__(self, gallery: Gallery) -> None:
@@ -66,16 +66,16 @@ class Searchable:
         with self._lock:
             self.gallery = gallery
 
-    def put(self, gallery: Gallery, classes: Sequence[tuple[int, NewClass]]) -> None:
-        """Show classes, each in its row and no row twice."""
-        rows = np.array([row for row, _ in classes], np.int64)
-        vectors = np.array([new.embedding() for _, new in classes], np.float32).reshape(len(rows), -1)
+    def put(self, gallery: Gallery, records: Mapping[int, ClassRecord]) -> None:
+        """Show classes, each in its row."""
+        rows = np.array(list(records), np.int64)
+        vectors = np.array([record.embedding for record in records.values()], np.float32).reshape(len(rows), -1)
         with self._lock:
             self._place(rows, vectors)
-            for row, new in classes:
-                self._classes[row] = _Description(new.id, new.display_name, dict(new.attributes))
-                self._rows[new.id] = row
-                self.damaged.pop(new.id, None)
+            for row, record in records.items():
+                self._classes[row] = _Description(record.id, record.display_name, record.attributes)
+                self._rows[record.id] = row
+                self.damaged.pop(record.id, None)
             self.gallery = gallery
 
     def move(self, gallery: Gallery, row: int, embedding: Floats) -> None:
@@ -112,7 +112,7 @@ class Searchable:
             self._refuse_damage()
             rows, distances = self._index.nearest(queries, count)
             results = [self._candidates(*pair, count) for pair in zip(rows.tolist(), distances.tolist(), strict=True)]
-            return Search(results, self.gallery.revision, self.gallery.class_count, self._gaps.value())
+            return Search(results, self.gallery, self._gaps.value())
 
     def gaps(self) -> Floats | None:
         """See `GalleryStore`."""
@@ -136,7 +136,7 @@ class Searchable:
         ]
         return pairs, close, revision
 
-    def _place(self, rows: Rows, vectors: Floats) -> None:
+    def _place(self, rows: Ints, vectors: Floats) -> None:
         replaced = rows[[int(row) in self._classes for row in rows]]
         self._index.remove(replaced)
         self._gaps.removed(replaced)
@@ -158,9 +158,9 @@ class Searchable:
             raise self.incomplete
 
 
-def load(gallery: Gallery, rows: Iterable[ClassRow]) -> Searchable:
-    """Build a gallery's searchable form from its rows."""
-    held = Searchable(gallery)
+def load_index(gallery: Gallery, rows: Iterable[ClassRow]) -> GalleryIndex:
+    """Build a gallery's index from its rows."""
+    held = GalleryIndex(gallery)
     vectors: list[Floats] = []
     for row in rows:
         if row.intact and row.embedding.size == gallery.dimension:

@@ -1,4 +1,4 @@
-"""What makes an exemplar a bad one, by simple measures.
+"""Signs that an exemplar will mislead, by simple measures: of the image itself, and of the classes near it.
 
 An image is judged as the network sees it: at the network's input size, without the margin that fills up its shape.
 
@@ -7,7 +7,7 @@ An image is judged as the network sees it: at the network's input size, without 
 - TINY: it had to be enlarged to fill the input.
 - BLURRED: the energy of its second differences (a discrete Laplacian) is below 5 % of its variance. The ratio does
   not change with brightness or contrast; a Gaussian blur of two input pixels falls below it.
-- DUPLICATE: another class has the very same bytes, or lies within three tenths of the threshold.
+- DUPLICATE: another class has the very same exemplar, or lies within three tenths of the threshold.
 - TOO_CLOSE: another class lies within the threshold, so a picture of the one can be named as the other. Of classes
   that differ, about as many are told to be too close as the gallery's false-accept rate lets strangers pass.
 
@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-import numpy.typing as npt
 
 from exemplar_encoder import PreparedImage
+from exemplar_encoder.arrays import Floats
 
 _BLANK_DEVIATION = 4.0
 _SPECKS_SHARE, _STANDS_OUT = 0.01, 0.25
@@ -34,7 +34,7 @@ _DUPLICATE_SHARE = 0.3
 
 
 class WarningKind(StrEnum):
-    """What kind of trouble."""
+    """A kind of trouble."""
 
     BLANK = "BLANK"
     TINY = "TINY"
@@ -53,7 +53,7 @@ class ExemplarWarning:
     distance: float | None = None
 
 
-def look(image: PreparedImage) -> list[ExemplarWarning]:
+def image_warnings(image: PreparedImage) -> list[ExemplarWarning]:
     """Judge an image by itself."""
     height, width = image.pixels.shape[:2]
     if image.width < width and image.height < height:
@@ -72,18 +72,18 @@ def look(image: PreparedImage) -> list[ExemplarWarning]:
     return []
 
 
-def compare(
-    same_bytes: Iterable[str], neighbors: Sequence[tuple[str, float]], threshold: float
+def neighbor_warnings(
+    same_image: Iterable[str], neighbors: Sequence[tuple[str, float]], threshold: float
 ) -> list[ExemplarWarning]:
     """Judge an exemplar by the other classes.
 
     Args:
-        same_bytes: ids of the other classes that have an exemplar with the same bytes.
+        same_image: ids of the other classes that have the very same exemplar.
         neighbors: ids of other classes and their distances, nearest first.
         threshold: the distance within which a query is accepted.
     """
     distances = dict(neighbors)
-    twin = min(same_bytes, default=None)
+    twin = min(same_image, default=None)
     if twin is not None:
         return [
             ExemplarWarning(
@@ -106,20 +106,20 @@ def compare(
     return [ExemplarWarning(WarningKind.TOO_CLOSE, message, other, distance)]
 
 
-def _gray(image: PreparedImage) -> npt.NDArray[np.float32]:
-    """float32 `[h, w]` of what the input shows of the image, without the background around it."""
-    left, top, right, bottom = image.region
+def _gray(image: PreparedImage) -> Floats:
+    """float32 `[h, w]` of the part of the input that shows the image, without the background around it."""
+    left, top, right, bottom = image.shown
     inner = image.pixels[top:bottom, left:right]
     return np.asarray(inner.mean(axis=2), dtype=np.float32)
 
 
-def _standing_out(gray: npt.NDArray[np.float32]) -> float:
+def _standing_out(gray: Floats) -> float:
     """The share of an image, not all of one gray, that stands out from what most of it is."""
     distance = np.abs(gray - np.median(gray))
     return float((distance > _STANDS_OUT * distance.max()).mean())
 
 
-def _detail(gray: npt.NDArray[np.float32]) -> float:
+def _detail(gray: Floats) -> float:
     """Mean square of second differences relative to the variance; about 20 for noise, 0 for a slope."""
     if min(gray.shape) < 3:
         return float("inf")

@@ -10,13 +10,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from exemplar.v1 import classification_service_pb2 as classification_pb
 from exemplar.v1 import gallery_service_pb2 as gallery_pb
 from exemplar.v1 import resources_pb2 as pb
-from exemplar_encoder import Encoder
+from exemplar_encoder import Encoder, Verdict
 from exemplar_encoder.arrays import Floats
 from exemplar_server.classifier import Classification
-from exemplar_server.decision import Verdict
 from exemplar_server.enrollment import EnrolledClass
-from exemplar_server.exemplar_check import ExemplarWarning, WarningKind
+from exemplar_server.exemplar_warnings import ExemplarWarning, WarningKind
 from exemplar_server.rpc import calibration
+from exemplar_server.rpc.images import region_message
 from exemplar_server.rpc.names import class_name, gallery_name, model_name
 from exemplar_server.store import ClassRecord, Exemplar, Gallery
 
@@ -35,7 +35,7 @@ _KINDS = {
 
 
 def classification(of: Classification, gallery: str) -> classification_pb.Classification:
-    """The answer to a query."""
+    """Return the answer to a query."""
     prefix = class_name(gallery, "")
     matches = [
         classification_pb.Match(
@@ -61,12 +61,12 @@ def classification(of: Classification, gallery: str) -> classification_pb.Classi
 
 
 def embedding(values: Floats, model: str) -> pb.Embedding:
-    """An embedding float32 `[dimension]`."""
+    """Return an embedding float32 `[dimension]`."""
     return pb.Embedding(values=values.tolist(), model=model_name(model))
 
 
-def gallery(of: Gallery, tables: bool = True) -> pb.Gallery:
-    """A gallery; in a list without the `tables` of its calibration."""
+def gallery(of: Gallery, calibration_data: bool = True) -> pb.Gallery:
+    """Return a gallery; in a list without the data of its calibration."""
     return pb.Gallery(
         name=gallery_name(of.id),
         display_name=of.display_name,
@@ -77,39 +77,49 @@ def gallery(of: Gallery, tables: bool = True) -> pb.Gallery:
         max_exemplars_per_class=of.max_exemplars_per_class,
         create_time=_timestamp(of.create_time),
         update_time=_timestamp(of.update_time),
-        calibration=None if of.calibration is None else calibration.message(of.calibration, tables),
+        calibration=None if of.calibration is None else calibration.message(of.calibration, calibration_data),
+        etag=of.etag,
     )
 
 
-def class_message(of: ClassRecord, gallery_id: str) -> pb.Class:
-    """A class with what is known of its exemplars."""
-    return pb.Class(
+def image_class(of: ClassRecord, gallery_id: str, model_id: str | None = None) -> pb.ImageClass:
+    """Return a class; with its embedding where the model that made it is given."""
+    return pb.ImageClass(
         name=class_name(gallery_id, of.id),
         display_name=of.display_name,
         attributes=of.attributes,
         exemplars=[exemplar(item) for item in of.exemplars],
         create_time=_timestamp(of.create_time),
         update_time=_timestamp(of.update_time),
+        etag=of.etag,
+        embedding=None if model_id is None else embedding(of.embedding, model_id),
     )
 
 
 def exemplar(of: Exemplar) -> pb.Exemplar:
-    """What is known of an image."""
-    return pb.Exemplar(sha256=of.sha256, width=of.width, height=of.height, format=of.format, size_bytes=of.size_bytes)
+    """Return the description of an exemplar."""
+    return pb.Exemplar(
+        sha256=of.sha256,
+        width=of.width,
+        height=of.height,
+        format=of.format,
+        size_bytes=of.size_bytes,
+        region=region_message(of.region),
+    )
 
 
 def enrolled(of: EnrolledClass, gallery_id: str, revision: int) -> gallery_pb.EnrollClassResponse:
-    """A class as stored, with what is to be said about it."""
-    response = gallery_pb.EnrollClassResponse(
-        replaced=of.replaced, warnings=warnings(of.warnings), gallery_revision=revision
+    """Return a class as stored, with the warnings about it."""
+    return gallery_pb.EnrollClassResponse(
+        image_class=image_class(of.record, gallery_id),
+        replaced=of.replaced,
+        warnings=warnings(of.warnings),
+        gallery_revision=revision,
     )
-    # `class` is a keyword of Python's, so the field is only to be had by its name.
-    getattr(response, "class").CopyFrom(class_message(of.record, gallery_id))
-    return response
 
 
 def warnings(of: Iterable[ExemplarWarning]) -> list[gallery_pb.ExemplarWarning]:
-    """What may make a class hard to recognize."""
+    """Return warnings about exemplars."""
     return [
         gallery_pb.ExemplarWarning(
             kind=_KINDS[item.kind],
@@ -122,7 +132,7 @@ def warnings(of: Iterable[ExemplarWarning]) -> list[gallery_pb.ExemplarWarning]:
 
 
 def model(encoder: Encoder) -> pb.Model:
-    """The loaded bundle."""
+    """Return the loaded bundle."""
     bundle = encoder.bundle
     manifest = bundle.manifest
     return pb.Model(
