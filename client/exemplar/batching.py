@@ -17,18 +17,20 @@ _ENVELOPE_BYTES = 64 * 1024
 MAX_ITEM_BYTES = MAX_MESSAGE_BYTES - _ENVELOPE_BYTES
 
 
-def batches(items: Iterable[Item], max_items: int = MAX_ITEMS) -> Iterator[list[Item]]:
+def batches(
+    items: Iterable[Item], max_items: int = MAX_ITEMS, max_bytes: int = MAX_ITEM_BYTES
+) -> Iterator[list[Item]]:
     """Yield the items in order, in batches; an item that fits no message comes alone.
 
     The items are drawn one at a time, so no more than one batch and one item are held.
     """
     batch: list[Item] = []
-    room = MAX_ITEM_BYTES
+    room = max_bytes
     for item in items:
         size = item.ByteSize()
         if batch and (len(batch) == max_items or size > room):
             yield batch
-            batch, room = [], MAX_ITEM_BYTES
+            batch, room = [], max_bytes
         batch.append(item)
         room -= size
     if batch:

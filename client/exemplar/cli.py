@@ -106,7 +106,7 @@ def say(sentence: str) -> None:
 def main() -> None:
     """Run the command line."""
     try:
-        app()
+        app(prog_name="exemplar")
     except UnavailableError as error:
         hint = ""
         if error.reason == "UNREACHABLE":

@@ -1,4 +1,4 @@
-"""Importing the client is quick and brings nothing that a thin client has no use for."""
+"""The client brings nothing that a thin client has no use for, and its two forms are one."""
 
 from __future__ import annotations
 
@@ -23,11 +23,6 @@ def test_importing_the_client_loads_no_heavy_module() -> None:
     loaded = run("import exemplar, sys; print('\\n'.join(sys.modules))").split()
     assert "exemplar" in loaded
     assert not {name for name in loaded if name.partition(".")[0] in HEAVY or name.startswith("exemplar_")}
-
-
-def test_importing_the_client_takes_far_less_than_a_second() -> None:
-    timing = "import time; start = time.process_time(); import exemplar; print(time.process_time() - start)"
-    assert min(float(run(timing)) for _ in range(3)) < 0.6
 
 
 def test_every_public_name_is_there_and_documented() -> None:

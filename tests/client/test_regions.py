@@ -17,9 +17,10 @@ from exemplar.commands.pictures import parse_region, written
 from exemplar.v1 import classification_service_pb2 as classification_pb
 from exemplar.v1 import gallery_service_pb2 as gallery_pb
 from exemplar.v1 import resources_pb2 as resources_pb
+from tests.client.command import run
 from tests.client.scripted_server import ScriptedServer, scripted_server
-from tests.client.test_cli_root import run
 
+UNKNOWN = classification_pb.VERDICT_UNKNOWN
 PIXELS = resources_pb.Region(pixels=resources_pb.PixelBox(left=10, top=20, width=300, height=200))
 SHARES = resources_pb.Region(fractions=resources_pb.FractionBox(left=0.1, top=0.25, width=0.333, height=0.5))
 FIRST, SECOND = Region(10, 20, 300, 200), Region(0.1, 0.25, 0.333, 0.5, "fraction")
@@ -31,7 +32,7 @@ ENROLLED = gallery_pb.EnrollClassResponse(image_class=CLASS)
 
 
 def classified(request: Any, context: grpc.ServicerContext) -> Message:
-    result = classification_pb.BatchClassifyResult(classification=classification_pb.Classification(verdict=3))
+    result = classification_pb.BatchClassifyResult(classification=classification_pb.Classification(verdict=UNKNOWN))
     return classification_pb.BatchClassifyResponse(results=[result] * len(request.queries))
 
 
@@ -39,7 +40,7 @@ def classified(request: Any, context: grpc.ServicerContext) -> Message:
 def server() -> Iterator[ScriptedServer]:
     answers: dict[str, Any] = {
         "Classify": lambda *_: classification_pb.ClassifyResponse(
-            classification=classification_pb.Classification(verdict=3)
+            classification=classification_pb.Classification(verdict=UNKNOWN)
         ),
         "BatchClassify": classified,
         "Embed": lambda *_: classification_pb.EmbedResponse(),

@@ -18,7 +18,7 @@ import typer
 from exemplar import Client, Tls
 from exemplar.channel import DEFAULT_ADDRESS
 
-_PANEL = "Connection and output"
+SHARED_PANEL = "Connection and output"
 
 # A person waits for the answer, so a server that is not there is reported after half a second rather than three.
 _ATTEMPTS = 3
@@ -35,7 +35,7 @@ class Session:
 def _options(
     address: Annotated[
         str,
-        typer.Option(envvar="EXEMPLAR_ADDRESS", help="The server's host:port.", rich_help_panel=_PANEL),
+        typer.Option(envvar="EXEMPLAR_ADDRESS", help="The server's host:port.", rich_help_panel=SHARED_PANEL),
     ] = DEFAULT_ADDRESS,
     token: Annotated[
         str | None,
@@ -43,11 +43,11 @@ def _options(
             envvar="EXEMPLAR_TOKEN",
             help="Bearer token, where the server asks for one.",
             show_default=False,
-            rich_help_panel=_PANEL,
+            rich_help_panel=SHARED_PANEL,
         ),
     ] = None,
     tls: Annotated[
-        bool, typer.Option("--tls", help="Encrypt, trusting the system's certificates.", rich_help_panel=_PANEL)
+        bool, typer.Option("--tls", help="Encrypt, trusting the system's certificates.", rich_help_panel=SHARED_PANEL)
     ] = False,
     tls_ca: Annotated[
         Path | None,
@@ -56,14 +56,14 @@ def _options(
             dir_okay=False,
             help="Encrypt, trusting the certificates in this PEM file.",
             show_default=False,
-            rich_help_panel=_PANEL,
+            rich_help_panel=SHARED_PANEL,
         ),
     ] = None,
     timeout: Annotated[
-        float, typer.Option(min=0.001, help="Seconds to wait for each answer.", rich_help_panel=_PANEL)
+        float, typer.Option(min=0.001, help="Seconds to wait for each answer.", rich_help_panel=SHARED_PANEL)
     ] = 30.0,
     json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of a table.", rich_help_panel=_PANEL)
+        bool, typer.Option("--json", help="Print one JSON document instead of a table.", rich_help_panel=SHARED_PANEL)
     ] = False,
 ) -> Session:
     security = Tls(ca=tls_ca) if tls_ca else tls

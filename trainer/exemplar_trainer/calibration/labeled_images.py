@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from exemplar import Class, Client, Embedding, ItemError
+from exemplar import Client, Embedding, ExemplarError, ImageClass
 from exemplar_encoder import Calibration
 from exemplar_encoder.arrays import Floats
 from exemplar_trainer.calibration.from_gallery import LEAST_CLASSES, LEAST_QUERIES, Labeled
@@ -105,7 +105,7 @@ def gather(client: Client, gallery: str, root: Path, seed: int, progress: Progre
                 fresh.append((name, path, content))
         entries = client.embed_many([content for _, _, content in fresh]) if fresh else []
         for (name, path, _), entry in zip(fresh, entries, strict=True):
-            if isinstance(entry, ItemError):
+            if isinstance(entry, ExemplarError):
                 skipped.append(f"{path}: {entry.message}")
             else:
                 queries.append(_vector(entry))
@@ -148,21 +148,21 @@ def _calibration(client: Client, gallery: str) -> Calibration:
     return Calibration(**{field.name: getattr(theirs, field.name) for field in fields(Calibration)})
 
 
-def _taken(everything: Sequence[Class], known: set[str], seed: int) -> list[Class]:
+def _taken(everything: Sequence[ImageClass], known: set[str], seed: int) -> list[ImageClass]:
     rng = np.random.default_rng([seed, 10])
     chosen = sorted(rng.permutation(len(everything)), key=lambda index: everything[index].id not in known)
     return [everything[index] for index in sorted(chosen[:MAX_CLASSES])]
 
 
-def _class_vectors(client: Client, gallery: str, classes: Sequence[Class], progress: Progress) -> Floats:
+def _class_vectors(client: Client, gallery: str, classes: Sequence[ImageClass], progress: Progress) -> Floats:
     """What each class is searched by, as the server computes it: its exemplars' mean, renormalized."""
     owners = [index for index, each in enumerate(classes) for _ in each.exemplars]
-    wanted = ((each, index) for each in classes for index in range(len(each.exemplars)))
+    wanted = ((each, exemplar.sha256) for each in classes for exemplar in each.exemplars)
     vectors: list[Floats] = []
     for batch in _batches(wanted):
-        images = [client.exemplar_image(gallery, each.id, index) for each, index in batch]
+        images = [client.exemplar_image(gallery, each.id, sha256) for each, sha256 in batch]
         for (each, _), entry in zip(batch, client.embed_many(images), strict=True):
-            if isinstance(entry, ItemError):
+            if isinstance(entry, ExemplarError):
                 raise LabeledError(f"an exemplar of class {each.id!r} cannot be embedded: {entry.message}")
             vectors.append(_vector(entry))
         progress("Fetching exemplars", len(vectors), len(owners))
