@@ -357,6 +357,7 @@ def test_a_small_file_that_declares_a_huge_picture_is_too_large(name: str) -> No
     assert re.search(r"\d[\d,]{8,} pixels.* limit is 50,000,000", str(error))
 
 
+@pytest.mark.process
 def test_declared_sizes_are_refused_before_pixels_are_allocated() -> None:
     # A process of its own with little address space to spare: an allocated canvas (169 million pixels) would fail it.
     program = """
@@ -467,6 +468,7 @@ def test_decoding_on_many_threads_leaves_the_process_s_warning_filters_alone() -
         assert list(warnings.filters) == before
 
 
+@pytest.mark.process
 def test_a_damaged_picture_leaves_nothing_on_standard_error() -> None:
     program = """
 from exemplar_encoder import ImageError, decode

@@ -151,10 +151,11 @@ def test_a_job_is_tied_to_its_source_and_gallery(tmp_path: Path) -> None:
             journal.claim("others", "stamps")
 
 
+@pytest.mark.process
 def test_a_second_process_is_refused_the_job(tmp_path: Path) -> None:
     code = f"from pathlib import Path; from exemplar_indexer.journal import Journal; Journal(Path({str(tmp_path)!r}))"
     with Journal(tmp_path):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert "another process is working on the job" in done.stderr
 
 
