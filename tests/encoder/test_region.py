@@ -300,12 +300,14 @@ def test_any_region_of_any_format_is_cut_out_or_refused(kind: str, region: Regio
     stream = io.BytesIO()
     Image.fromarray(numbered()).save(stream, kind)
     try:
-        image = decode(stream.getvalue(), region=region)
-    except ImageError as error:
-        assert error.reason in (ImageProblem.BAD_REGION, ImageProblem.TOO_SMALL)
-    else:
         left, top, right, bottom = region.within(WIDTH, HEIGHT)
-        assert image.pixels.size == (right - left, bottom - top)
+    except RegionError:
+        assert refusal(stream.getvalue(), region).reason is ImageProblem.BAD_REGION
+        return
+    if min(right - left, bottom - top) < ImageLimits().min_side:
+        assert refusal(stream.getvalue(), region).reason is ImageProblem.TOO_SMALL
+    else:
+        assert decode(stream.getvalue(), region=region).pixels.size == (right - left, bottom - top)
 
 
 def test_an_image_is_named_by_its_bytes() -> None:
