@@ -30,8 +30,9 @@ class LossyRelay(grpc.GenericRpcHandler):
         try:
             response: bytes = call(request, timeout=60)
         except grpc.RpcError as error:
-            context.set_trailing_metadata(error.trailing_metadata())
-            context.abort(error.code(), error.details())
+            trailing: Any = error.trailing_metadata()
+            context.set_trailing_metadata(trailing)
+            context.abort(error.code(), error.details() or "")
         if (method, request) not in self._seen:
             self._seen.add((method, request))
             self.lost.append(method.rpartition("/")[2])
