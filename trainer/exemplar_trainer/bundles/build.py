@@ -20,7 +20,7 @@ from exemplar_trainer.calibration.from_held_out import fit_calibration, pair_dis
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.evaluation.episodes import Accuracy, EpisodeError, Protocol, measure
 from exemplar_trainer.reports.bundle import Findings, render_report
-from exemplar_trainer.reports.contact_sheet import draw_decisions
+from exemplar_trainer.reports.contact_sheet import draw_named_queries
 
 EPISODES = 400
 COHORT_SIZE = 512
@@ -93,7 +93,7 @@ def make_bundle(
     calibration = fit_calibration(embeddings, unseen, background=background)
     check = check_calibration(embeddings, unseen, background=background)
     genuine, impostor = pair_distances(embeddings, unseen)
-    hits, misses = draw_decisions(embeddings, unseen, accuracies[0].protocol, 24, seed=1)
+    hits, misses = draw_named_queries(embeddings, unseen, accuracies[0].protocol, 24, seed=1)
     created = datetime.now(UTC).isoformat(timespec="seconds")
     report = render_report(
         Findings(

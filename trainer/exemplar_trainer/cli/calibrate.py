@@ -60,7 +60,7 @@ def _calibrate(session: Session, gallery: str, images: Path, dry_run: bool, html
     from exemplar_trainer.calibration.labeled_images import LabeledError, gather
     from exemplar_trainer.data.image_set import some
     from exemplar_trainer.evaluation.tasks import NOBODY
-    from exemplar_trainer.reports.calibration import comparison, facts, render
+    from exemplar_trainer.reports.calibration import comparison, facts, render_calibration
 
     # Names of files are not broken where a line ends.
     console = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=session.as_json)
@@ -79,7 +79,7 @@ def _calibrate(session: Session, gallery: str, images: Path, dry_run: bool, html
     fitted = refit(labeled, model.default_false_accept_rate, seed)
     told = facts(gathered, found)
     if html is not None:
-        html.write_text(render(gallery, told, found), encoding="utf-8")
+        html.write_text(render_calibration(gallery, told, found), encoding="utf-8")
     if not dry_run:
         session.client.update_gallery(
             gallery, calibration=Calibration(**{field.name: getattr(fitted, field.name) for field in fields(fitted)})
@@ -103,8 +103,8 @@ def _calibrate(session: Session, gallery: str, images: Path, dry_run: bool, html
         )
         return
     print_facts(told)
-    header, *rows = comparison(found)
-    print_table(header, rows, right=header[1:])
+    table = comparison(found)
+    print_table(table.header, table.rows, right=table.header[1:])
     if html is not None:
         console.print(f"Curves: {html}")
     if dry_run:

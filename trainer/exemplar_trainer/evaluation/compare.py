@@ -3,14 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from exemplar_encoder import Encoder
-from exemplar_trainer.evaluation.accuracy import judge
-from exemplar_trainer.evaluation.open_set import judge_open_set
-from exemplar_trainer.evaluation.provenance import trained_on
+from exemplar_trainer.evaluation.accuracy import Verdict, judge
+from exemplar_trainer.evaluation.open_set import OpenSet, judge_open_set
+from exemplar_trainer.evaluation.provenance import MARK, trained_on
 from exemplar_trainer.evaluation.tasks import NOBODY, Questions, Terms
-from exemplar_trainer.reports.evaluation import Result
+
+
+@dataclass(frozen=True)
+class Result:
+    """One bundle's answers to one protocol.
+
+    `open_set` where some queries were of classes not enrolled; `trained_on` as that function tells.
+    """
+
+    bundle: str
+    model: str
+    questions: Questions
+    terms: Terms
+    verdict: Verdict
+    open_set: OpenSet | None = None
+    trained_on: bool | None = None
+
+    @property
+    def name(self) -> str:
+        """The bundle, marked where it was trained on what it is asked about."""
+        return self.bundle + MARK if self.trained_on else self.bundle
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What it takes to ask again: data, groups, seed, number of tasks, way and shot of the largest."""
+        tasks = self.questions.tasks
+        way, shot = np.max([task.exemplars.shape for task in tasks], axis=0).tolist()
+        return {**asdict(self.terms), "number": len(tasks), "way": way, "shot": shot}
 
 
 def results_of(
