@@ -20,7 +20,7 @@ from rich.table import Table
 
 from demo.characters import Character, read_characters
 from demo.figures import accuracy_by_alphabet, figures
-from demo.measure import Measured, ask, measure, queries_of
+from demo.measure import WAY, Measured, ask, measure, queries_of
 from demo.omniglot import DataError, find_omniglot
 from demo.page import render_page
 from demo.server_process import EXEMPLAR, ServerError, ServerProcess
@@ -128,9 +128,8 @@ def _print_figures(measured: Measured) -> None:
     table.add_column(justify="right")
     for row in figures(measured):
         table.add_row(*row)
-    by_alphabet = accuracy_by_alphabet(measured)
-    for alphabet, share in by_alphabet.rows:
-        table.add_row(f"  {by_alphabet.header[1]}, {alphabet}", share)
+    for alphabet, share in accuracy_by_alphabet(measured).rows:
+        table.add_row(f"  {WAY}-way, {alphabet}", share)
     console.print(table)
     timing = measured.latency
     console.print(f"95 % of {timing.calls} single calls were answered within {timing.p95:.1f} ms.")
