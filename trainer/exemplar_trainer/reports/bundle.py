@@ -13,7 +13,7 @@ from exemplar_encoder import Calibration
 from exemplar_encoder.arrays import Floats
 from exemplar_trainer.calibration.cross_fit import CalibrationCheck
 from exemplar_trainer.data.image_set import ImageSet
-from exemplar_trainer.evaluation.episodes import Accuracy
+from exemplar_trainer.evaluation.accuracy import Accuracy
 from exemplar_trainer.reports import page, plots
 from exemplar_trainer.reports.contact_sheet import Decision
 
@@ -26,8 +26,8 @@ class Findings:
         title: the bundle's name and recipe.
         lead: what the figures were measured on.
         facts: rows of plain facts about the run, name and value.
-        accuracies: overall figures.
-        by_group: accuracy within each held-out group, by name.
+        accuracies: overall figures, by the name of the episodes.
+        by_group: accuracy within each held-out group, by its name and the way of its episodes.
         calibration: as shipped.
         check: as cross-fitted.
         genuine: distances of pairs of one held-out class.
@@ -41,7 +41,7 @@ class Findings:
     title: str
     lead: str
     facts: Sequence[tuple[str, str]]
-    accuracies: Sequence[Accuracy]
+    accuracies: Sequence[tuple[str, Accuracy]]
     by_group: Sequence[tuple[str, Accuracy]]
     calibration: Calibration
     check: CalibrationCheck
@@ -55,30 +55,29 @@ class Findings:
 
 def render_report(found: Findings) -> str:
     """The page."""
-    check = found.check
-    columns = (check.false_accept_rates, check.realized_rates, check.known_accepted)
+    told = found.check.open_set
+    columns = (told.asked, told.realized, told.accepted)
     rates = [tuple(f"{value:.1%}" for value in row) for row in zip(*columns, strict=True)]
-    told = check.separation
     figures = [
         ("AUROC, known against unknown", f"{told.auroc:.3f}"),
         ("unknown accepted where 95 % of known are", f"{told.false_positives:.1%}"),
         ("OSCR, area under known named rightly", f"{told.oscr:.3f}"),
-        ("expected calibration error", f"{check.expected_calibration_error:.3f}"),
+        ("expected calibration error", f"{told.calibration_error:.3f}"),
     ]
     curves = plots.open_set_curves(told.roc, told.auroc, told.oscr_curve, told.oscr)
     body = f"""<h2>Accuracy from one example (and from a few)</h2>
-{_accuracy_table("episodes", [(a.protocol.name, a) for a in found.accuracies])}
+{_accuracy_table("episodes", found.accuracies)}
 <p class="soft">Where sources recur (drawers, designs), exemplar and query come from different ones. Unstructured
 episodes mix groups; within-group episodes, the hard ones, do not. The interval is over episodes.</p>
 {_by_group(found.by_group)}
 <h2>Does it know when it does not know?</h2>
 {page.table(("false accepts asked for", "realized", "known queries accepted"), rates)}
 {page.table(("", ""), figures)}
-<p class="soft">Open set within a group: {check.way} classes enrolled (or half the group), as many unknown classes
-asked about. Cross-fitted: each group is judged by a calibration fitted on the other groups.</p>
+<p class="soft">Open set within a group: {found.check.way} classes enrolled (or half the group), as many unknown
+classes asked about. Cross-fitted: each group is judged by a calibration fitted on the other groups.</p>
 <div class="plots">
 <img alt="ROC and OSCR" src="{curves}">
-<img alt="Reliability diagram" src="{plots.reliability_diagram(check.bins, check.expected_calibration_error)}">
+<img alt="Reliability diagram" src="{plots.reliability_diagram(told.bins, told.calibration_error)}">
 <img alt="Histogram of distances" src="{plots.distance_histogram(found.genuine, found.impostor, found.calibration)}">
 <img alt="Training loss by step" src="{plots.training_curve(found.records)}">
 </div>
@@ -95,12 +94,11 @@ asked about. Cross-fitted: each group is judged by a calibration fitted on the o
 def _by_group(rows: Sequence[tuple[str, Accuracy]]) -> str:
     if not rows:
         return ""
-    named = [(f"{name or '(no group)'}, {accuracy.protocol.way}-way", accuracy) for name, accuracy in rows]
-    return "<h2>Within each held-out group</h2>" + _accuracy_table("group", named)
+    return "<h2>Within each held-out group</h2>" + _accuracy_table("group", rows)
 
 
 def _accuracy_table(what: str, rows: Sequence[tuple[str, Accuracy]]) -> str:
-    cells = [(name, f"{a.value:.1%}", f"{a.low:.1%} to {a.high:.1%}", f"{a.episodes:,}") for name, a in rows]
+    cells = [(name, f"{a.value:.1%}", f"{a.low:.1%} to {a.high:.1%}", f"{a.tasks:,}") for name, a in rows]
     return page.table((what, "accuracy", "95 % interval", "episodes drawn"), cells)
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from exemplar_encoder.arrays import Floats
 from exemplar_trainer.data.image_set import ImageSet
-from exemplar_trainer.evaluation.episodes import Protocol, decide, draw_episodes
+from exemplar_trainer.evaluation.accuracy import answer
+from exemplar_trainer.evaluation.episodes import Protocol, draw_episodes
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ def draw_decisions(
     hits: list[Decision] = []
     misses: dict[tuple[int, int], Decision] = {}
     for episode in draw_episodes(images, protocol, 60, seed):
-        chosen, distances = decide(embeddings, episode)
+        answers = answer(embeddings, episode)
+        chosen, distances = answers.chosen, answers.distances
         for row in range(protocol.way):
             decision = Decision(
                 query=int(episode.queries[row]),

@@ -3,51 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
-from exemplar_trainer.evaluation.accuracy import Confusion, Share, Verdict
+from exemplar_trainer.evaluation.accuracy import Accuracy, Confusion
+from exemplar_trainer.evaluation.compare import Result
 from exemplar_trainer.evaluation.intervals import Interval
 from exemplar_trainer.evaluation.open_set import OpenSet
-from exemplar_trainer.evaluation.provenance import MARK, NOTE
-from exemplar_trainer.evaluation.tasks import Questions, Terms
+from exemplar_trainer.evaluation.provenance import NOTE
+from exemplar_trainer.evaluation.tasks import Questions
 from exemplar_trainer.reports import page, plots
-
-
-@dataclass(frozen=True)
-class Result:
-    """What one bundle did with one protocol.
-
-    `open_set` where some queries were of classes not enrolled; `trained_on` as that function tells.
-    """
-
-    bundle: str
-    model: str
-    questions: Questions
-    terms: Terms
-    verdict: Verdict
-    open_set: OpenSet | None = None
-    trained_on: bool | None = None
-
-    @property
-    def name(self) -> str:
-        """The bundle, marked where it was trained on what it is asked about."""
-        return self.bundle + MARK if self.trained_on else self.bundle
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What it takes to ask again: data, groups, seed, number of tasks, way and shot of the largest."""
-        tasks = self.questions.tasks
-        way, shot = np.max([task.exemplars.shape for task in tasks], axis=0).tolist()
-        return {**asdict(self.terms), "number": len(tasks), "way": way, "shot": shot}
 
 
 def render_evaluation(title: str, results: Sequence[Result]) -> str:
     """The page."""
     rows = [
-        (r.name, r.questions.title, *share_cells(r.verdict.accuracy), f"{r.verdict.accuracy.queries:,}")
+        (r.name, r.questions.title, *share_cells(r.assessment.accuracy), f"{r.assessment.accuracy.queries:,}")
         for r in results
     ]
     body = [page.table(("bundle", "protocol", "accuracy", "95 % interval", "queries"), rows)]
@@ -60,17 +30,17 @@ def render_evaluation(title: str, results: Sequence[Result]) -> str:
         body.append(f'<p class="soft">{page.plain(facts)}</p>')
         if result.open_set is not None:
             body.append(_open_set(result.open_set))
-        if result.verdict.by_group:
-            groups = [(name, *share_cells(share), f"{share.queries:,}") for name, share in result.verdict.by_group]
+        if result.assessment.by_group:
+            groups = [(name, *share_cells(share), f"{share.queries:,}") for name, share in result.assessment.by_group]
             body.append(page.table(("group", "accuracy", "95 % interval", "queries"), groups))
         body.append("<h3>Confused most often</h3>")
-        cards = [_card(result.questions, confusion) for confusion in result.verdict.hardest]
+        cards = [_card(result.questions, confusion) for confusion in result.assessment.hardest]
         body.append(page.sheet(cards) if cards else "<p>No query was named wrongly.</p>")
     lead = "Every query was decided on its own, by its nearest class; an interval is over tasks."
     return page.document(title, lead, "\n".join(body))
 
 
-def share_cells(share: Share) -> tuple[str, str]:
+def share_cells(share: Accuracy) -> tuple[str, str]:
     """A share and its interval, for a table."""
     return f"{share.value:.1%}", f"{share.low:.1%} to {share.high:.1%}"
 

@@ -10,8 +10,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from exemplar_trainer.calibration.by_size import Kept
-from exemplar_trainer.reports.evaluation import Result, notes_of, open_set_table, share_cells
+from exemplar_trainer.calibration.gallery_sizes import GalleryCheck
+from exemplar_trainer.evaluation.compare import Result
+from exemplar_trainer.reports.evaluation import notes_of, open_set_table, share_cells
 
 
 def print_results(results: Sequence[Result]) -> None:
@@ -23,7 +24,7 @@ def print_results(results: Sequence[Result]) -> None:
     for title in ("accuracy", "95 % interval", "queries"):
         overall.add_column(title, justify="right")
     for result in results:
-        share = result.verdict.accuracy
+        share = result.assessment.accuracy
         overall.add_row(result.name, result.questions.title, *share_cells(share), f"{share.queries:,}")
     console.print(overall)
     if any(result.open_set for result in results):
@@ -38,16 +39,16 @@ def print_results(results: Sequence[Result]) -> None:
     for note in notes_of(results):
         console.print(note)
     for result in results:
-        if result.verdict.by_group:
+        if result.assessment.by_group:
             table = Table("group", title=f"{result.name}: {result.questions.title}", box=box.SIMPLE_HEAD)
             for title in ("accuracy", "95 % interval"):
                 table.add_column(title, justify="right")
-            for name, share in result.verdict.by_group:
+            for name, share in result.assessment.by_group:
                 table.add_row(name, *share_cells(share))
             console.print(table)
 
 
-def print_sizes(found: Sequence[Kept]) -> None:
+def print_sizes(found: Sequence[GalleryCheck]) -> None:
     """What became of rates and probabilities, by the size and the make of the gallery."""
     title = "On groups that were not fitted on"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)  # fits 80 columns
@@ -74,7 +75,7 @@ def print_sizes(found: Sequence[Kept]) -> None:
 
 def as_json_result(result: Result) -> dict[str, Any]:
     """What `--json` prints of one bundle's answers."""
-    verdict, names = result.verdict, result.questions.names
+    assessment, names = result.assessment, result.questions.names
     return {
         "bundle": result.bundle,
         "model": result.model,
@@ -83,10 +84,11 @@ def as_json_result(result: Result) -> dict[str, Any]:
         "trained_on": result.trained_on,
         "same_source": result.questions.same_source,
         "notes": list(result.questions.notes),
-        "accuracy": asdict(verdict.accuracy),
-        "by_group": {name: asdict(share) for name, share in verdict.by_group},
+        "accuracy": asdict(assessment.accuracy),
+        "by_group": {name: asdict(share) for name, share in assessment.by_group},
         "hardest": [
-            {"right": c.right, "chosen": c.chosen, "count": c.count, "query": names[c.query]} for c in verdict.hardest
+            {"right": c.right, "chosen": c.chosen, "count": c.count, "query": names[c.query]}
+            for c in assessment.hardest
         ],
         "open_set": None if result.open_set is None else asdict(result.open_set),
     }
