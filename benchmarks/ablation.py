@@ -20,7 +20,8 @@ from exemplar_trainer.augmentation.geometry import Affine, Elastic
 from exemplar_trainer.bundles.build import embed
 from exemplar_trainer.data.image_set import load_images
 from exemplar_trainer.data.split import split
-from exemplar_trainer.evaluation.episodes import Accuracy, Protocol, measure
+from exemplar_trainer.evaluation.accuracy import Accuracy, measure
+from exemplar_trainer.evaluation.episodes import Protocol, draw_episodes
 from exemplar_trainer.recipes.recipe import RECIPES, Recipe
 
 PROTOCOL = Protocol(20, 1, within_group=True)
@@ -93,8 +94,8 @@ def _run(name: str, recipe: Recipe, data: Path) -> tuple[Accuracy, Accuracy, flo
     """Accuracy on held-out and on training classes, and the median time of a step."""
     parts = split(load_images(data, recipe.preprocessing))
     network, seconds = short_run(name, recipe, parts.training)
-    held_out = measure(embed(network, parts.held_out), parts.held_out, PROTOCOL, EPISODES, seed=1)
-    training = measure(embed(network, parts.training), parts.training, PROTOCOL, EPISODES, seed=1)
+    held_out = measure(embed(network, parts.held_out), draw_episodes(parts.held_out, PROTOCOL, EPISODES, seed=1))
+    training = measure(embed(network, parts.training), draw_episodes(parts.training, PROTOCOL, EPISODES, seed=1))
     return held_out, training, seconds
 
 

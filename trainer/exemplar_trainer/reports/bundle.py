@@ -10,11 +10,12 @@ from exemplar_encoder import Calibration
 from exemplar_encoder.arrays import Floats
 from exemplar_trainer.calibration.cross_fit import CalibrationCheck
 from exemplar_trainer.data.image_set import ImageSet
-from exemplar_trainer.evaluation.episodes import Accuracy
+from exemplar_trainer.evaluation.accuracy import Accuracy
+from exemplar_trainer.evaluation.open_set import OpenSet
 from exemplar_trainer.reports import plots
 from exemplar_trainer.reports.contact_sheet import NamedQuery, card_of
 from exemplar_trainer.reports.render import render
-from exemplar_trainer.reports.tables import Table
+from exemplar_trainer.reports.tables import Table, open_set_figures
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Findings:
         title: the bundle's name and recipe.
         lead: the images that the figures were measured on, in a sentence.
         facts: rows of plain facts about the run, name and value.
-        accuracies: overall figures.
-        by_group: accuracy within each held-out group, by name.
+        accuracies: overall figures, by the name of the episodes.
+        by_group: accuracy within each held-out group, by its name and the way of its episodes.
         calibration: as shipped.
         check: as cross-fitted.
         genuine: distances of pairs of one held-out class.
@@ -40,7 +41,7 @@ class Findings:
     title: str
     lead: str
     facts: Sequence[tuple[str, str]]
-    accuracies: Sequence[Accuracy]
+    accuracies: Sequence[tuple[str, Accuracy]]
     by_group: Sequence[tuple[str, Accuracy]]
     calibration: Calibration
     check: CalibrationCheck
@@ -54,15 +55,15 @@ class Findings:
 
 def render_report(found: Findings) -> str:
     """Render the page."""
-    groups = [(f"{name or '(no group)'}, {each.protocol.way}-way", each) for name, each in found.by_group]
+    told = found.check.open_set
     return render(
         "bundle.html",
         found.title,
         found.lead,
-        accuracy=_accuracy_table("episodes", [(each.protocol.name, each) for each in found.accuracies]),
-        by_group=_accuracy_table("group", groups),
-        rates=_rate_table(found.check),
-        figures=_open_set_figures(found.check),
+        accuracy=_accuracy_table("episodes", found.accuracies),
+        by_group=_accuracy_table("group", found.by_group),
+        rates=_rate_table(told),
+        figures=[(name, value) for name, value, _ in open_set_figures(told)],
         way=found.check.way,
         plots=_plots(found),
         sheets=[
@@ -74,31 +75,20 @@ def render_report(found: Findings) -> str:
 
 
 def _accuracy_table(of: str, rows: Sequence[tuple[str, Accuracy]]) -> Table:
-    cells = [(name, f"{a.value:.1%}", f"{a.low:.1%} to {a.high:.1%}", f"{a.episodes:,}") for name, a in rows]
+    cells = [(name, f"{a.value:.1%}", f"{a.low:.1%} to {a.high:.1%}", f"{a.tasks:,}") for name, a in rows]
     return Table((of, "accuracy", "95 % interval", "episodes drawn"), cells)
 
 
-def _rate_table(check: CalibrationCheck) -> Table:
-    columns = (check.false_accept_rates, check.realized_rates, check.known_accepted)
+def _rate_table(found: OpenSet) -> Table:
+    columns = (found.asked, found.realized, found.accepted)
     rows = [tuple(f"{value:.1%}" for value in row) for row in zip(*columns, strict=True)]
     return Table(("false accepts asked for", "realized", "known queries accepted"), rows)
 
 
-def _open_set_figures(check: CalibrationCheck) -> list[tuple[str, str]]:
-    told = check.separation
-    return [
-        ("AUROC, known against unknown", f"{told.auroc:.3f}"),
-        ("unknown accepted where 95 % of known are", f"{told.false_positives:.1%}"),
-        ("OSCR, area under known named rightly", f"{told.oscr:.3f}"),
-        ("expected calibration error", f"{check.expected_calibration_error:.3f}"),
-    ]
-
-
 def _plots(found: Findings) -> list[plots.Plot]:
-    check, told = found.check, found.check.separation
     shown = [
-        plots.open_set_curves(told.roc, told.auroc, told.oscr_curve, told.oscr),
-        plots.reliability_diagram(check.bins, check.expected_calibration_error),
+        plots.open_set_curves(found.check.open_set),
+        plots.reliability_diagram(found.check.open_set),
         plots.distance_histogram(found.genuine, found.impostor, found.calibration),
     ]
     return [*shown, plots.training_curve(found.records)] if found.records else shown

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from exemplar_trainer.calibration.from_gallery import CrossFit
-from exemplar_trainer.calibration.labeled_images import Gathered
-from exemplar_trainer.evaluation.tasks import NOBODY
+from exemplar_trainer.calibration.labeled_images import LabeledImages
+from exemplar_trainer.evaluation.tasks import NO_CLASS
 from exemplar_trainer.reports import plots
 from exemplar_trainer.reports.render import render
 from exemplar_trainer.reports.tables import Table
@@ -17,15 +17,15 @@ _LEAD = (
 )
 
 
-def facts(gathered: Gathered, found: CrossFit) -> dict[str, str]:
+def facts(given: LabeledImages, found: CrossFit) -> dict[str, str]:
     """Return what was fitted on and how it was judged, by name."""
-    labels = gathered.labeled.labels
-    strangers = int((labels == NOBODY).sum())
+    labels = given.gallery.labels
+    strangers = int((labels == NO_CLASS).sum())
     return {
-        "labeled queries": f"{len(labels) - strangers:,} of {len(gathered.labeled.asked):,} enrolled classes",
+        "labeled queries": f"{len(labels) - strangers:,} of {len(given.gallery.asked):,} enrolled classes",
         "pictures of strangers": f"{strangers:,}",
-        "left out as exemplars or repeated": f"{gathered.left_out:,}",
-        "classes in a gallery that is judged": f"{found.gallery_size:,} of {len(gathered.labeled.classes):,}",
+        "left out as exemplars or repeated": f"{given.left_out:,}",
+        "classes in a gallery that is judged": f"{found.gallery_size:,} of {len(given.gallery.classes):,}",
         "area under the ROC curve": f"{found.after.auroc:.3f}",
         "strangers accepted where 95 % of known queries are": f"{found.after.false_positives:.1%}",
         "area under the OSCR curve": f"{found.after.oscr:.3f}",
@@ -58,8 +58,8 @@ def render_calibration(gallery: str, told: Mapping[str, str], found: CrossFit) -
         comparison=comparison(found),
         facts=told.items(),
         plots=[
-            plots.open_set_curves(after.roc, after.auroc, after.oscr_curve, after.oscr),
-            plots.reliability_diagram(before.bins, before.calibration_error, "Reliability before"),
-            plots.reliability_diagram(after.bins, after.calibration_error, "Reliability after"),
+            plots.open_set_curves(after),
+            plots.reliability_diagram(before, "Reliability before"),
+            plots.reliability_diagram(after, "Reliability after"),
         ],
     )

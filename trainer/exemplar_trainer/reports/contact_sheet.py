@@ -10,7 +10,8 @@ from PIL import Image
 
 from exemplar_encoder.arrays import Floats, Pixels
 from exemplar_trainer.data.image_set import ImageSet
-from exemplar_trainer.evaluation.episodes import Protocol, decide, draw_episodes
+from exemplar_trainer.evaluation.accuracy import answer
+from exemplar_trainer.evaluation.episodes import Protocol, draw_episodes
 from exemplar_trainer.reports.render import png_uri
 
 _EPISODES = 60
@@ -66,14 +67,14 @@ def draw_named_queries(
     hits: list[NamedQuery] = []
     misses: dict[tuple[int, int], NamedQuery] = {}
     for episode in draw_episodes(images, protocol, _EPISODES, seed):
-        chosen, distances = decide(embeddings, episode)
+        answers = answer(embeddings, episode)
         named = [
             NamedQuery(
                 query=int(episode.queries[row]),
-                chosen=int(episode.exemplars[chosen[row], 0]),
+                chosen=int(episode.exemplars[answers.chosen[row], 0]),
                 right=int(episode.exemplars[row, 0]),
-                chosen_distance=float(distances[row, chosen[row]]),
-                right_distance=float(distances[row, row]),
+                chosen_distance=float(answers.distances[row, answers.chosen[row]]),
+                right_distance=float(answers.distances[row, row]),
             )
             for row in range(protocol.way)
         ]

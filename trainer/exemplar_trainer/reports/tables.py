@@ -10,8 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as TerminalTable
 
-from exemplar_trainer.calibration.by_size import Kept
-from exemplar_trainer.evaluation.accuracy import Share
+from exemplar_trainer.calibration.gallery_sizes import GalleryCheck
+from exemplar_trainer.evaluation.accuracy import Accuracy
 from exemplar_trainer.evaluation.compare import Result
 from exemplar_trainer.evaluation.intervals import Interval
 from exemplar_trainer.evaluation.open_set import OpenSet
@@ -34,13 +34,13 @@ class Table:
 
 def accuracy_table(results: Sequence[Result]) -> Table:
     """One row for each bundle and protocol."""
-    rows = [(result.name, result.questions.title, *_share(result.verdict.accuracy)) for result in results]
+    rows = [(result.name, result.questions.title, *_share(result.assessment.accuracy)) for result in results]
     return Table(("bundle", "protocol", "accuracy", "95 % interval", "queries"), rows, words=2)
 
 
 def group_table(result: Result) -> Table:
     """One row for each group of the classes asked about."""
-    rows = [(name, *_share(share)) for name, share in result.verdict.by_group]
+    rows = [(name, *_share(share)) for name, share in result.assessment.by_group]
     return Table(("group", "accuracy", "95 % interval", "queries"), rows)
 
 
@@ -53,7 +53,21 @@ def open_set_table(results: Sequence[Result]) -> Table:
     return Table(header, list(zip(names, *columns, strict=True)))
 
 
-def size_table(found: Sequence[Kept]) -> Table:
+def open_set_figures(found: OpenSet) -> list[tuple[str, str, str]]:
+    """Name, value and 95 % interval of each figure that is of no single rate."""
+    figures = [
+        ("AUROC, known against unknown", "auroc", ".3f"),
+        ("unknown accepted where 95 % of known are", "false_positives", ".1%"),
+        ("OSCR, area under known named rightly", "oscr", ".3f"),
+        ("expected calibration error", "calibration_error", ".3f"),
+    ]
+    return [
+        (words, *_cells(getattr(found, name), getattr(found.intervals, name, None), form))
+        for words, name, form in figures
+    ]
+
+
+def size_table(found: Sequence[GalleryCheck]) -> Table:
     """One row for each kind of gallery: what became of rates and probabilities."""
     rates = [f"{asked:.0%}\nasked" for asked in found[0].asked]
     wrong = f"wrong\nof {found[0].misnamed_asked:.0%}"
@@ -92,18 +106,18 @@ def print_results(results: Sequence[Result]) -> None:
     for note in notes_of(results):
         _console().print(note)
     for result in results:
-        if result.verdict.by_group:
+        if result.assessment.by_group:
             _print(group_table(result), title=f"{result.name}: {result.questions.title}")
 
 
-def print_sizes(found: Sequence[Kept]) -> None:
+def print_sizes(found: Sequence[GalleryCheck]) -> None:
     """Print what became of rates and probabilities, by the size and the make of the gallery."""
     _print(size_table(found), title="On groups that were not fitted on", tight=True)
 
 
 def as_json_result(result: Result) -> dict[str, Any]:
     """Return what `--json` prints of one bundle's answers."""
-    verdict, names = result.verdict, result.questions.names
+    assessment, names = result.assessment, result.questions.names
     return {
         "bundle": result.bundle,
         "model": result.model,
@@ -112,16 +126,16 @@ def as_json_result(result: Result) -> dict[str, Any]:
         "trained_on": result.trained_on,
         "same_source": result.questions.same_source,
         "notes": list(result.questions.notes),
-        "accuracy": asdict(verdict.accuracy),
-        "by_group": {name: asdict(share) for name, share in verdict.by_group},
+        "accuracy": asdict(assessment.accuracy),
+        "by_group": {name: asdict(share) for name, share in assessment.by_group},
         "hardest": [
-            {"right": c.right, "chosen": c.chosen, "count": c.count, "query": names[c.query]} for c in verdict.hardest
+            {"right": c.right, "chosen": c.chosen, "count": c.count, "query": names[c.query]} for c in assessment.hardest
         ],
         "open_set": None if result.open_set is None else asdict(result.open_set),
     }
 
 
-def _share(share: Share) -> tuple[str, str, str]:
+def _share(share: Accuracy) -> tuple[str, str, str]:
     return f"{share.value:.1%}", f"{share.low:.1%} to {share.high:.1%}", f"{share.queries:,}"
 
 
@@ -133,19 +147,8 @@ def _open_set_rows(found: OpenSet) -> list[tuple[str, str, str]]:
         for who, shares, name in (("unknown", found.realized, "realized"), ("known", found.accepted, "accepted")):
             interval = getattr(ends, name)[at] if ends else None
             rates.append((f"{who} accepted, {asked:.0%} asked for", *_cells(shares[at], interval, ".1%")))
-    figures = [
-        ("AUROC, known against unknown", "auroc", ".3f"),
-        ("unknown accepted where 95 % of known are", "false_positives", ".1%"),
-        ("OSCR, area under known named rightly", "oscr", ".3f"),
-        ("expected calibration error", "calibration_error", ".3f"),
-    ]
-    first = [(words, *_cells(getattr(found, name), getattr(ends, name, None), form)) for words, name, form in figures]
-    return [
-        *first[:3],
-        *rates,
-        first[3],
-        ("queries, known and unknown", f"{found.known:,} and {found.unknown:,}", ""),
-    ]
+    *separation, error = open_set_figures(found)
+    return [*separation, *rates, error, ("queries, known and unknown", f"{found.known:,} and {found.unknown:,}", "")]
 
 
 def _cells(value: float, interval: Interval | None, form: str) -> tuple[str, str]:
