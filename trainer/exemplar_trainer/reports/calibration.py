@@ -12,8 +12,8 @@ from exemplar_trainer.reports.render import render
 from exemplar_trainer.reports.tables import Table
 
 _LEAD = (
-    "Both calibrations are judged on the same queries, none of a class that the refitted one had seen: "
-    "half are of enrolled classes, half are of strangers."
+    "Both calibrations are judged on the same queries, none of them of a class that the refitted one was fitted on. "
+    "Half are of enrolled classes, half of strangers."
 )
 
 

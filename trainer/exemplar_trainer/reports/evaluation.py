@@ -34,7 +34,9 @@ def _section(result: Result) -> dict[str, Any]:
     return {
         "heading": f"{result.name}: {result.questions.title}",
         "facts": "; ".join(f"{name}: {_in_words(value)}" for name, value in result.facts.items()),
-        "plots": [] if result.open_set is None else [plots.open_set_curves(result.open_set), plots.reliability_diagram(result.open_set)],
+        "plots": []
+        if result.open_set is None
+        else [plots.open_set_curves(result.open_set), plots.reliability_diagram(result.open_set)],
         "by_group": group_table(result),
         "cards": [_card(result.questions, confusion) for confusion in result.assessment.hardest],
     }

@@ -129,7 +129,8 @@ def as_json_result(result: Result) -> dict[str, Any]:
         "accuracy": asdict(assessment.accuracy),
         "by_group": {name: asdict(share) for name, share in assessment.by_group},
         "hardest": [
-            {"right": c.right, "chosen": c.chosen, "count": c.count, "query": names[c.query]} for c in assessment.hardest
+            {"right": c.right, "chosen": c.chosen, "count": c.count, "query": names[c.query]}
+            for c in assessment.hardest
         ],
         "open_set": None if result.open_set is None else asdict(result.open_set),
     }
