@@ -28,8 +28,8 @@ class Extension(NamedTuple):
 EXTENSIONS = {
     "serve": Extension("server", "Run the server."),
     "train": Extension("train", "Train a model on a tree of images and write its bundle."),
-    "evaluate": Extension("train", "Measure how good bundles are on images they never saw."),
-    "calibrate": Extension("train", "Refit what distances mean in a gallery on labeled pictures of your own."),
+    "evaluate": Extension("evaluate", "Measure how good bundles are on images they never saw."),
+    "calibrate": Extension("evaluate", "Refit what distances mean in a gallery on labeled pictures of your own."),
     "export": Extension("train", "Make a bundle of a network as it is: a Keras model, or a published backbone."),
     "index": Extension("index", "Enroll many classes from a folder or a manifest."),
 }
