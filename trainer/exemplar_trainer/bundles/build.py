@@ -21,7 +21,7 @@ from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.evaluation.accuracy import Accuracy, measure
 from exemplar_trainer.evaluation.episodes import EpisodeError, Protocol, draw_episodes
 from exemplar_trainer.reports.bundle import Findings, render_report
-from exemplar_trainer.reports.contact_sheet import draw_decisions
+from exemplar_trainer.reports.contact_sheet import draw_named_queries
 from exemplar_trainer.training.embed import embed
 
 EPISODES = 400
@@ -96,7 +96,7 @@ def make_bundle(
     calibration = fit_calibration(embeddings, unseen, background=background)
     check = check_calibration(embeddings, unseen, background=background)
     genuine, impostor = pair_distances(embeddings, unseen)
-    hits, misses = draw_decisions(embeddings, unseen, accuracies[0][0], 24, seed=1)
+    hits, misses = draw_named_queries(embeddings, unseen, accuracies[0][0], 24, seed=1)
     created = datetime.now(UTC).isoformat(timespec="seconds")
     report = render_report(
         Findings(

@@ -60,7 +60,7 @@ def _calibrate(session: Session, gallery: str, images: Path, dry_run: bool, html
     from exemplar_trainer.calibration.labeled_images import LabeledImagesError, embed_labeled_images
     from exemplar_trainer.data.wording import some
     from exemplar_trainer.evaluation.tasks import NO_CLASS
-    from exemplar_trainer.reports.calibration import comparison, facts, render
+    from exemplar_trainer.reports.calibration import comparison, facts, render_calibration
 
     console = notes(quiet=session.as_json)
     with failures(LabeledImagesError), activities(console, "Asking the server") as on_activity:
@@ -75,7 +75,7 @@ def _calibrate(session: Session, gallery: str, images: Path, dry_run: bool, html
     fitted = refit(labeled, model.default_false_accept_rate, seed)
     told = facts(given, found)
     if html is not None:
-        html.write_text(render(gallery, told, found), encoding="utf-8")
+        html.write_text(render_calibration(gallery, told, found), encoding="utf-8")
     if not dry_run:
         session.client.update_gallery(gallery, calibration=_sent(fitted))
     if session.as_json:
@@ -97,8 +97,8 @@ def _calibrate(session: Session, gallery: str, images: Path, dry_run: bool, html
         )
         return
     print_facts(told)
-    header, *rows = comparison(found)
-    print_table(header, rows, right=header[1:])
+    table = comparison(found)
+    print_table(table.header, table.rows, right=table.header[1:])
     if html is not None:
         console.print(f"Curves: {html}")
     if dry_run:

@@ -1,4 +1,4 @@
-"""A gallery's calibration before and after, as rows for a table and as one HTML page."""
+"""A gallery's calibration before and after, as a table, as facts and as a page."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from collections.abc import Mapping
 from exemplar_trainer.calibration.from_gallery import CrossFit
 from exemplar_trainer.calibration.labeled_images import LabeledImages
 from exemplar_trainer.evaluation.tasks import NO_CLASS
-from exemplar_trainer.reports import page, plots
+from exemplar_trainer.reports import plots
+from exemplar_trainer.reports.render import render
+from exemplar_trainer.reports.tables import Table
 
 _LEAD = (
-    "Every figure is of queries of classes that the judging calibration was not fitted on, in galleries of these "
-    "exemplars; half of the queries are of no enrolled class."
+    "Both calibrations are judged on the same queries, none of a class that the refitted one had seen: "
+    "half are of enrolled classes, half are of strangers."
 )
 
 
 def facts(given: LabeledImages, found: CrossFit) -> dict[str, str]:
-    """What was fitted on and how it was judged, by name."""
+    """Return what was fitted on and how it was judged, by name."""
     labels = given.gallery.labels
     strangers = int((labels == NO_CLASS).sum())
     return {
@@ -30,10 +32,10 @@ def facts(given: LabeledImages, found: CrossFit) -> dict[str, str]:
     }
 
 
-def comparison(found: CrossFit) -> list[tuple[str, str, str]]:
-    """Figures before and after, below a header."""
+def comparison(found: CrossFit) -> Table:
+    """Return the figures before and after."""
     before, after = found.before, found.after
-    rows = [("on classes that were not fitted on", "the model's", "refitted")]
+    rows = []
     for position, asked in enumerate(before.asked):
         for name, shares in (
             ("strangers accepted", (before.realized, after.realized)),
@@ -42,25 +44,22 @@ def comparison(found: CrossFit) -> list[tuple[str, str, str]]:
             old, new = (f"{share[position]:.1%}" for share in shares)
             rows.append((f"{name}, {asked:.0%} asked for", old, new))
     old, new = (f"{each.calibration_error:.3f}" for each in (before, after))
-    return [*rows, ("expected calibration error", old, new)]
+    rows.append(("expected calibration error", old, new))
+    return Table(("on classes that were not fitted on", "the model's", "refitted"), rows)
 
 
-def render(gallery: str, told: Mapping[str, str], found: CrossFit) -> str:
-    """The page."""
-    header, *rows = comparison(found)
-    after = found.after
-    curves = plots.open_set_curves(after.roc, after.auroc, after.oscr_curve, after.oscr)
-    shown = [("ROC and OSCR", curves)]
-    for name, judged in (("before", found.before), ("after", after)):
-        shown.append((f"Reliability {name}", plots.reliability_diagram(judged.bins, judged.calibration_error)))
-    figures = "".join(
-        f'<figure><img alt="{name}" src="{uri}"><figcaption>{name}</figcaption></figure>' for name, uri in shown
+def render_calibration(gallery: str, told: Mapping[str, str], found: CrossFit) -> str:
+    """Render the page; `told` as `facts` returns it."""
+    before, after = found.before, found.after
+    return render(
+        "calibration.html",
+        f"Calibration of gallery {gallery}",
+        _LEAD,
+        comparison=comparison(found),
+        facts=told.items(),
+        plots=[
+            plots.open_set_curves(after.roc, after.auroc, after.oscr_curve, after.oscr),
+            plots.reliability_diagram(before.bins, before.calibration_error, "Reliability before"),
+            plots.reliability_diagram(after.bins, after.calibration_error, "Reliability after"),
+        ],
     )
-    body = [
-        page.table(header, rows),
-        "<h2>Fitted on</h2>",
-        page.table(("", ""), list(told.items())),
-        "<h2>Curves</h2>",
-        f'<div class="plots">{figures}</div>',
-    ]
-    return page.document(f"Calibration of gallery {gallery}", _LEAD, "\n".join(body))
