@@ -39,7 +39,7 @@ def measure(
         folder = Path(scratch)
         wanted = draw(folder / "images", count)
         with (
-            ServerProcess(bundle, folder / "data", folder / "server.log") as server,
+            ServerProcess(bundle, folder / "data") as server,
             Client(server.address) as client,
         ):
             command = [EXEMPLAR, "index", str(folder / "images"), "--gallery", GALLERY, "--create"]

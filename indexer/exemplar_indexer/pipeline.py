@@ -18,7 +18,6 @@ from exemplar import (
     Enrolled,
     Enrollment,
     ExemplarError,
-    ItemError,
     UnavailableError,
 )
 from exemplar_indexer.images import ImageUnreadableError, read_image
@@ -132,7 +131,7 @@ class Pipeline:
         give_up = time.monotonic() + self._settings.patience
         pause = _FIRST_PAUSE
         while True:
-            answers: Sequence[Enrolled | ItemError] = ()
+            answers: Sequence[Enrolled | ExemplarError] = ()
             failure: ExemplarError | None = None
             try:
                 answers = await self._enroll(batch)
@@ -155,7 +154,7 @@ class Pipeline:
             await asyncio.sleep(max(failure.retry_after or 0.0, pause * random.uniform(0.5, 1.0)))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def _enroll(self, batch: Sequence[Loaded]) -> list[Enrolled | ItemError]:
+    async def _enroll(self, batch: Sequence[Loaded]) -> list[Enrolled | ExemplarError]:
         wanted = [
             Enrollment(each.item.class_id, each.content, each.item.display_name, each.item.attributes)
             for each in batch
@@ -167,15 +166,15 @@ def _read(item: Item) -> Loaded | Outcome:
     try:
         return Loaded(item, read_image(item.image))
     except ImageUnreadableError as error:
-        return _outcome(item, ItemError("SOURCE", "IMAGE_UNREADABLE", str(error)))
+        return _outcome(item, ExemplarError(str(error), code="SOURCE", reason="IMAGE_UNREADABLE"))
 
 
-def _busy(answer: Enrolled | ItemError) -> bool:
-    return isinstance(answer, ItemError) and answer.code == "UNAVAILABLE"
+def _busy(answer: Enrolled | ExemplarError) -> bool:
+    return isinstance(answer, UnavailableError)
 
 
-def _outcome(item: Item, answer: Enrolled | ItemError) -> Outcome:
-    if isinstance(answer, ItemError):
+def _outcome(item: Item, answer: Enrolled | ExemplarError) -> Outcome:
+    if isinstance(answer, ExemplarError):
         error = Note("error", item.class_id, item.image, item.place, answer.code, answer.reason, answer.message)
         return Outcome(item.class_id, False, [error])
     warnings = [

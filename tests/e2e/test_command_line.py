@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from demo.server_process import ServerProcess
 from tests.e2e.command_line import exemplar
-from tests.e2e.running_server import RunningServer
 
 
 @pytest.fixture(scope="module")
-def address(server: RunningServer) -> str:
-    return str(server.wait_for("serving")["address"])
+def address(server: ServerProcess) -> str:
+    return server.address
 
 
 @pytest.fixture(scope="module")

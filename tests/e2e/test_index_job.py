@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from demo.server_process import EXEMPLAR, ServerProcess, clean_environment
 from exemplar import Client
-from tests.e2e.command_line import EXEMPLAR, environment, exemplar
-from tests.e2e.running_server import RunningServer
+from tests.e2e.command_line import exemplar
 
 
 @pytest.fixture(scope="module")
-def client(server: RunningServer) -> Iterator[Client]:
-    with Client(server.wait_for("serving")["address"]) as connected:
+def client(server: ServerProcess) -> Iterator[Client]:
+    with Client(server.address) as connected:
         yield connected
 
 
@@ -48,7 +48,7 @@ def summary(job: Path) -> dict[str, Any]:
 def start(source: Path, gallery: str, job: Path, address: str, *more: str) -> subprocess.Popen[bytes]:
     command = [EXEMPLAR, "index", str(source), "-g", gallery, "--create", "--job", str(job), "--address", address]
     return subprocess.Popen(
-        [*command, *more], env=environment(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        [*command, *more], env=clean_environment(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
 
 
@@ -98,7 +98,7 @@ def test_an_interrupted_job_says_how_to_go_on_and_goes_on(client: Client, tmp_pa
     command = ["index", str(tmp_path / "pictures"), "-g", gallery, "--create", "--address", client.address]
     process = subprocess.Popen(
         [EXEMPLAR, *command, "--job", str(job), "--batch-size", "2"],
-        env=environment(),
+        env=clean_environment(),
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -115,14 +115,14 @@ def test_an_interrupted_job_says_how_to_go_on_and_goes_on(client: Client, tmp_pa
 
 def test_a_server_killed_under_a_job_is_waited_for(tiny_bundle: Path, tmp_path: Path) -> None:
     wanted = folder_of(tmp_path / "pictures", 1000)
-    with RunningServer(tiny_bundle, tmp_path / "data") as first:
-        address = first.wait_for("serving")["address"]
+    with ServerProcess(tiny_bundle, tmp_path / "data") as first:
+        address = first.address
         with Client(address) as client:
             process = start(tmp_path / "pictures", "waited", tmp_path / "job", address, "--batch-size", "2")
             wait_until_enrolled(client, "waited", 50, process)
-        first.end(signal.SIGKILL)
-    with RunningServer(tiny_bundle, tmp_path / "data", "--address", address) as second:
-        assert second.wait_for("serving")["address"] == address
+        first.kill()
+    with ServerProcess(tiny_bundle, tmp_path / "data", "--address", address) as second:
+        assert second.address == address
         assert process.wait(timeout=120) == 0
         with Client(address) as client:
             assert {each.id for each in client.classes("waited")} == wanted

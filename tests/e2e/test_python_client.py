@@ -14,13 +14,13 @@ import pytest
 from PIL import Image
 
 import exemplar
+from demo.server_process import ServerProcess
 from exemplar import AsyncClient, Classification, Client, Embedding, Enrolled, Enrollment, ItemError, Verdict
-from tests.e2e.running_server import RunningServer
 
 
 @pytest.fixture(scope="module")
-def client(server: RunningServer) -> Iterator[Client]:
-    with Client(server.wait_for("serving")["address"]) as connected:
+def client(server: ServerProcess) -> Iterator[Client]:
+    with Client(server.address) as connected:
         yield connected
 
 

@@ -136,8 +136,8 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one_bit_fo
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_an_interrupted_run_measures_the_same_figures(interrupted: Interrupted, tiny_bundle: Path) -> None:
-    ours, theirs = Bundle.load(interrupted.folder / "bundle"), Bundle.load(tiny_bundle)
+def test_an_interrupted_run_measures_the_same_figures(interrupted: Interrupted, tiny_run: Path) -> None:
+    ours, theirs = Bundle.load(interrupted.folder / "bundle"), Bundle.load(tiny_run / "bundle")
     assert ours.figures == theirs.figures
     assert ours.calibration == theirs.calibration
     assert np.array_equal(ours.cohort, theirs.cohort)
@@ -194,8 +194,8 @@ class Page(html.parser.HTMLParser):
             self.heads.append(data)
 
 
-def test_the_report_is_one_page_that_needs_nothing_from_outside(tiny_bundle: Path) -> None:
-    text = (tiny_bundle / "report.html").read_text()
+def test_the_report_is_one_page_that_needs_nothing_from_outside(tiny_run: Path) -> None:
+    text = (tiny_run / "bundle" / "report.html").read_text()
     page = Page(text)
     assert page.open == []
     assert len(page.references) > 10
@@ -204,9 +204,9 @@ def test_the_report_is_one_page_that_needs_nothing_from_outside(tiny_bundle: Pat
     assert "url(" not in text
 
 
-def test_the_report_tells_how_known_and_unknown_queries_are_told_apart(tiny_bundle: Path) -> None:
-    text = (tiny_bundle / "report.html").read_text()
-    figures = {figure.name: figure.value for figure in Bundle.load(tiny_bundle).figures}
+def test_the_report_tells_how_known_and_unknown_queries_are_told_apart(tiny_run: Path) -> None:
+    text = (tiny_run / "bundle" / "report.html").read_text()
+    figures = {figure.name: figure.value for figure in Bundle.load(tiny_run / "bundle").figures}
     auroc, rate = "AUROC, known against unknown", "unknown accepted where 95 % of known are"
     assert f"<td>{auroc}</td><td>{figures[auroc]:.3f}</td>" in text
     assert f"<td>{rate}</td><td>{figures[rate]:.1%}</td>" in text
@@ -214,12 +214,12 @@ def test_the_report_tells_how_known_and_unknown_queries_are_told_apart(tiny_bund
     assert 'alt="ROC and OSCR"' in text
 
 
-def test_the_report_has_the_tables_of_accuracy_and_of_false_accepts(tiny_bundle: Path) -> None:
-    text = (tiny_bundle / "report.html").read_text()
+def test_the_report_has_the_tables_of_accuracy_and_of_false_accepts(tiny_run: Path) -> None:
+    text = (tiny_run / "bundle" / "report.html").read_text()
     heads = Page(text).heads
     assert heads[:4] == ["episodes", "accuracy", "95 % interval", "episodes drawn"]
     assert "false accepts asked for" in heads
-    for figure in Bundle.load(tiny_bundle).figures:
+    for figure in Bundle.load(tiny_run / "bundle").figures:
         if figure.low is not None:
             assert f"<td>{figure.name.removesuffix(' accuracy')}</td><td>{figure.value:.1%}</td>" in text
     assert "Alphabet00, Alphabet05" in text  # what was held out

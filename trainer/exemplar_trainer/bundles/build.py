@@ -13,7 +13,7 @@ import numpy as np
 
 from exemplar_encoder import Bundle, Figure, Manifest, Preprocessing
 from exemplar_encoder.arrays import Floats
-from exemplar_trainer.bundles.compact import round_to_half
+from exemplar_trainer.bundles.half_precision import round_to_half
 from exemplar_trainer.bundles.write import Ingredients, export_bundle
 from exemplar_trainer.calibration.cross_fit import check_calibration
 from exemplar_trainer.calibration.from_held_out import fit_calibration, pair_distances
@@ -22,9 +22,11 @@ from exemplar_trainer.evaluation.accuracy import Accuracy, measure
 from exemplar_trainer.evaluation.episodes import EpisodeError, Protocol, draw_episodes
 from exemplar_trainer.reports.bundle import Findings, render_report
 from exemplar_trainer.reports.contact_sheet import draw_named_queries
+from exemplar_trainer.training.embed import embed
 
 EPISODES = 400
-COHORT_SIZE = 512
+
+_BACKGROUND_CLASSES = 512
 
 _UNSEEN = "Measured on classes that training never saw; every query decided on its own."
 _SEEN_SINCE = (
@@ -44,7 +46,7 @@ PROTOCOLS = (
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a network comes from.
+    """Says where a network comes from.
 
     Attributes:
         name: the bundle's.
@@ -53,7 +55,7 @@ class Origin:
         facts: rows for the report, name and value.
         training: free facts for the manifest.
         records: the log of its training.
-        seed: of the cohort's draw.
+        seed: of the draw of background classes.
     """
 
     name: str
@@ -79,18 +81,18 @@ def make_bundle(
         network: the base network; its weights are rounded as a bundle holds them.
         origin: where it comes from.
         unseen: classes it was not trained on, to measure and calibrate with.
-        strangers: what the cohort is drawn from.
+        strangers: other classes, to fill galleries up with while it is calibrated; those among `unseen` are left out.
         target: the bundle's folder.
         measured: the network to measure and calibrate with, where `network` itself has seen these classes.
 
     Raises:
         BundleError: see `export_bundle`.
     """
-    round_to_half(network)  # before anything is measured: figures and cohort are those of the weights that ship
-    embeddings = embed(measured or network, unseen)
+    round_to_half(network)  # before anything is measured: figures are those of the weights that ship
+    judged = measured or network
+    embeddings = embed(judged, unseen.pixels)
     accuracies = _accuracies(embeddings, unseen)
-    seen = [label for label, name in enumerate(strangers.class_names) if name not in unseen.class_names]
-    background = _cohort(measured or network, strangers.only(seen), origin.seed) if seen else None
+    background = _background(judged, strangers, unseen, origin.seed)
     calibration = fit_calibration(embeddings, unseen, background=background)
     check = check_calibration(embeddings, unseen, background=background)
     genuine, impostor = pair_distances(embeddings, unseen)
@@ -130,17 +132,7 @@ def make_bundle(
         figures=tuple(figures),
         training=origin.training,
     )
-    cohort = _cohort(network, strangers, origin.seed)
-    return export_bundle(Ingredients(network, manifest, calibration, cohort, report), target)
-
-
-def embed(network: keras.Model, images: ImageSet) -> Floats:
-    """Embeddings float32 `[images, dimension]` of a whole set."""
-    batches = [
-        keras.ops.convert_to_numpy(network.predict_on_batch(images.pixels[start : start + 256].astype(np.float32)))
-        for start in range(0, len(images.labels), 256)
-    ]
-    return np.concatenate(batches).astype(np.float32)
+    return export_bundle(Ingredients(network, manifest, calibration, report), target)
 
 
 def _accuracies(embeddings: Floats, unseen: ImageSet) -> list[tuple[Protocol, Accuracy]]:
@@ -173,10 +165,12 @@ def _measure(embeddings: Floats, images: ImageSet, protocol: Protocol, episodes:
     return measure(embeddings, draw_episodes(images, protocol, episodes, seed=0))
 
 
-def _cohort(network: keras.Model, images: ImageSet, seed: int) -> Floats:
-    """Embeddings of images, at most one a class: strangers to compare a query with."""
+def _background(network: keras.Model, strangers: ImageSet, unseen: ImageSet, seed: int) -> Floats | None:
+    """Embed one image of each of some classes that are not among the unseen ones; None where there are no others."""
+    others = [label for label, name in enumerate(strangers.class_names) if name not in unseen.class_names]
+    if not others:
+        return None
+    firsts = np.array([strangers.members[label][0] for label in others])
     rng = np.random.default_rng([seed, 5])
-    firsts = np.array([members[0] for members in images.members])
-    chosen = np.sort(rng.permutation(firsts)[:COHORT_SIZE])
-    pixels = images.pixels[chosen].astype(np.float32)
-    return keras.ops.convert_to_numpy(network.predict_on_batch(pixels)).astype(np.float32)
+    chosen = np.sort(rng.permutation(firsts)[:_BACKGROUND_CLASSES])
+    return embed(network, strangers.pixels[chosen])

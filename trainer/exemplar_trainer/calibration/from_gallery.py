@@ -8,7 +8,6 @@ the other folds, its other half and its share of the strangers are unknown, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ from exemplar_encoder import Calibration
 from exemplar_encoder.arrays import Floats, Ints
 from exemplar_trainer.calibration.fit import fit
 from exemplar_trainer.calibration.observations import GALLERIES, QUERIES, SIZES, Observation, observe
+from exemplar_trainer.data.reading import OnCount, uncounted
 from exemplar_trainer.evaluation.open_set import OpenSet, judge_tasks
 from exemplar_trainer.evaluation.tasks import NO_CLASS, Task
 
@@ -119,7 +119,7 @@ def cross_fit(
     labeled: LabeledGallery,
     model: Calibration,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    on_count: OnCount = uncounted,
 ) -> CrossFit:
     """Judge a refit, and the model's own calibration, by queries of classes that the refit was not fitted on.
 
@@ -127,7 +127,7 @@ def cross_fit(
         labeled: at least `LEAST_CLASSES` classes with queries.
         model: the model's calibration.
         seed: of the draw.
-        progress: called with folds done and folds in all.
+        on_count: told of folds done and folds in all.
     """
     rng = np.random.default_rng([seed, 9])
     asked, strangers = rng.permutation(labeled.asked), rng.permutation(np.flatnonzero(labeled.labels == NO_CLASS))
@@ -140,7 +140,7 @@ def cross_fit(
         for _ in range(_DRAWS):
             tasks.append(_task(labeled, rng, classes, unknown))
             refitted.append(calibration)
-        progress(fold + 1, folds)
+        on_count(fold + 1, folds)
     embeddings = np.concatenate([labeled.classes, labeled.queries])
     return CrossFit(
         before=judge_tasks(embeddings, tasks, [model] * len(tasks)),

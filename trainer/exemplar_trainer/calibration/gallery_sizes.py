@@ -17,10 +17,12 @@ from exemplar_encoder import Calibration
 from exemplar_encoder.arrays import Floats, Ints
 from exemplar_trainer.calibration.ambiguity import AMBIGUITY_ERROR_RATE
 from exemplar_trainer.calibration.from_held_out import fit_calibration
-from exemplar_trainer.data.image_set import ImageSet, some
+from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.data.pairs import draw_pairs, draw_strangers
+from exemplar_trainer.data.reading import OnCount, uncounted
+from exemplar_trainer.data.wording import some
 from exemplar_trainer.evaluation.open_set import judge_tasks
-from exemplar_trainer.evaluation.tasks import NO_CLASS, EvaluationError, Progress, Task
+from exemplar_trainer.evaluation.tasks import NO_CLASS, EvaluationError, Task
 
 RATES = (0.01, 0.05)
 
@@ -79,7 +81,7 @@ def check_gallery_sizes(
     sizes: Sequence[int],
     number: int = 60,
     seed: int = 0,
-    progress: Progress = lambda done, total: None,
+    on_count: OnCount = uncounted,
 ) -> list[GalleryCheck]:
     """Cross-fit, and judge in galleries of each of `sizes`.
 
@@ -90,7 +92,7 @@ def check_gallery_sizes(
         sizes: classes to enroll.
         number: galleries of a kind for each held-out group.
         seed: of the draw.
-        progress: called with kinds of galleries done and kinds in all.
+        on_count: told of kinds of galleries done and kinds in all.
 
     Raises:
         EvaluationError: fewer than three such groups of four classes, a gallery larger than the set, or a class of
@@ -115,7 +117,7 @@ def check_gallery_sizes(
     found = []
     for done, kind in enumerate(kinds):
         found.append(_check(checked, *kind, number, np.random.default_rng([seed, *kind])))
-        progress(done + 1, len(kinds))
+        on_count(done + 1, len(kinds))
     return found
 
 

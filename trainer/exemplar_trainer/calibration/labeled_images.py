@@ -18,7 +18,8 @@ from exemplar import Client, Embedding, ExemplarError
 from exemplar_encoder import Calibration, EncodedImage
 from exemplar_encoder.arrays import Floats
 from exemplar_trainer.calibration.from_gallery import LEAST_CLASSES, LEAST_QUERIES, LabeledGallery
-from exemplar_trainer.data.image_set import SUFFIXES, some
+from exemplar_trainer.data.files import SUFFIXES
+from exemplar_trainer.data.wording import counted, some
 from exemplar_trainer.evaluation.tasks import NO_CLASS
 
 SEPARATOR = ":"
@@ -27,7 +28,8 @@ MAX_CLASSES = 2000
 
 _BATCH = 64
 
-Progress = Callable[[str, int, int], None]
+OnActivity = Callable[[str, int, int], None]
+"""Told what is being done, how many are done, and of how many."""
 
 
 class LabeledImagesError(Exception):
@@ -63,7 +65,7 @@ class _StoredClass:
 
 
 def embed_labeled_images(
-    client: Client, gallery: str, root: Path, seed: int, progress: Progress = lambda doing, done, total: None
+    client: Client, gallery: str, root: Path, seed: int, on_activity: OnActivity = lambda activity, done, total: None
 ) -> LabeledImages:
     """Read the classes of a gallery, and have labeled pictures embedded.
 
@@ -74,7 +76,7 @@ def embed_labeled_images(
         gallery: its id.
         root: the folder of labeled pictures.
         seed: which classes are taken of a very large gallery.
-        progress: called with what is being done, how many are done and how many there are.
+        on_activity: told of classes read, then of pictures embedded.
 
     Raises:
         LabeledImagesError: too little to calibrate on, or a gallery of another model than the server's.
@@ -82,7 +84,7 @@ def embed_labeled_images(
     """
     pictures = read_folders(root)
     model = _model_calibration(client, gallery)
-    stored = list(_stored_classes(client, gallery, progress))
+    stored = list(_stored_classes(client, gallery, on_activity))
     known = {each.id for each in stored} & pictures.keys()
     if not known:
         raise LabeledImagesError(
@@ -93,7 +95,7 @@ def embed_labeled_images(
     place = {each.id: index for index, each in enumerate(classes)}
     wanted = {name: paths for name, paths in pictures.items() if name in place or name not in known}
     exemplars = {sha256 for each in stored for sha256 in each.exemplars}
-    names, queries, left_out, skipped = _embed(client, wanted, exemplars, progress)
+    names, queries, left_out, skipped = _embed(client, wanted, exemplars, on_activity)
     labels = np.array([place.get(name, NO_CLASS) for name in names], np.int64)
     labeled = LabeledGallery(np.stack([each.vector for each in classes]), queries, labels)
     _require_enough(root, labeled)
@@ -131,13 +133,13 @@ def _model_calibration(client: Client, gallery: str) -> Calibration:
     return Calibration.from_json(loaded[made_with].data)
 
 
-def _stored_classes(client: Client, gallery: str, progress: Progress) -> Iterator[_StoredClass]:
+def _stored_classes(client: Client, gallery: str, on_activity: OnActivity) -> Iterator[_StoredClass]:
     total = client.get_gallery(gallery).class_count
     for done, each in enumerate(client.classes(gallery, embeddings=True), 1):
         if each.embedding is None:
             raise LabeledImagesError(f"the server returned no embedding of class {each.id!r}; is it up to date?")
         yield _StoredClass(each.id, tuple(exemplar.sha256 for exemplar in each.exemplars), _vector(each.embedding))
-        progress("Reading classes", done, max(done, total))
+        on_activity("Reading classes", done, max(done, total))
 
 
 def _taken(stored: Sequence[_StoredClass], known: Collection[str], seed: int) -> list[_StoredClass]:
@@ -147,7 +149,7 @@ def _taken(stored: Sequence[_StoredClass], known: Collection[str], seed: int) ->
 
 
 def _embed(
-    client: Client, pictures: Mapping[str, Sequence[Path]], exemplars: Collection[str], progress: Progress
+    client: Client, pictures: Mapping[str, Sequence[Path]], exemplars: Collection[str], on_activity: OnActivity
 ) -> tuple[list[str], Floats, int, list[str]]:
     """Have each picture embedded once: names of folders, float32 `[queries, dimension]`, left out, and skipped."""
     seen = set(exemplars)
@@ -175,7 +177,7 @@ def _embed(
                 names.append(name)
                 queries.append(_vector(entry))
         done += len(batch)
-        progress("Embedding pictures", done, total)
+        on_activity("Embedding pictures", done, total)
     return names, np.array(queries, np.float32), left_out, skipped
 
 
@@ -184,9 +186,9 @@ def _require_enough(root: Path, labeled: LabeledGallery) -> None:
     classes = len(labeled.asked)
     if queries < LEAST_QUERIES or classes < LEAST_CLASSES:
         raise LabeledImagesError(
-            f"{root} holds {queries:,} usable {'query' if queries == 1 else 'queries'} of {classes:,} enrolled "
-            f"{'class' if classes == 1 else 'classes'}, too few to promise anything; it takes {LEAST_QUERIES} of "
-            f"{LEAST_CLASSES} classes or more, and none of them an exemplar"
+            f"{root} holds {counted(queries, 'usable query', 'usable queries')} of "
+            f"{counted(classes, 'enrolled class', 'enrolled classes')}, too few to promise anything; it takes "
+            f"{LEAST_QUERIES} of {LEAST_CLASSES} classes or more, and none of them an exemplar"
         )
 
 

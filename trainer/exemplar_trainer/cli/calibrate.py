@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from exemplar import Calibration
 from exemplar.commands.output import print_facts, print_json, print_line, print_table
 from exemplar.commands.session import Session, client_command
+from exemplar_trainer.cli.console import activities, counting, failures, notes
 
 if TYPE_CHECKING:
     from exemplar_encoder import Calibration as FittedCalibration
@@ -61,24 +58,20 @@ def _clear(session: Session, gallery: str) -> None:
 def _calibrate(session: Session, gallery: str, images: Path, dry_run: bool, html: Path | None, seed: int) -> None:
     from exemplar_trainer.calibration.from_gallery import cross_fit, refit
     from exemplar_trainer.calibration.labeled_images import LabeledImagesError, embed_labeled_images
-    from exemplar_trainer.data.image_set import some
+    from exemplar_trainer.data.wording import some
     from exemplar_trainer.evaluation.tasks import NO_CLASS
     from exemplar_trainer.reports.calibration import comparison, facts, render_calibration
 
-    # Names of files are not broken where a line ends.
-    console = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True, quiet=session.as_json)
-    try:
-        with _counting(console) as progress:
-            given = embed_labeled_images(session.client, gallery, images, seed, progress)
-    except LabeledImagesError as error:
-        _fail(str(error))
+    console = notes(quiet=session.as_json)
+    with failures(LabeledImagesError), activities(console, "Asking the server") as on_activity:
+        given = embed_labeled_images(session.client, gallery, images, seed, on_activity)
     labeled, model = given.gallery, given.model
     if given.strangers:
         console.print(f"Taken for strangers, since no class has such an id: {some(given.strangers)}")
     if given.skipped:
         console.print(f"{len(given.skipped):,} pictures cannot be used: {some(given.skipped)}")
-    with _counting(console) as progress:
-        found = cross_fit(labeled, model, seed, lambda done, total: progress("Cross-fitting", done, total))
+    with counting(console, "Cross-fitting") as on_count:
+        found = cross_fit(labeled, model, seed, on_count)
     fitted = refit(labeled, model.default_false_accept_rate, seed)
     told = facts(given, found)
     if html is not None:
@@ -125,25 +118,3 @@ def _sent(fitted: FittedCalibration) -> Calibration:
         ambiguity_error_rate=fitted.ambiguity_error_rate,
         data=fitted.to_json().encode(),
     )
-
-
-def _fail(sentence: str) -> NoReturn:
-    Console(stderr=True, markup=False, emoji=False, highlight=False, style="red", soft_wrap=True).print(
-        f"{sentence[:1].upper()}{sentence[1:]}"
-    )
-    raise typer.Exit(1)
-
-
-@contextmanager
-def _counting(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar that is told which activity goes on, how many are done, and of how many."""
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    ) as bar:
-        task = bar.add_task("Asking the server", total=None)
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from exemplar_trainer.cli.console import counting, fail, failures, notes
 
 if TYPE_CHECKING:
     from exemplar_encoder import Encoder
+    from exemplar_trainer.data.reading import OnCount
     from exemplar_trainer.evaluation.tasks import Questions
-
-OnCount = Callable[[int, int], None]
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Measure how good bundles are on images they never saw."
@@ -68,12 +66,12 @@ def episodes(
     from exemplar_trainer.evaluation.episodes import Protocol
     from exemplar_trainer.evaluation.tree import episode_questions, read_tree, usual_shots
 
-    def ask(encoder: Encoder, only: Sequence[str], progress: OnCount) -> Iterator[Questions]:
-        images = read_tree(data, encoder.bundle.manifest.preprocessing, only, progress, max_unreadable)
-        shots, notes = (shot, ()) if shot else usual_shots(images)
+    def ask(encoder: Encoder, only: Sequence[str], on_count: OnCount) -> Iterator[Questions]:
+        images = read_tree(data, encoder.bundle.manifest.preprocessing, only, max_unreadable, on_count)
+        shots, left_out = (shot, ()) if shot else usual_shots(images)
         for each in shots:
             asked = episode_questions(images, Protocol(way, each, within_group), number, seed)
-            yield replace(asked, notes=asked.notes + notes)
+            yield replace(asked, notes=asked.notes + left_out)
 
     _evaluate(ask, bundle, [data], group or (), held_out, seed, html, as_json)
 
@@ -88,8 +86,8 @@ def runs(
     """Ask the published runs: lines of "test-path training-path" in the class_labels.txt of each run."""
     from exemplar_trainer.evaluation.lake_runs import lake_runs
 
-    def ask(encoder: Encoder, only: Sequence[str], progress: OnCount) -> Iterator[Questions]:
-        yield lake_runs(folder, encoder, progress)
+    def ask(encoder: Encoder, only: Sequence[str], on_count: OnCount) -> Iterator[Questions]:
+        yield lake_runs(folder, encoder, on_count)
 
     _evaluate(ask, bundle, [folder], html=html, as_json=as_json)
 
@@ -109,8 +107,8 @@ def pairs(
     """Show classes in one folder (catalogue pictures) and ask about them in another (photos)."""
     from exemplar_trainer.evaluation.folder_pairs import folder_pairs
 
-    def ask(encoder: Encoder, only: Sequence[str], progress: OnCount) -> Iterator[Questions]:
-        yield folder_pairs(exemplars, queries, encoder, way, number, seed, progress, max_unreadable)
+    def ask(encoder: Encoder, only: Sequence[str], on_count: OnCount) -> Iterator[Questions]:
+        yield folder_pairs(exemplars, queries, encoder, way, number, seed, max_unreadable, on_count)
 
     _evaluate(ask, bundle, [exemplars, queries], seed=seed, html=html, as_json=as_json)
 
@@ -134,8 +132,8 @@ def openset(
     from exemplar_trainer.evaluation.episodes import Protocol
     from exemplar_trainer.evaluation.tree import open_set_questions, read_tree
 
-    def ask(encoder: Encoder, only: Sequence[str], progress: OnCount) -> Iterator[Questions]:
-        images = read_tree(data, encoder.bundle.manifest.preprocessing, only, progress, max_unreadable)
+    def ask(encoder: Encoder, only: Sequence[str], on_count: OnCount) -> Iterator[Questions]:
+        images = read_tree(data, encoder.bundle.manifest.preprocessing, only, max_unreadable, on_count)
         for shots in shot or [1]:
             yield open_set_questions(images, Protocol(way, shots, within_group), number, seed)
 
@@ -157,24 +155,23 @@ def calibration(
     """Judge the fit of a calibration on groups that it was not fitted on, in small and large galleries."""
     from exemplar_encoder import BundleError, load_encoder
     from exemplar_trainer.calibration.gallery_sizes import check_gallery_sizes
-    from exemplar_trainer.data.image_set import DatasetError, read_images
+    from exemplar_trainer.data.image_set import DatasetError
+    from exemplar_trainer.data.reading import read_images
     from exemplar_trainer.evaluation.provenance import held_out_of
     from exemplar_trainer.evaluation.tasks import EvaluationError
     from exemplar_trainer.reports.tables import print_sizes
 
-    sizes = gallery_size or _SIZES
-    console = Console(stderr=True, markup=False, emoji=False, highlight=False, quiet=as_json)
-    try:
+    console = notes(quiet=as_json)
+    with failures(BundleError, DatasetError, EvaluationError, OSError):
         encoder = load_encoder(bundle)
         held_out = held_out_of(encoder.bundle)  # before images are read, which takes longer
-        with _counting(console, "Reading") as progress:
-            images = read_images(data, encoder.bundle.manifest.preprocessing, max_unreadable, progress)
+        with counting(console, "Reading") as on_count:
+            images = read_images(data, encoder.bundle.manifest.preprocessing, max_unreadable, on_count)
         console.print(f"{bundle}: {len(images.labels):,} images to embed")
         embeddings = encoder.embed(images.pixels)
-        with _counting(console, "Judging") as progress:
-            found = check_gallery_sizes(embeddings, images, held_out, sizes, number, seed, progress)
-    except (BundleError, DatasetError, EvaluationError, OSError) as error:
-        _fail(error)
+        with counting(console, "Judging") as on_count:
+            sizes = gallery_size or _SIZES
+            found = check_gallery_sizes(embeddings, images, held_out, sizes, number, seed, on_count)
     if as_json:
         typer.echo(json.dumps([asdict(check) for check in found], indent=1))
     else:
@@ -203,18 +200,16 @@ def _evaluate(
 
     if groups and held_out:
         raise typer.BadParameter("--held-out names the groups itself; leave one of the two out", param_hint="--group")
-    console = Console(stderr=True, markup=False, emoji=False, highlight=False, quiet=as_json)
+    console = notes(quiet=as_json)
     results: list[Result] = []
-    try:
+    with failures(BundleError, DatasetError, EpisodeError, EvaluationError, OSError):
         encoders = [load_encoder(path) for path in bundles]
         only = held_out_of(encoders[0].bundle) if held_out else groups
         terms = Terms(tuple(map(str, data)), tuple(only), seed)
         for encoder in encoders:
-            with _counting(console, "Reading") as progress:
-                asked = list(ask(encoder, only, progress))
+            with counting(console, "Reading") as on_count:
+                asked = list(ask(encoder, only, on_count))
             results += results_of(encoder, asked, terms, held_out, console.print)
-    except (BundleError, DatasetError, EpisodeError, EvaluationError, OSError) as error:
-        _fail(error)
     if as_json:
         typer.echo(json.dumps([as_json_result(result) for result in results], indent=1))
     else:
@@ -223,23 +218,8 @@ def _evaluate(
         try:
             html.write_text(render_evaluation("Evaluation", results), encoding="utf-8")
         except OSError as error:
-            _fail(OSError(f"the page cannot be written: {error}"))
+            fail(f"the page cannot be written: {error}")
         console.print(f"Pictures and groups: {html}")
-
-
-def _fail(error: Exception) -> NoReturn:
-    Console(stderr=True, markup=False, emoji=False, highlight=False, style="red").print(str(error))
-    raise typer.Exit(1) from error
-
-
-@contextmanager
-def _counting(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar that is told how many are done, and of how many."""
-    with Progress(
-        TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True
-    ) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def main() -> None:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from exemplar_encoder.arrays import Ints
-from exemplar_trainer.data.image_set import ImageSet, some
+from exemplar_trainer.data.image_set import ImageSet
+from exemplar_trainer.data.wording import some
 from exemplar_trainer.evaluation.tasks import Task
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from exemplar_encoder import Encoder
-from exemplar_trainer.data.image_set import is_image, some
+from exemplar_trainer.data.files import is_image
+from exemplar_trainer.data.reading import OnCount, uncounted
+from exemplar_trainer.data.wording import some
 from exemplar_trainer.evaluation.reader import ImageReader
-from exemplar_trainer.evaluation.tasks import EvaluationError, Progress, Questions, Task
+from exemplar_trainer.evaluation.tasks import EvaluationError, Questions, Task
 
 
 def folder_pairs(
@@ -19,8 +21,8 @@ def folder_pairs(
     way: int,
     count: int,
     seed: int,
-    progress: Progress = lambda done, total: None,
     max_unreadable: int = 20,
+    on_count: OnCount = uncounted,
 ) -> Questions:
     """Ask about classes named alike in both folders: `CLASS.png` or `CLASS/IMAGE` in each.
 
@@ -31,8 +33,8 @@ def folder_pairs(
         way: classes a task; 0 for one task with all of them.
         count: tasks to draw, where `way` is not 0.
         seed: of that draw.
-        progress: called with classes read and classes in all.
         max_unreadable: how many unreadable images may be left out; one more is an error.
+        on_count: told of classes read and classes in all.
 
     Raises:
         EvaluationError: an empty folder, a query's class without an exemplar, too few classes, too many unreadable
@@ -51,7 +53,7 @@ def folder_pairs(
     for done, name in enumerate(names):
         enrolled[name] = reader.positions(shown[name], name)
         located[name] = reader.positions(asked.get(name, []), name)
-        progress(done + 1, len(names))
+        on_count(done + 1, len(names))
     shots = min(map(len, enrolled.values()))
     tasks = []
     rng = np.random.default_rng([seed, way])

@@ -12,19 +12,20 @@ from pathlib import Path
 import numpy as np
 
 from exemplar_encoder import Encoder
+from exemplar_trainer.data.reading import OnCount, uncounted
 from exemplar_trainer.evaluation.reader import ImageReader
-from exemplar_trainer.evaluation.tasks import EvaluationError, Progress, Questions, Task
+from exemplar_trainer.evaluation.tasks import EvaluationError, Questions, Task
 
 LABELS = "class_labels.txt"
 
 
-def lake_runs(root: Path, encoder: Encoder, progress: Progress = lambda done, total: None) -> Questions:
+def lake_runs(root: Path, encoder: Encoder, on_count: OnCount = uncounted) -> Questions:
     """Ask one task a run.
 
     Args:
         root: holds a folder for each run, with "test-path training-path" a line, relative to `root`.
         encoder: reads the images.
-        progress: called with runs read and runs in all.
+        on_count: told of runs read and runs in all.
 
     Raises:
         EvaluationError: no runs, a malformed line, or an image that is missing or unreadable.
@@ -41,7 +42,7 @@ def lake_runs(root: Path, encoder: Encoder, progress: Progress = lambda done, to
         queries = np.array([reader.position(name, own) for name, own in pairs], dtype=np.int64)
         truth = np.array([training.index(name) for _, name in pairs], dtype=np.int64)
         tasks.append(Task(exemplars, queries, truth, folder.name))
-        progress(done + 1, len(folders))
+        on_count(done + 1, len(folders))
     return reader.questions(f"{len(folders)} runs", tasks)
 
 

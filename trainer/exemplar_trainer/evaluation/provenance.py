@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from exemplar_encoder import Bundle
-from exemplar_trainer.data.image_set import some
+from exemplar_trainer.data.wording import some
 from exemplar_trainer.evaluation.tasks import EvaluationError, Questions
 
 MARK = " *"

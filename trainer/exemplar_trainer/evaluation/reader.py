@@ -9,7 +9,7 @@ import numpy as np
 
 from exemplar_encoder import EncodedImage, Encoder, ImageError
 from exemplar_encoder.arrays import Pixels
-from exemplar_trainer.data.image_set import some
+from exemplar_trainer.data.wording import some
 from exemplar_trainer.evaluation.tasks import EvaluationError, Questions, Task
 
 

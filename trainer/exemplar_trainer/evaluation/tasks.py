@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from exemplar_encoder.arrays import Ints, Pixels
 
 NO_CLASS = -1
 """The truth of a query whose class is not among the task's."""
-
-Progress = Callable[[int, int], None]
-"""Called with how many are done, and how many there are."""
 
 
 class EvaluationError(Exception):

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from exemplar_encoder import Preprocessing
-from exemplar_trainer.data.image_set import ImageSet, read_images, some
+from exemplar_trainer.data.image_set import ImageSet
+from exemplar_trainer.data.reading import OnCount, read_images, uncounted
+from exemplar_trainer.data.wording import some
 from exemplar_trainer.evaluation.episodes import EpisodeError, Protocol, draw_episodes
 from exemplar_trainer.evaluation.reader import unreadable_note
-from exemplar_trainer.evaluation.tasks import NO_CLASS, EvaluationError, Progress, Questions, Task
+from exemplar_trainer.evaluation.tasks import NO_CLASS, EvaluationError, Questions, Task
 
 USUAL_SHOTS = (1, 2, 5)
 
@@ -21,8 +23,8 @@ def read_tree(
     root: Path,
     spec: Preprocessing,
     only: Sequence[str],
-    progress: Progress = lambda done, total: None,
     max_unreadable: int = 20,
+    on_count: OnCount = uncounted,
 ) -> ImageSet:
     """Read the images of a tree, of these groups or classes alone where any are named.
 
@@ -30,7 +32,7 @@ def read_tree(
         DatasetError: as `read_images`.
         EvaluationError: a name is neither.
     """
-    images = read_images(root, spec, max_unreadable, progress)
+    images = read_images(root, spec, max_unreadable, on_count)
     if not only:
         return images
     wanted = set(only)

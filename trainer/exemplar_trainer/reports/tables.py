@@ -75,17 +75,17 @@ def size_table(found: Sequence[GalleryCheck]) -> Table:
     header = ("size", "groups", "sources", *rates, known, "ambiguous", wrong, "error", "trained\non")
     rows = [
         (
-            f"{kept.gallery_size:,}",
-            "one" if kept.one_group else "all",
-            "one" if kept.one_source else "any",
-            *(f"{realized:.1%}" for realized in kept.realized),
-            f"{kept.accepted[-1]:.0%}",
-            "–" if kept.ambiguous is None else f"{kept.ambiguous:.0%}",
-            "–" if kept.misnamed is None else f"{kept.misnamed:.1%}",
-            f"{kept.calibration_error:.3f}",
-            f"{kept.trained_share:.0%}",
+            f"{check.gallery_size:,}",
+            "one" if check.one_group else "all",
+            "one" if check.one_source else "any",
+            *(f"{realized:.1%}" for realized in check.realized),
+            f"{check.accepted[-1]:.0%}",
+            "–" if check.ambiguous is None else f"{check.ambiguous:.0%}",
+            "–" if check.misnamed is None else f"{check.misnamed:.1%}",
+            f"{check.calibration_error:.3f}",
+            f"{check.trained_share:.0%}",
         )
-        for kept in found
+        for check in found
     ]
     return Table(header, rows, words=3)
 
@@ -127,7 +127,7 @@ def as_json_result(result: Result) -> dict[str, Any]:
         "same_source": result.questions.same_source,
         "notes": list(result.questions.notes),
         "accuracy": asdict(assessment.accuracy),
-        "by_group": {name: asdict(share) for name, share in assessment.by_group},
+        "by_group": {name: asdict(accuracy) for name, accuracy in assessment.by_group},
         "hardest": [
             {"right": c.right, "chosen": c.chosen, "count": c.count, "query": names[c.query]}
             for c in assessment.hardest
