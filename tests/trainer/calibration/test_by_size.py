@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from exemplar_trainer.calibration.by_size import Kept, check_sizes
 
 from exemplar_encoder import Calibration
 from exemplar_trainer.calibration import by_size as calibration_sizes
-from exemplar_trainer.calibration.by_size import Kept, check_sizes
 from exemplar_trainer.evaluation.tasks import EvaluationError
 from exemplar_trainer.reports.tables import print_sizes
 from tests.trainer.synthetic_sets import gaussian_embeddings, synthetic_set

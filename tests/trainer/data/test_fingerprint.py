@@ -9,7 +9,7 @@ import pytest
 
 from exemplar_encoder import Preprocessing
 from exemplar_trainer.data.fingerprint import Fingerprint
-from exemplar_trainer.data.image_set import load_images
+from exemplar_trainer.data.reading import read_data_set
 from exemplar_trainer.data.split import split
 from exemplar_trainer.losses import CLASS_LOSSES, LOSSES
 from tests.trainer.synthetic_sets import synthetic_set
@@ -18,7 +18,7 @@ SPEC = Preprocessing(8, 8, 1)
 
 
 def of_folder(root: Path, *hold_out: str) -> Fingerprint:
-    return Fingerprint.of(split(load_images(root, SPEC), hold_out))
+    return Fingerprint.of(split(read_data_set(root, SPEC), hold_out))
 
 
 @pytest.fixture

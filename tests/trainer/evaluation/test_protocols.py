@@ -10,10 +10,10 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from exemplar_trainer.calibration.by_size import check_sizes
 from PIL import Image
 
 from exemplar_encoder import Encoder, Preprocessing, preprocess
-from exemplar_trainer.calibration.by_size import check_sizes
 from exemplar_trainer.data.image_set import DatasetError
 from exemplar_trainer.evaluation import protocols
 from exemplar_trainer.evaluation.episodes import EpisodeError, Protocol

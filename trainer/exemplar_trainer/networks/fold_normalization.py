@@ -1,8 +1,7 @@
-"""A network in the fewest bytes that give the same answer: normalization folded away, weights in half precision.
+"""Batch normalization folded into the convolutions before it: the same function in fewer operations and weights.
 
-A batch normalization after a convolution is, once trained, a scale and a shift of that convolution's output, so it
-becomes part of the weights (Jacob et al., CVPR 2018). Weights are then rounded to float16, once, before anything is
-exported: each form of the network holds the same numbers, in half the bytes, and computes with them in float32.
+Once trained, it is a scale and a shift of a convolution's output, so it becomes part of the weights: Jacob et al.,
+"Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018.
 """
 
 from __future__ import annotations
@@ -11,14 +10,13 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 from keras import layers
 
-_LARGEST = float(np.finfo(np.float16).max)
+from exemplar_encoder.arrays import Floats
 
 
 def fold_normalization(network: keras.Model) -> keras.Model:
-    """The same function with every batch normalization that follows a convolution of its own folded into it."""
+    """Return the same function, every batch normalization that follows a convolution of its own folded into it."""
     folded = {
         convolution.name: layer
         for layer in network.layers
@@ -48,23 +46,8 @@ def fold_normalization(network: keras.Model) -> keras.Model:
     return plain
 
 
-def round_to_half(network: keras.Model) -> None:
-    """Round weights to the nearest float16, in place; an array with a number too large for that stays as it is."""
-    for variable in network.variables:
-        values = keras.ops.convert_to_numpy(variable.value)
-        if np.issubdtype(values.dtype, np.floating) and np.abs(values).max(initial=0.0) <= _LARGEST:
-            variable.assign(values.astype(np.float16).astype(values.dtype))
-
-
-def fits_half(values: npt.NDArray[Any]) -> bool:
-    """Whether an array is float32 and loses nothing as float16."""
-    if values.dtype != np.float32 or np.abs(values).max(initial=0.0) > _LARGEST:
-        return False
-    return bool((values.astype(np.float16).astype(np.float32) == values).all())
-
-
 def _convolution_before(layer: keras.Layer) -> keras.Layer | None:
-    """The convolution whose output this layer alone reads, if it is that."""
+    """Return the convolution whose output this layer alone reads, if it is that."""
     before: keras.Layer = layer.input._keras_history.operation
     if type(before) not in (layers.Conv2D, layers.DepthwiseConv2D):
         return None
@@ -73,7 +56,7 @@ def _convolution_before(layer: keras.Layer) -> keras.Layer | None:
     return before
 
 
-def _folded_weights(convolution: keras.Layer, normalization: keras.Layer) -> list[npt.NDArray[np.float32]]:
+def _folded_weights(convolution: keras.Layer, normalization: keras.Layer) -> list[Floats]:
     kernel, *bias = (weights.astype(np.float64) for weights in convolution.get_weights())
     shift = bias[0] if bias else 0.0
     values = {variable.name: keras.ops.convert_to_numpy(variable.value) for variable in normalization.variables}

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from exemplar_encoder import Preprocessing
-from exemplar_trainer.data.image_set import DatasetError, ImageSet, load_images
+from exemplar_trainer.data.image_set import DatasetError, ImageSet
+from exemplar_trainer.data.reading import read_data_set
 
 SPEC = Preprocessing(16, 16, 1)
 FLAT = [f"c{label}/{index}_s{index}.png" for label in range(6) for index in range(3)]
@@ -45,7 +46,7 @@ def pack(path: Path, names: Iterable[str]) -> Path:
 
 def refusal(root: Path, max_unreadable: int = 20) -> str:
     with pytest.raises(DatasetError) as caught:
-        load_images(root, SPEC, max_unreadable)
+        read_data_set(root, SPEC, max_unreadable)
     assert str(root) in str(caught.value)
     return str(caught.value)
 
@@ -55,7 +56,7 @@ def facts(images: ImageSet) -> tuple[object, ...]:
 
 
 def test_classes_groups_sources_and_paths_are_read_from_the_tree(tmp_path: Path) -> None:
-    images = load_images(plant(tmp_path, GROUPED), SPEC)
+    images = read_data_set(plant(tmp_path, GROUPED), SPEC)
     assert images.class_names == tuple(sorted({name.rsplit("/", 1)[0] for name in GROUPED}))
     assert images.groups == ("Greek",) * 6 + ("Latin",) * 6
     assert images.paths == tuple(sorted(GROUPED))
@@ -70,36 +71,36 @@ def test_classes_groups_sources_and_paths_are_read_from_the_tree(tmp_path: Path)
 
 
 def test_a_folder_and_a_zip_of_it_give_the_same_set(tmp_path: Path) -> None:
-    folder = load_images(plant(tmp_path / "folder", GROUPED), SPEC)
-    packed = load_images(pack(tmp_path / "packed.zip", reversed(GROUPED)), SPEC)
+    folder = read_data_set(plant(tmp_path / "folder", GROUPED), SPEC)
+    packed = read_data_set(pack(tmp_path / "packed.zip", reversed(GROUPED)), SPEC)
     assert facts(folder) == facts(packed)
     assert np.array_equal(folder.pixels, packed.pixels)
 
 
 @pytest.mark.parametrize("wrapping", ["omniglot", "a/b/c"])
 def test_a_folder_that_wraps_everything_is_no_group(tmp_path: Path, wrapping: str) -> None:
-    plain = load_images(plant(tmp_path / "plain", FLAT), SPEC)
-    wrapped = load_images(pack(tmp_path / "w.zip", [f"{wrapping}/{name}" for name in FLAT]), SPEC)
+    plain = read_data_set(plant(tmp_path / "plain", FLAT), SPEC)
+    wrapped = read_data_set(pack(tmp_path / "w.zip", [f"{wrapping}/{name}" for name in FLAT]), SPEC)
     assert facts(plain) == facts(wrapped)
     assert set(wrapped.groups) == {""}
 
 
 def test_a_wrapping_folder_does_not_hide_the_groups_inside(tmp_path: Path) -> None:
-    images = load_images(plant(tmp_path, [f"wrap/{name}" for name in GROUPED]), SPEC)
+    images = read_data_set(plant(tmp_path, [f"wrap/{name}" for name in GROUPED]), SPEC)
     assert set(images.groups) == {"Greek", "Latin"}
 
 
 def test_groups_are_of_any_depth_and_mix_with_classes_that_have_none(tmp_path: Path) -> None:
     tree = [*FLAT, *(f"scripts/old/Greek/{name}" for name in FLAT), *(f"logos/{name}" for name in FLAT)]
-    images = load_images(plant(tmp_path, tree), SPEC)
+    images = read_data_set(plant(tmp_path, tree), SPEC)
     assert sorted(images.classes_by_group) == ["", "logos", "scripts/old/Greek"]
     assert all(len(classes) == 6 for classes in images.classes_by_group.values())
 
 
 def test_hidden_files_and_archive_leftovers_and_other_files_are_ignored(tmp_path: Path) -> None:
     clutter = ["__MACOSX/c0/0.png", ".git/x/1.png", "c0/.hidden.png", "c1/notes.txt", "README", "c2/Thumbs.db"]
-    images = load_images(plant(tmp_path / "folder", [*FLAT, *clutter]), SPEC)
-    packed = load_images(pack(tmp_path / "packed.zip", [*FLAT, *clutter]), SPEC)
+    images = read_data_set(plant(tmp_path / "folder", [*FLAT, *clutter]), SPEC)
+    packed = read_data_set(pack(tmp_path / "packed.zip", [*FLAT, *clutter]), SPEC)
     assert images.paths == packed.paths == tuple(sorted(FLAT))
     assert not images.skipped
 
@@ -107,17 +108,17 @@ def test_hidden_files_and_archive_leftovers_and_other_files_are_ignored(tmp_path
 def test_an_image_listed_twice_in_a_zip_counts_once(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="Duplicate name"):
         path = pack(tmp_path / "twice.zip", [*FLAT, FLAT[0]])
-    assert len(load_images(path, SPEC).labels) == len(FLAT)
+    assert len(read_data_set(path, SPEC).labels) == len(FLAT)
 
 
 def test_progress_counts_up_to_all_images(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    load_images(plant(tmp_path, FLAT), SPEC, progress=lambda done, total: seen.append((done, total)))
+    read_data_set(plant(tmp_path, FLAT), SPEC, on_count=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (18, 18)
 
 
 def test_a_part_of_a_set_keeps_what_belongs_to_its_classes(tmp_path: Path) -> None:
-    images = load_images(plant(tmp_path, GROUPED), SPEC)
+    images = read_data_set(plant(tmp_path, GROUPED), SPEC)
     part = images.only([8, 2])
     assert part.class_names == ("Greek/c2", "Latin/c2")
     assert part.labels.tolist() == [0, 0, 0, 1, 1, 1]
@@ -185,7 +186,7 @@ def spoil(root: Path, names: Iterable[str]) -> None:
 
 def test_unreadable_images_are_skipped_and_counted_up_to_the_limit(tmp_path: Path) -> None:
     spoil(plant(tmp_path, FLAT), [FLAT[0], FLAT[4]])
-    images = load_images(tmp_path, SPEC, max_unreadable=2)
+    images = read_data_set(tmp_path, SPEC, max_unreadable=2)
     assert len(images.labels) == 16
     assert [line.split(":")[0] for line in images.skipped] == [FLAT[0], FLAT[4]]
     assert "not an image" in images.skipped[0]
@@ -222,7 +223,7 @@ def damage(path: Path, name: str, method: int, offset: int, value: bytes) -> Pat
     ("method", "value"), [(zipfile.ZIP_STORED, b"\0\1\2"), (zipfile.ZIP_DEFLATED, b"\xff\xff\xff\xff")]
 )
 def test_a_damaged_member_of_a_zip_is_skipped_and_named(tmp_path: Path, method: int, value: bytes) -> None:
-    images = load_images(damage(tmp_path / "damaged.zip", FLAT[1], method, 0, value), SPEC)
+    images = read_data_set(damage(tmp_path / "damaged.zip", FLAT[1], method, 0, value), SPEC)
     assert [line.split(":")[0] for line in images.skipped] == [FLAT[1]]
 
 
@@ -237,7 +238,7 @@ def test_an_encrypted_or_strangely_compressed_member_is_skipped_and_named(tmp_pa
         else:  # an unknown compression method follows the flags
             content[start + place + 2 : start + place + 4] = b"\x63\x00"
     path.write_bytes(content)
-    assert [line.split(":")[0] for line in load_images(path, SPEC).skipped] == [FLAT[0]]
+    assert [line.split(":")[0] for line in read_data_set(path, SPEC).skipped] == [FLAT[0]]
 
 
 def test_a_picture_far_larger_than_any_limit_inside_a_zip_is_not_unpacked(tmp_path: Path) -> None:
@@ -248,7 +249,7 @@ def test_a_picture_far_larger_than_any_limit_inside_a_zip_is_not_unpacked(tmp_pa
         archive.writestr("c0/bomb.png", bytes(60 * 1024 * 1024))
     tracemalloc.start()
     try:
-        images = load_images(path, SPEC)
+        images = read_data_set(path, SPEC)
         assert tracemalloc.get_traced_memory()[1] < 20 * 1024 * 1024
     finally:
         tracemalloc.stop()
