@@ -184,7 +184,9 @@ def test_every_python_example_calls_what_is_there(document: Path) -> None:
 
 def test_every_method_of_the_client_and_every_name_it_exports_is_in_the_reference() -> None:
     text = (ROOT / "docs/reference/python.md").read_text()
-    methods = [name for name, _ in inspect.getmembers(exemplar.Client, inspect.isfunction) if not name.startswith("_")]
+    methods = [
+        name for name, _ in inspect.getmembers(exemplar.Client, inspect.isfunction) if not name.startswith("_")
+    ]
     assert len(methods) > 15
     assert not [name for name in methods if name != "close" and f"`{name}`" not in text]
 
