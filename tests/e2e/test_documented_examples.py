@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.e2e.running_server import RunningServer
 
 from exemplar import Client
-from tests.e2e.running_server import RunningServer
 
 ROOT = Path(__file__).resolve().parents[2]
 # The galleries that a document takes for granted.
