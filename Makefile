@@ -1,6 +1,6 @@
 # Every target makes .venv itself, from hash-pinned requirements, when it is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint proto train serve bench lock
+.PHONY: help demo test lint proto docs train serve bench lock
 
 BIN := .venv/bin
 READY := .venv/ready
@@ -27,8 +27,12 @@ lint: $(READY)  ## Check style and types (ruff, mypy strict)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-proto: $(READY)  ## Write the Python stubs from proto/
+proto: $(READY)  ## Write the Python stubs from proto/, and the synchronous client from the asyncio one
 	@$(BIN)/python proto/generate.py
+	@$(BIN)/python client/generate.py
+
+docs: $(READY)  ## Write the reference pages that the code itself knows: commands, settings, metrics
+	@$(BIN)/python docs/generate.py
 
 train: $(READY)  ## Train a bundle on Omniglot (RECIPE=default RUN=runs/default PRECISION=float32)
 	@$(BIN)/exemplar train "$$($(BIN)/python -m demo.omniglot)" --recipe $(RECIPE) --run $(RUN) --precision $(PRECISION)

@@ -19,7 +19,8 @@ from benchmarks.short_run import short_run
 from exemplar_trainer.augmentation.geometry import Affine, Elastic
 from exemplar_trainer.data.reading import read_data_set
 from exemplar_trainer.data.split import split
-from exemplar_trainer.evaluation.episodes import Accuracy, Protocol, measure
+from exemplar_trainer.evaluation.accuracy import Accuracy, measure
+from exemplar_trainer.evaluation.episodes import Protocol, draw_episodes
 from exemplar_trainer.recipes.recipe import Recipe
 from exemplar_trainer.recipes.shipped import RECIPES
 from exemplar_trainer.training.embed import embed
@@ -90,8 +91,10 @@ def _run(name: str, recipe: Recipe, data: Path) -> tuple[Accuracy, Accuracy, flo
     """Accuracy on held-out and on training classes, and the median time of a step."""
     parts = split(read_data_set(data, recipe.preprocessing))
     network, seconds = short_run(name, recipe, parts.training)
-    held_out = measure(embed(network, parts.held_out.pixels), parts.held_out, PROTOCOL, EPISODES, seed=1)
-    training = measure(embed(network, parts.training.pixels), parts.training, PROTOCOL, EPISODES, seed=1)
+    held_out, training = (
+        measure(embed(network, images.pixels), draw_episodes(images, PROTOCOL, EPISODES, seed=1))
+        for images in (parts.held_out, parts.training)
+    )
     return held_out, training, seconds
 
 

@@ -93,7 +93,7 @@ def main(
             "emoji": [_draw(sets["emoji"], 2 * EMOJI_CLASSES, seed) for seed in range(len(held_out))],
         }
         with (
-            ServerProcess(bundle, folder / "data", folder / "server.log") as server,
+            ServerProcess(bundle, folder / "data") as server,
             Client(server.address) as client,
         ):
             for column, classes in sets.items():

@@ -18,7 +18,8 @@ from benchmarks.results import record
 from benchmarks.short_run import short_run
 from exemplar_trainer.data.reading import read_data_set
 from exemplar_trainer.data.split import EVERY, split
-from exemplar_trainer.evaluation.episodes import Protocol, measure
+from exemplar_trainer.evaluation.accuracy import measure
+from exemplar_trainer.evaluation.episodes import Protocol, draw_episodes
 from exemplar_trainer.evaluation.intervals import half_interval
 from exemplar_trainer.recipes.options import Options, recipe_from
 from exemplar_trainer.training.embed import embed
@@ -46,7 +47,9 @@ def main(
             if len(classes) >= max(protocol.way for protocol in PROTOCOLS):
                 only = parts.held_out.only(classes.tolist())
                 own = embeddings[np.isin(parts.held_out.labels, classes)]
-                found[name] = [measure(own, only, protocol, EPISODES, seed=0).value for protocol in PROTOCOLS]
+                found[name] = [
+                    measure(own, draw_episodes(only, protocol, EPISODES, seed=0)).value for protocol in PROTOCOLS
+                ]
     values = np.array(list(found.values()))
     hardest_first = sorted(found.items(), key=lambda item: item[1])
     rows = [[name, *(f"{value:.1%}" for value in row)] for name, row in hardest_first]

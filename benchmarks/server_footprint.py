@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
@@ -16,7 +13,8 @@ import numpy as np
 import typer
 
 from benchmarks.results import record
-from benchmarks.server_throughput import png, wait_for_serving
+from benchmarks.server_throughput import png
+from demo.server_process import ServerProcess
 from exemplar.v1 import classification_service_pb2 as pb
 from exemplar.v1 import classification_service_pb2_grpc as pb_grpc
 
@@ -28,22 +26,17 @@ def main(
     """Measure."""
     seconds, resident, loaded, tensorflow = [], [], [], False
     for _ in range(runs):
-        with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "exemplar_server", "--bundle", str(bundle), "--data-dir", folder]
-            flags = ["--address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", "--log-format", "json"]
-            start = perf_counter()
-            process = subprocess.Popen([*command, *flags], stderr=subprocess.PIPE, text=True)
-            address = wait_for_serving(process)
+        start = perf_counter()
+        with tempfile.TemporaryDirectory() as folder, ServerProcess(bundle, Path(folder)) as server:
+            address = server.address
             seconds.append(perf_counter() - start)
-            resident.append(_resident_mib(process.pid))
+            resident.append(_resident_mib(server.pid))
             with grpc.insecure_channel(address) as channel:
                 stub = pb_grpc.ClassificationServiceStub(channel)
                 for _ in range(20):
                     stub.BatchEmbed(pb.BatchEmbedRequest(images=[png()] * 64))
-            loaded.append(_resident_mib(process.pid))
-            tensorflow |= "tensorflow" in Path(f"/proc/{process.pid}/maps").read_text()
-            process.send_signal(signal.SIGTERM)
-            process.communicate()
+            loaded.append(_resident_mib(server.pid))
+            tensorflow |= "tensorflow" in Path(f"/proc/{server.pid}/maps").read_text()
     figures = {
         "start_seconds": {"median": float(np.median(seconds)), "most": max(seconds)},
         "resident_mib_at_start": {"median": float(np.median(resident)), "most": max(resident)},

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
-import signal
 import subprocess
 import sys
 import tempfile
@@ -24,12 +22,13 @@ import typer
 from PIL import Image
 
 from benchmarks.results import record
+from demo.server_process import ServerProcess
 from exemplar.v1 import classification_service_pb2 as pb
 from exemplar.v1 import classification_service_pb2_grpc as pb_grpc
 from exemplar.v1 import gallery_service_pb2, gallery_service_pb2_grpc, resources_pb2
 
 EMPTY = """
-import asyncio, json, sys
+import asyncio
 import grpc, uvloop
 
 async def main():
@@ -40,7 +39,7 @@ async def main():
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("empty.Empty", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    print(json.dumps({"event": "serving", "address": f"127.0.0.1:{port}"}), file=sys.stderr, flush=True)
+    print(f"127.0.0.1:{port}", flush=True)
     await server.wait_for_termination()
 
 uvloop.run(main())
@@ -64,15 +63,6 @@ def png(seed: int = 0) -> bytes:
     return buffer.getvalue()
 
 
-def wait_for_serving(process: subprocess.Popen[str]) -> str:
-    """The address in the log line that says that a server serves."""
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("{") and (entry := json.loads(line))["event"] == "serving":
-            return str(entry["address"])
-    raise RuntimeError("the server ended")
-
-
 def main(
     bundle: Annotated[Path, typer.Option(help="The bundle to serve.")],
     seconds: Annotated[float, typer.Option(help="How long to measure each.")] = 5.0,
@@ -84,18 +74,16 @@ def main(
 
 async def _measure_all(bundle: Path, seconds: float, callers: int) -> None:
     figures: dict[str, dict[str, float]] = {}
-    empty = subprocess.Popen([sys.executable, "-c", EMPTY], stderr=subprocess.PIPE, text=True)
-    async with grpc.aio.insecure_channel(wait_for_serving(empty)) as channel:
+    empty = subprocess.Popen([sys.executable, "-c", EMPTY], stdout=subprocess.PIPE, text=True)
+    assert empty.stdout is not None
+    async with grpc.aio.insecure_channel(empty.stdout.readline().strip()) as channel:
         method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/empty.Empty/Call")
         request = png()
         figures["empty handler"] = await _measure(lambda: method(request), seconds, callers, 1)
     empty.kill()
     empty.communicate()
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "exemplar_server", "--bundle", str(bundle), "--data-dir", folder]
-        flags = ["--address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", "--log-format", "json"]
-        process = subprocess.Popen([*command, *flags], stderr=subprocess.PIPE, text=True)
-        async with grpc.aio.insecure_channel(wait_for_serving(process)) as channel:
+    with tempfile.TemporaryDirectory() as folder, ServerProcess(bundle, Path(folder)) as server:
+        async with grpc.aio.insecure_channel(server.address) as channel:
             await _stock(channel)
             stub = pb_grpc.ClassificationServiceStub(channel)
             image, query = png(), resources_pb2.Query(image=png())
@@ -118,8 +106,6 @@ async def _measure_all(bundle: Path, seconds: float, callers: int) -> None:
             }
             for name, (call, in_flight, items) in calls.items():
                 figures[name] = await _measure(call, seconds, in_flight, items)
-        process.send_signal(signal.SIGTERM)
-        process.communicate()
     base = figures["empty handler"]["calls_per_second"]
     rows = [
         [

@@ -1,19 +1,20 @@
-"""What the tests share: a data set drawn on the spot, and a real bundle trained on it in seconds."""
+"""What the tests share: drawings made on the spot, the bundle in tests/bundles, and one real training run."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from demo.server_process import EXEMPLAR, clean_environment
 from demo.strokes import draw_alphabets
 from exemplar_encoder import Bundle
 from exemplar_encoder.bundle import seal
+
+BUNDLES = Path(__file__).parent / "bundles"
 
 
 @pytest.fixture(scope="session")
@@ -25,23 +26,9 @@ def drawn_alphabets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory, drawn_alphabets: Path) -> Path:
-    """The folder of a finished training run of the real command."""
-    run = tmp_path_factory.mktemp("tiny") / "run"
-    command = [str(Path(sys.executable).with_name("exemplar")), "train", str(drawn_alphabets), "--run", str(run)]
-    subprocess.run(
-        [*command, "--name", "tiny", "--steps", "60", "--size", "32"],
-        check=True,
-        env={**os.environ, "COLUMNS": "120"},
-        timeout=280,
-    )
-    return run
-
-
-@pytest.fixture(scope="session")
-def tiny_bundle(tiny_run: Path) -> Path:
-    """A real bundle, small and quickly trained."""
-    return tiny_run / "bundle"
+def tiny_bundle() -> Path:
+    """A real bundle of a few kilobytes; of `drawn_alphabets` it has not seen Alphabet00 and Alphabet05."""
+    return BUNDLES / "tiny"
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +38,17 @@ def other_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) ->
     shutil.copytree(tiny_bundle, folder)
     seal(folder, dataclasses.replace(Bundle.load(tiny_bundle).manifest, name="other"))
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, drawn_alphabets: Path) -> Path:
+    """The folder of a finished training run of the real command, for the tests of training."""
+    run = tmp_path_factory.mktemp("tiny") / "run"
+    command = [EXEMPLAR, "train", str(drawn_alphabets), "--run", str(run)]
+    subprocess.run(
+        [*command, "--name", "tiny", "--steps", "60", "--size", "32"],
+        check=True,
+        env=clean_environment(COLUMNS="120"),
+        timeout=280,
+    )
+    return run

@@ -1,14 +1,17 @@
-"""Importing the client is quick and brings nothing that a thin client has no use for."""
+"""The client brings nothing that a thin client has no use for, and its two forms are one."""
 
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import exemplar
 from exemplar import AsyncClient, Client
 
+ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"numpy", "PIL", "typer", "rich", "tensorflow", "keras", "faiss", "ai_edge_litert", "asyncio.subprocess"}
 
 
@@ -22,11 +25,6 @@ def test_importing_the_client_loads_no_heavy_module() -> None:
     assert not {name for name in loaded if name.partition(".")[0] in HEAVY or name.startswith("exemplar_")}
 
 
-def test_importing_the_client_takes_far_less_than_a_second() -> None:
-    timing = "import time; start = time.process_time(); import exemplar; print(time.process_time() - start)"
-    assert min(float(run(timing)) for _ in range(3)) < 0.6
-
-
 def test_every_public_name_is_there_and_documented() -> None:
     assert list(exemplar.__all__) == sorted(exemplar.__all__, key=lambda name: (not name.isupper(), name))
     bare = [
@@ -37,6 +35,22 @@ def test_every_public_name_is_there_and_documented() -> None:
     assert not bare
 
 
+def test_the_synchronous_client_is_what_the_asyncio_one_generates(tmp_path: Path) -> None:
+    out = tmp_path / "sync"
+    subprocess.run([sys.executable, ROOT / "client/generate.py", "--out", out], check=True, timeout=60)
+    fresh = {path.name: path.read_text() for path in out.iterdir()}
+    committed = {path.name: path.read_text() for path in (ROOT / "client/exemplar/sync").glob("*.py")}
+    stale = sorted(name for name in fresh.keys() | committed.keys() if fresh.get(name) != committed.get(name))
+    assert not stale, f"stale client, run `make proto`: {stale}"
+
+
+def test_nothing_of_asyncio_is_left_in_the_synchronous_client() -> None:
+    for path in (ROOT / "client/exemplar/sync").glob("*.py"):
+        generated_from, text = path.read_text().split("\n", 1)
+        assert generated_from.startswith(f"# Generated from exemplar/aio/{path.name} by `make proto`")
+        assert not re.findall(r"(?i)\w*(?:async|await|aio)\w*", text)
+
+
 def public_methods(client: type) -> dict[str, inspect.Signature]:
     return {
         name: inspect.signature(method)
@@ -45,8 +59,10 @@ def public_methods(client: type) -> dict[str, inspect.Signature]:
     }
 
 
-def test_both_clients_have_the_same_methods_with_the_same_arguments() -> None:
-    synchronous, asynchronous = public_methods(Client), public_methods(AsyncClient)
-    assert synchronous.keys() == asynchronous.keys()
-    for name, signature in synchronous.items():
-        assert signature.parameters == asynchronous[name].parameters, name
+def test_every_method_of_either_client_takes_a_deadline_and_is_documented() -> None:
+    for client in (Client, AsyncClient):
+        methods = public_methods(client)
+        assert len(methods) > 20
+        for name, signature in methods.items():
+            assert name == "close" or "timeout" in signature.parameters, name
+            assert inspect.getdoc(getattr(client, name)), name

@@ -8,18 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from demo.server_process import ServerProcess
 from exemplar.v1 import gallery_service_pb2 as galleries
-from tests.e2e.running_server import RunningServer, Stubs
+from tests.e2e.stubs import Stubs, image
 
 
 @pytest.fixture(scope="session")
-def server(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with RunningServer(tiny_bundle, tmp_path_factory.mktemp("data")) as running:
+def server(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with ServerProcess(tiny_bundle, tmp_path_factory.mktemp("data")) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def stubs(server: RunningServer) -> Stubs:
+def stubs(server: ServerProcess) -> Stubs:
     return Stubs(server.channel())
 
 
@@ -35,16 +36,16 @@ def drawings(drawn_alphabets: Path) -> dict[str, list[bytes]]:
 @pytest.fixture
 def gallery(stubs: Stubs, request: pytest.FixtureRequest) -> str:
     """A fresh gallery's name."""
-    gallery_id = "g" + hashlib.sha256(request.node.name.encode()).hexdigest()[:12]
-    return stubs.galleries.CreateGallery(galleries.CreateGalleryRequest(gallery_id=gallery_id)).gallery.name
+    gallery_id = "g" + hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
+    return str(stubs.galleries.CreateGallery(galleries.CreateGalleryRequest(gallery_id=gallery_id)).gallery.name)
 
 
 @pytest.fixture(scope="session")
 def stocked(stubs: Stubs, drawings: dict[str, list[bytes]]) -> str:
     """A gallery with the first picture of every class."""
-    name = stubs.galleries.CreateGallery(galleries.CreateGalleryRequest(gallery_id="stocked")).gallery.name
-    enrollments = [galleries.Enrollment(class_id=key, images=found[:1]) for key, found in drawings.items()]
-    request = galleries.BatchEnrollClassesRequest(gallery=name, enrollments=enrollments)
+    created = stubs.galleries.CreateGallery(galleries.CreateGalleryRequest(gallery_id="stocked")).gallery
+    enrollments = [galleries.Enrollment(class_id=key, images=[image(found[0])]) for key, found in drawings.items()]
+    request = galleries.BatchEnrollClassesRequest(gallery=created.name, enrollments=enrollments)
     response = stubs.galleries.BatchEnrollClasses(request)
     assert all(result.HasField("enrolled") for result in response.results)
-    return name
+    return str(created.name)

@@ -13,20 +13,20 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import exemplar
+from demo.server_process import ServerProcess
 from exemplar import Client, Enrollment
 from exemplar_encoder import Calibration
 from exemplar_encoder.calibration import gaps_of
 from exemplar_trainer.calibration.labeled_images import gather
 from exemplar_trainer.cli.calibrate import app
 from exemplar_trainer.evaluation.tasks import NOBODY
-from tests.e2e.running_server import RunningServer
 
 ENROLLED = 36
 
 
 @pytest.fixture(scope="module")
-def client(server: RunningServer) -> Iterator[Client]:
-    with Client(server.wait_for("serving")["address"]) as connected:
+def client(server: ServerProcess) -> Iterator[Client]:
+    with Client(server.address) as connected:
         yield connected
 
 
@@ -215,12 +215,12 @@ def test_a_gallery_that_is_not_there_is_the_server_s_refusal(client: Client, lab
 def test_a_gallery_of_another_model_is_refused_naming_both(
     tiny_bundle: Path, other_bundle: Path, labeled: Path, first_pictures: dict[str, Path], tmp_path: Path
 ) -> None:
-    with RunningServer(tiny_bundle, tmp_path) as running, Client(running.wait_for("serving")["address"]) as client:
+    with ServerProcess(tiny_bundle, tmp_path) as running, Client(running.address) as client:
         client.create_gallery("g")
         client.enroll_many("g", [Enrollment(*each) for each in list(first_pictures.items())[:9]])
         made_with = client.get_gallery("g").model
-        running.end()
-    with RunningServer(other_bundle, tmp_path) as running, Client(running.wait_for("serving")["address"]) as client:
+        running.stop()
+    with ServerProcess(other_bundle, tmp_path) as running, Client(running.address) as client:
         done = run(client, "g", labeled)
         assert done.exit_code == 1
         (model,) = client.models()

@@ -10,11 +10,12 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from demo.server_process import ServerProcess
 from exemplar.v1 import classification_service_pb2 as classification
 from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import model_service_pb2 as models
 from exemplar.v1 import resources_pb2 as resources
-from tests.e2e.running_server import RunningServer, Stubs, classify, png, refusal
+from tests.e2e.stubs import Stubs, classify, png, refusal
 
 # Naming
 
@@ -231,7 +232,7 @@ def test_diagnosis_names_the_nearest_pairs(stubs: Stubs, stocked: str, drawings:
 # Around the services
 
 
-def test_reflection_lists_the_services(server: RunningServer) -> None:
+def test_reflection_lists_the_services(server: ServerProcess) -> None:
     listed = set(ProtoReflectionDescriptorDatabase(server.channel()).get_services())
     assert listed >= {
         "exemplar.v1.ClassificationService",
@@ -249,7 +250,7 @@ def test_the_model_is_described(stubs: Stubs) -> None:
     assert model.create_time.seconds > 0
 
 
-def test_the_metrics_page_counts_what_was_answered(server: RunningServer, stubs: Stubs, stocked: str) -> None:
+def test_the_metrics_page_counts_what_was_answered(server: ServerProcess, stubs: Stubs, stocked: str) -> None:
     count = 'exemplar_requests_total{code="OK",method="Classify"}'
     refused = 'exemplar_requests_total{code="INVALID_ARGUMENT",method="Classify"}'
     before = server.metric(count), server.metric(refused), server.metric("exemplar_decode_seconds_count")
@@ -266,7 +267,7 @@ def test_the_metrics_page_counts_what_was_answered(server: RunningServer, stubs:
     assert server.metric('exemplar_gallery_classes{gallery="stocked"}') >= 48
 
 
-def test_the_log_tells_refusals_and_never_holds_an_image(server: RunningServer, stubs: Stubs, stocked: str) -> None:
+def test_the_log_tells_refusals_and_never_holds_an_image(server: ServerProcess, stubs: Stubs, stocked: str) -> None:
     secret = b"SECRET-PIXELS" * 10
     with pytest.raises(grpc.RpcError):
         classify(stubs, stocked, secret)

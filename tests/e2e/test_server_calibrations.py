@@ -11,13 +11,14 @@ import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from demo.server_process import ServerProcess
 from exemplar.v1 import classification_service_pb2 as classification
 from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import model_service_pb2 as models
 from exemplar.v1 import resources_pb2 as resources
 from exemplar_server.rpc import calibration as messages
 from tests.calibrations import made_up
-from tests.e2e.running_server import RunningServer, Stubs, classify, png, refusal
+from tests.e2e.stubs import Stubs, classify, png, refusal
 
 
 def calibrate(
@@ -207,21 +208,21 @@ def test_the_largest_numbers_that_are_taken_still_answer_with_numbers(stubs: Stu
 def test_after_a_restart_it_decides_as_before_and_under_another_model_it_cannot_be_set(
     tiny_bundle: Path, other_bundle: Path, tmp_path: Path
 ) -> None:
-    with RunningServer(tiny_bundle, tmp_path) as server:
+    with ServerProcess(tiny_bundle, tmp_path) as server:
         stubs = Stubs(server.channel())
         name = stubs.galleries.CreateGallery(galleries.CreateGalleryRequest(gallery_id="g")).gallery.name
         enrollments = [galleries.Enrollment(class_id=f"c{seed}", images=[png(seed=seed)]) for seed in range(3)]
         stubs.galleries.BatchEnrollClasses(galleries.BatchEnrollClassesRequest(gallery=name, enrollments=enrollments))
         kept = calibrate(stubs, name, messages.message(made_up(1 / 3)))
         before = classify(stubs, name, png(seed=9))
-        server.process.kill()
+        server.kill()
         server.wait()
-    with RunningServer(tiny_bundle, tmp_path) as server:
+    with ServerProcess(tiny_bundle, tmp_path) as server:
         stubs = Stubs(server.channel())
         assert read(stubs, name) == kept
         assert classify(stubs, name, png(seed=9)) == before
-        server.end()
-    with RunningServer(other_bundle, tmp_path) as server:
+        server.stop()
+    with ServerProcess(other_bundle, tmp_path) as server:
         stubs = Stubs(server.channel())
         calls: list[Callable[[], object]] = [
             lambda: calibrate(stubs, name, messages.message(made_up())),

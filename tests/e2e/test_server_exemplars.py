@@ -12,7 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import resources_pb2 as resources
-from tests.e2e.running_server import Stubs, classify, png, refusal
+from tests.e2e.stubs import Stubs, classify, png, refusal
 
 
 @pytest.fixture

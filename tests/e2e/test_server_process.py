@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import signal
 import socket
 from collections.abc import Callable
@@ -15,14 +14,14 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
-from grpc_status import rpc_status
 from PIL import Image
 
+from demo.server_process import ServerProcess
 from exemplar.v1 import classification_service_pb2 as classification
 from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import model_service_pb2 as models
 from exemplar.v1 import resources_pb2 as resources
-from tests.e2e.running_server import RunningServer, Stubs, classify, png, refusal
+from tests.e2e.stubs import Stubs, classify, png, refusal, status_of
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 SLOW_IMAGES = 40
@@ -36,7 +35,7 @@ def enroll(stubs: Stubs, gallery_id: str, seeds: range) -> str:
     return name
 
 
-def slow_batch(stubs: Stubs, server: RunningServer) -> grpc.Future:  # type: ignore[type-arg]
+def slow_batch(stubs: Stubs, server: ServerProcess) -> grpc.Future:  # type: ignore[type-arg]
     """A call that is in flight for a while, and is when this returns."""
     buffer = io.BytesIO()
     Image.new("L", (5000, 5000), 255).save(buffer, "PNG")
@@ -54,10 +53,10 @@ def slow_batch(stubs: Stubs, server: RunningServer) -> grpc.Future:  # type: ign
 def test_a_signal_lets_what_is_in_flight_end_and_refuses_what_is_new(
     tiny_bundle: Path, tmp_path: Path, number: int
 ) -> None:
-    with RunningServer(tiny_bundle, tmp_path) as server:
+    with ServerProcess(tiny_bundle, tmp_path) as server:
         stubs = Stubs(server.channel())
         future = slow_batch(stubs, server)
-        server.process.send_signal(number)
+        server.send(number)
         server.wait_for("draining")
         assert stubs.health.Check(health_pb2.HealthCheckRequest()).status == NOT_SERVING
         with pytest.raises(grpc.RpcError) as refused:
@@ -69,14 +68,14 @@ def test_a_signal_lets_what_is_in_flight_end_and_refuses_what_is_new(
 
 
 def test_a_full_queue_is_told_with_a_time_to_come_back(tiny_bundle: Path, tmp_path: Path) -> None:
-    with RunningServer(tiny_bundle, tmp_path, "--queue-capacity", "4") as server:
+    with ServerProcess(tiny_bundle, tmp_path, "--queue-capacity", "4") as server:
         stubs = Stubs(server.channel())
         future = slow_batch(stubs, server)
         with pytest.raises(grpc.RpcError) as refused:
             stubs.classification.BatchEmbed(classification.BatchEmbedRequest(images=[png()] * 4))
         assert refusal(refused.value)[:2] == ("UNAVAILABLE", "QUEUE_FULL")
         retry = error_details_pb2.RetryInfo()
-        status = rpc_status.from_call(refused.value)
+        status = status_of(refused.value)
         assert any(detail.Unpack(retry) for detail in status.details)
         wait = retry.retry_delay.ToMilliseconds()
         assert 0 < wait <= 10_000
@@ -87,18 +86,18 @@ def test_a_full_queue_is_told_with_a_time_to_come_back(tiny_bundle: Path, tmp_pa
 
 
 def test_a_caller_who_hangs_up_costs_the_others_nothing(tiny_bundle: Path, tmp_path: Path) -> None:
-    with RunningServer(tiny_bundle, tmp_path) as server:
+    with ServerProcess(tiny_bundle, tmp_path) as server:
         stubs = Stubs(server.channel())
         for _ in range(3):
             slow_batch(stubs, server).cancel()
-        address = server.wait_for("serving")["address"]
+        address = server.address
         host, _, port = str(address).rpartition(":")
         with socket.create_connection((host, int(port))) as rude:
             rude.sendall(b"GET / HTTP/1.1\r\n\r\n\x00\xff" * 100)
         assert stubs.classification.Embed(classification.EmbedRequest(image=png())).embedding.values
         while server.metric("exemplar_queue_images"):
             pass
-        assert server.end() == 0
+        assert server.stop() == 0
 
 
 # What outlives it
@@ -110,7 +109,7 @@ def test_after_a_restart_the_answers_are_the_same(tiny_bundle: Path, tmp_path: P
         listed = stubs.galleries.ListClasses(galleries.ListClassesRequest(gallery="galleries/g")).classes
         return [*listed, *(classify(stubs, "galleries/g", png(seed=seed)) for seed in range(25))]
 
-    with RunningServer(tiny_bundle, tmp_path) as server:
+    with ServerProcess(tiny_bundle, tmp_path) as server:
         stubs = Stubs(server.channel())
         enroll(stubs, "g", range(20))
         stubs.galleries.DeleteClass(galleries.DeleteClassRequest(name="galleries/g/classes/c3"))
@@ -121,8 +120,8 @@ def test_after_a_restart_the_answers_are_the_same(tiny_bundle: Path, tmp_path: P
             galleries.AddExemplarsRequest(class_name="galleries/g/classes/c4", images=[png(seed=99)])
         )
         before = answers(stubs)
-        server.end(number)
-    with RunningServer(tiny_bundle, tmp_path) as server:
+        server.stop(number)
+    with ServerProcess(tiny_bundle, tmp_path) as server:
         assert answers(Stubs(server.channel())) == before
 
 
@@ -143,15 +142,15 @@ def test_every_enrollment_acknowledged_before_a_kill_nine_is_there_after_it(
                 return
             acknowledged.append(class_id)
             if len(acknowledged) == 40:
-                os.kill(server.process.pid, signal.SIGKILL)
+                server.send(signal.SIGKILL)
 
-    with RunningServer(tiny_bundle, tmp_path) as server:
+    with ServerProcess(tiny_bundle, tmp_path) as server:
         stubs = Stubs(server.channel())
         enroll(stubs, "g", range(1))
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda worker: stream(stubs, worker), range(4)))
     assert len(acknowledged) >= 40
-    with RunningServer(tiny_bundle, tmp_path) as server:
+    with ServerProcess(tiny_bundle, tmp_path) as server:
         stubs = Stubs(server.channel())
         listed = stubs.galleries.ListClasses(galleries.ListClassesRequest(gallery="galleries/g", page_size=1000))
         found = {item.name.rpartition("/")[2] for item in listed.classes}
@@ -161,11 +160,11 @@ def test_every_enrollment_acknowledged_before_a_kill_nine_is_there_after_it(
 def test_a_gallery_of_another_model_is_refused_naming_both(
     tiny_bundle: Path, other_bundle: Path, tmp_path: Path
 ) -> None:
-    with RunningServer(tiny_bundle, tmp_path) as server:
+    with ServerProcess(tiny_bundle, tmp_path) as server:
         first = str(server.wait_for("serving")["model"])
         enroll(Stubs(server.channel()), "g", range(3))
-        server.end()
-    with RunningServer(other_bundle, tmp_path) as server:
+        server.stop()
+    with ServerProcess(other_bundle, tmp_path) as server:
         second = str(server.wait_for("serving")["model"])
         stubs = Stubs(server.channel())
         assert first != second
@@ -189,7 +188,7 @@ def test_a_gallery_of_another_model_is_refused_naming_both(
 
 
 def test_a_full_disk_is_told_and_loses_nothing(tiny_bundle: Path, tmp_path: Path) -> None:
-    with RunningServer(tiny_bundle, tmp_path, "--max-data-bytes", str(1024 * 1024)) as server:
+    with ServerProcess(tiny_bundle, tmp_path, "--max-data-bytes", str(1024 * 1024)) as server:
         stubs = Stubs(server.channel())
         enroll(stubs, "g", range(3))
         large = png((1100, 1100))

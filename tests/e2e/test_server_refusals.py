@@ -14,7 +14,7 @@ from exemplar.v1 import classification_service_pb2 as classification
 from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import model_service_pb2 as models
 from exemplar.v1 import resources_pb2 as resources
-from tests.e2e.running_server import Stubs, classify, png, reason_of, refusal
+from tests.e2e.stubs import Stubs, classify, png, reason_of, refusal
 
 MIB = 1024 * 1024
 

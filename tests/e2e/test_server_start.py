@@ -13,17 +13,18 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 
+from demo.server_process import ServerProcess
 from exemplar.v1 import classification_service_pb2 as classification
 from exemplar.v1 import model_service_pb2 as models
 from exemplar_encoder.bundle import MANIFEST
-from tests.e2e.running_server import RunningServer, Stubs, png, refusal
+from tests.e2e.stubs import Stubs, png, refusal
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def start_and_fail(bundle: Path, data_dir: Path, *flags: str) -> tuple[int, str]:
-    with RunningServer(bundle, data_dir, *flags) as server:
+    with ServerProcess(bundle, data_dir, *flags) as server:
         code = server.wait()
         return code, server.log
 
@@ -40,25 +41,25 @@ def test_health_says_not_serving_and_calls_learn_loading_until_everything_is_loa
     manifest = (bundle / MANIFEST).read_bytes()
     (bundle / MANIFEST).unlink()
     os.mkfifo(bundle / MANIFEST)
-    with RunningServer(bundle, tmp_path / "data") as server:
-        stubs = Stubs(server.channel(event="loading"))
+    with ServerProcess(bundle, tmp_path / "data") as server:
+        stubs = Stubs(server.channel(loading=True))
         for service in ("", "exemplar.v1.ClassificationService"):
             assert stubs.health.Check(health_pb2.HealthCheckRequest(service=service)).status == NOT_SERVING
         with pytest.raises(grpc.RpcError) as refused:
             stubs.models.ListModels(models.ListModelsRequest())
         assert refusal(refused.value)[:2] == ("UNAVAILABLE", "LOADING")
         (bundle / MANIFEST).write_bytes(manifest)
-        server.wait_for("serving")
+        server.wait_until_serving()
         for service in ("", "exemplar.v1.ClassificationService"):
             assert stubs.health.Check(health_pb2.HealthCheckRequest(service=service)).status == SERVING
         assert stubs.models.ListModels(models.ListModelsRequest()).models
 
 
 def test_serving_needs_no_tensorflow(tiny_bundle: Path, tmp_path: Path) -> None:
-    with RunningServer(tiny_bundle, tmp_path, "--engine", "litert") as server:
+    with ServerProcess(tiny_bundle, tmp_path, "--engine", "litert") as server:
         stubs = Stubs(server.channel())
         stubs.classification.Embed(classification.EmbedRequest(image=png()))
-        mapped = Path(f"/proc/{server.process.pid}/maps").read_text()
+        mapped = Path(f"/proc/{server.pid}/maps").read_text()
     assert "faiss" in mapped
     assert "tensorflow" not in mapped
 
@@ -66,11 +67,11 @@ def test_serving_needs_no_tensorflow(tiny_bundle: Path, tmp_path: Path) -> None:
 def test_a_second_process_on_the_same_data_directory_is_refused_naming_the_first(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    with RunningServer(tiny_bundle, tmp_path) as first:
-        first.wait_for("serving")
+    with ServerProcess(tiny_bundle, tmp_path) as first:
+        first.wait_until_serving()
         code, log = start_and_fail(tiny_bundle, tmp_path)
         assert code == 1
-        assert f"in use by process {first.process.pid}" in log
+        assert f"in use by process {first.pid}" in log
         assert "Traceback" not in log
 
 
@@ -78,7 +79,7 @@ def test_a_second_process_on_the_same_data_directory_is_refused_naming_the_first
 def test_a_second_process_on_the_same_port_is_refused(
     tiny_bundle: Path, tmp_path: Path, flag: str, entry: str
 ) -> None:
-    with RunningServer(tiny_bundle, tmp_path / "first") as first:
+    with ServerProcess(tiny_bundle, tmp_path / "first") as first:
         address = str(first.wait_for("serving")[entry])
         code, log = start_and_fail(tiny_bundle, tmp_path / "second", flag, address)
         assert code == 1
@@ -128,9 +129,9 @@ def test_flags_win_over_the_environment_which_wins_over_the_file(tiny_bundle: Pa
     file.write_text("max_batch = 3\nqueue_capacity = 33\nmax_batch_items = 7\n")
     env = {"EXEMPLAR_QUEUE_CAPACITY": "44", "EXEMPLAR_MAX_BATCH_ITEMS": "8", "EXEMPLAR_TOKEN": "hush-hush"}
     flags = ["--config", str(file), "--max-batch-items", "9"]
-    with RunningServer(tiny_bundle, tmp_path / "data", *flags, env=env) as server:
+    with ServerProcess(tiny_bundle, tmp_path / "data", *flags, env=env) as server:
         shown = server.wait_for("settings")
-        server.wait_for("serving")
+        server.wait_until_serving()
     assert (shown["max_batch"], shown["queue_capacity"], shown["max_batch_items"]) == ("3", "44", "9")
     assert "hush-hush" not in server.log
 
@@ -139,7 +140,7 @@ def test_flags_win_over_the_environment_which_wins_over_the_file(tiny_bundle: Pa
 
 
 def test_a_token_is_asked_of_every_call_but_health(tiny_bundle: Path, tmp_path: Path) -> None:
-    with RunningServer(tiny_bundle, tmp_path, env={"EXEMPLAR_TOKEN": "s3cret"}) as server:
+    with ServerProcess(tiny_bundle, tmp_path, env={"EXEMPLAR_TOKEN": "s3cret"}) as server:
         stubs = Stubs(server.channel())
         request = models.ListModelsRequest()
         for metadata in ([], [("authorization", "Bearer wrong")], [("authorization", "s3cret")]):
@@ -167,7 +168,7 @@ def test_with_a_certificate_only_those_who_trust_it_are_served(tiny_bundle: Path
         capture_output=True,
     )
     flags = ["--tls-certificate", str(certificate), "--tls-key", str(key)]
-    with RunningServer(tiny_bundle, tmp_path / "data", *flags) as server:
+    with ServerProcess(tiny_bundle, tmp_path / "data", *flags) as server:
         trusting = grpc.ssl_channel_credentials(certificate.read_bytes())
         assert Stubs(server.channel(trusting)).models.ListModels(models.ListModelsRequest()).models
         for credentials in (None, grpc.ssl_channel_credentials()):
@@ -178,13 +179,13 @@ def test_with_a_certificate_only_those_who_trust_it_are_served(tiny_bundle: Path
 
 
 def test_the_metrics_page_can_be_switched_off(tiny_bundle: Path, tmp_path: Path) -> None:
-    with RunningServer(tiny_bundle, tmp_path, "--metrics-address", "off") as server:
+    with ServerProcess(tiny_bundle, tmp_path, "--metrics-address", "off") as server:
         assert server.wait_for("serving")["metrics_address"] is None
         assert Stubs(server.channel()).models.ListModels(models.ListModelsRequest()).models
 
 
 def test_the_metrics_page_is_on_its_own_port(tiny_bundle: Path, tmp_path: Path) -> None:
-    with RunningServer(tiny_bundle, tmp_path) as server:
+    with ServerProcess(tiny_bundle, tmp_path) as server:
         address = server.wait_for("serving")["metrics_address"]
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=60) as page:
             assert page.status == 200

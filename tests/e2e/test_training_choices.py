@@ -20,12 +20,9 @@ def flags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_color_and_a_wide_input_of_classes_without_groups_end_up_in_the_bundle(flags: Path, tmp_path: Path) -> None:
-    (flags / "classes.csv").rename(tmp_path / "classes.csv")
-    try:
-        bundle = trained(flags, "--run", tmp_path / "[run]", "--color", "--size", "24x16", "--steps", "1")
-    finally:
-        (tmp_path / "classes.csv").rename(flags / "classes.csv")
+def test_color_and_a_wide_input_of_classes_without_groups_end_up_in_the_bundle(tmp_path: Path) -> None:
+    data = draw_flags(tmp_path / "flags", grouped=False)
+    bundle = trained(data, "--run", tmp_path / "[run]", "--color", "--size", "24x16", "--steps", "1")
     assert bundle.manifest.recipe == "color"
     assert bundle.manifest.preprocessing.shape == (16, 24, 3)
     assert bundle.manifest.preprocessing.framing == "whole"
@@ -33,7 +30,7 @@ def test_color_and_a_wide_input_of_classes_without_groups_end_up_in_the_bundle(f
     assert not [figure.name for figure in bundle.figures if "within-group" in figure.name]
     assert "unstructured 4-way 1-shot accuracy" in [figure.name for figure in bundle.figures]
     encoder = load_encoder(bundle.path, threads=1)
-    prepared = encoder.prepare(EncodedImage((flags / "flag01" / "plain.png").read_bytes()))
+    prepared = encoder.prepare(EncodedImage((data / "flag01" / "plain.png").read_bytes()))
     assert encoder.embed(prepared.pixels[None]).shape == (1, 128)
 
 

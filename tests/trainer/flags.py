@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 
-def draw_flags(root: Path) -> Path:
-    """Draw twelve classes of three stripes each, in four designs, wide; `classes.csv` puts them in two groups."""
+def draw_flags(root: Path, grouped: bool = True) -> Path:
+    """Draw twelve wide classes in four designs; with `grouped`, `classes.csv` puts them in two groups."""
     root.mkdir()
     rng = np.random.default_rng(0)
     rows = ["class,group"]
@@ -21,5 +21,6 @@ def draw_flags(root: Path) -> Path:
         for design in ("plain", "soft", "noisy", "small"):
             pixels = np.kron(stripes, np.ones((40, 20, 1))) + rng.normal(0, 8, (40, 60, 3))
             Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(root / name / f"{design}.png")
-    (root / "classes.csv").write_text("\n".join(rows) + "\n")
+    if grouped:
+        (root / "classes.csv").write_text("\n".join(rows) + "\n")
     return root

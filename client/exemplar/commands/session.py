@@ -1,4 +1,4 @@
-"""What every client command shares: the options that lead to a server, and the choice of output.
+"""Every client command's shared options: those that lead to a server, and the choice of output.
 
 A command is written as a function of a `Session` and its own parameters; `client_command` puts the shared options
 behind them and hands the session in.
@@ -16,8 +16,9 @@ from typing import Annotated, Any
 import typer
 
 from exemplar import Client, Tls
+from exemplar.channel import DEFAULT_ADDRESS
 
-_PANEL = "Connection and output"
+SHARED_PANEL = "Connection and output"
 
 # A person waits for the answer, so a server that is not there is reported after half a second rather than three.
 _ATTEMPTS = 3
@@ -34,19 +35,19 @@ class Session:
 def _options(
     address: Annotated[
         str,
-        typer.Option(envvar="EXEMPLAR_ADDRESS", help="The server's host:port.", rich_help_panel=_PANEL),
-    ] = "127.0.0.1:50051",
+        typer.Option(envvar="EXEMPLAR_ADDRESS", help="The server's host:port.", rich_help_panel=SHARED_PANEL),
+    ] = DEFAULT_ADDRESS,
     token: Annotated[
         str | None,
         typer.Option(
             envvar="EXEMPLAR_TOKEN",
             help="Bearer token, where the server asks for one.",
             show_default=False,
-            rich_help_panel=_PANEL,
+            rich_help_panel=SHARED_PANEL,
         ),
     ] = None,
     tls: Annotated[
-        bool, typer.Option("--tls", help="Encrypt, trusting the system's certificates.", rich_help_panel=_PANEL)
+        bool, typer.Option("--tls", help="Encrypt, trusting the system's certificates.", rich_help_panel=SHARED_PANEL)
     ] = False,
     tls_ca: Annotated[
         Path | None,
@@ -55,23 +56,23 @@ def _options(
             dir_okay=False,
             help="Encrypt, trusting the certificates in this PEM file.",
             show_default=False,
-            rich_help_panel=_PANEL,
+            rich_help_panel=SHARED_PANEL,
         ),
     ] = None,
     timeout: Annotated[
-        float, typer.Option(min=0.001, help="Seconds to wait for each answer.", rich_help_panel=_PANEL)
+        float, typer.Option(min=0.001, help="Seconds to wait for each answer.", rich_help_panel=SHARED_PANEL)
     ] = 30.0,
     json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of a table.", rich_help_panel=_PANEL)
+        bool, typer.Option("--json", help="Print one JSON document instead of a table.", rich_help_panel=SHARED_PANEL)
     ] = False,
 ) -> Session:
     security = Tls(ca=tls_ca) if tls_ca else tls
-    client = Client(address, timeout=timeout, token=token or None, tls=security, attempts=_ATTEMPTS)
+    client = Client(address, timeout=timeout, token=token, tls=security, attempts=_ATTEMPTS)
     return Session(client, json)
 
 
 def client_command(function: Callable[..., None]) -> Callable[..., None]:
-    """Turns `function(session, …)` into a command with the shared options."""
+    """Turn `function(session, …)` into a command with the shared options."""
     shared = inspect.signature(_options, eval_str=True).parameters
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
 

@@ -67,6 +67,7 @@ def trained_a_step(recipe: Recipe) -> tuple[dict[str, np.ndarray], dict[str, np.
         "displacements": np.zeros((4, 5, 5, 2), np.float32),
         "colors": np.tile(np.eye(3, 4, dtype=np.float32), (4, 1, 1)),
     }
+    learner.run_eagerly = True  # to trace this network takes longer than two steps
     learner.train_on_batch(inputs, np.array([0, 0, 1, 1]))
     learner.train_on_batch(inputs, np.array([0, 0, 1, 1]))
     return before, weights()

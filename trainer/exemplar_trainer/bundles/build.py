@@ -18,9 +18,10 @@ from exemplar_trainer.bundles.write import Ingredients, export_bundle
 from exemplar_trainer.calibration.cross_fit import check_calibration
 from exemplar_trainer.calibration.from_held_out import fit_calibration, pair_distances
 from exemplar_trainer.data.image_set import ImageSet
-from exemplar_trainer.evaluation.episodes import Accuracy, EpisodeError, Protocol, measure
+from exemplar_trainer.evaluation.accuracy import Accuracy, measure
+from exemplar_trainer.evaluation.episodes import EpisodeError, Protocol, draw_episodes
 from exemplar_trainer.reports.bundle import Findings, render_report
-from exemplar_trainer.reports.contact_sheet import draw_decisions
+from exemplar_trainer.reports.contact_sheet import draw_named_queries
 from exemplar_trainer.training.embed import embed
 
 EPISODES = 400
@@ -95,14 +96,14 @@ def make_bundle(
     calibration = fit_calibration(embeddings, unseen, background=background)
     check = check_calibration(embeddings, unseen, background=background)
     genuine, impostor = pair_distances(embeddings, unseen)
-    hits, misses = draw_decisions(embeddings, unseen, accuracies[0].protocol, 24, seed=1)
+    hits, misses = draw_named_queries(embeddings, unseen, accuracies[0][0], 24, seed=1)
     created = datetime.now(UTC).isoformat(timespec="seconds")
     report = render_report(
         Findings(
             title=f"{origin.name} (recipe {origin.recipe})",
             lead=_UNSEEN if measured is None else _SEEN_SINCE,
             facts=[("made", created), *origin.facts],
-            accuracies=accuracies,
+            accuracies=[(protocol.name, accuracy) for protocol, accuracy in accuracies],
             by_group=_by_group(embeddings, unseen),
             calibration=calibration,
             check=check,
@@ -114,12 +115,13 @@ def make_bundle(
             misses=misses,
         )
     )
-    figures = [Figure(f"{a.protocol.name} accuracy", a.value, a.low, a.high) for a in accuracies]
-    figures.append(Figure("expected calibration error", check.expected_calibration_error))
-    figures.append(Figure("AUROC, known against unknown", check.separation.auroc))
-    figures.append(Figure("unknown accepted where 95 % of known are", check.separation.false_positives))
-    figures.append(Figure("OSCR", check.separation.oscr))
-    for asked, realized in zip(check.false_accept_rates, check.realized_rates, strict=True):
+    figures = [Figure(f"{protocol.name} accuracy", a.value, a.low, a.high) for protocol, a in accuracies]
+    judged = check.open_set
+    figures.append(Figure("expected calibration error", judged.calibration_error))
+    figures.append(Figure("AUROC, known against unknown", judged.auroc))
+    figures.append(Figure("unknown accepted where 95 % of known are", judged.false_positives))
+    figures.append(Figure("OSCR", judged.oscr))
+    for asked, realized in zip(judged.asked, judged.realized, strict=True):
         figures.append(Figure(f"realized false-accept rate at {asked:.0%}", realized))
     manifest = Manifest(
         name=origin.name,
@@ -133,17 +135,18 @@ def make_bundle(
     return export_bundle(Ingredients(network, manifest, calibration, report), target)
 
 
-def _accuracies(embeddings: Floats, unseen: ImageSet) -> tuple[Accuracy, ...]:
+def _accuracies(embeddings: Floats, unseen: ImageSet) -> list[tuple[Protocol, Accuracy]]:
     """Measure by every protocol that the classes can supply; a small set gets the largest episodes it has."""
     found = []
     for protocol in PROTOCOLS:
         try:
-            found.append(measure(embeddings, unseen, protocol, EPISODES, seed=0))
+            found.append((protocol, _measure(embeddings, unseen, protocol)))
         except EpisodeError:  # too few classes or images for this one; the next may do
             continue
     if not found:
-        found.append(measure(embeddings, unseen, Protocol(min(5, len(unseen.class_names))), EPISODES, seed=0))
-    return tuple(found)
+        protocol = Protocol(min(5, len(unseen.class_names)))
+        found.append((protocol, _measure(embeddings, unseen, protocol)))
+    return found
 
 
 def _by_group(embeddings: Floats, unseen: ImageSet) -> list[tuple[str, Accuracy]]:
@@ -153,8 +156,13 @@ def _by_group(embeddings: Floats, unseen: ImageSet) -> list[tuple[str, Accuracy]
             continue
         inside = np.flatnonzero(np.isin(unseen.labels, classes))
         protocol = Protocol(min(20, len(classes)), 1, within_group=bool(group))
-        rows.append((group, measure(embeddings[inside], unseen.only(classes.tolist()), protocol, 100, seed=0)))
+        accuracy = _measure(embeddings[inside], unseen.only(classes.tolist()), protocol, episodes=100)
+        rows.append((f"{group or '(no group)'}, {protocol.way}-way", accuracy))
     return rows
+
+
+def _measure(embeddings: Floats, images: ImageSet, protocol: Protocol, episodes: int = EPISODES) -> Accuracy:
+    return measure(embeddings, draw_episodes(images, protocol, episodes, seed=0))
 
 
 def _background(network: keras.Model, strangers: ImageSet, unseen: ImageSet, seed: int) -> Floats | None:
