@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from demo.strokes import draw_alphabets
-from exemplar_encoder import Bundle, Encoder, load_encoder
+from exemplar_encoder import Bundle, EncodedImage, Encoder, load_encoder
+from exemplar_encoder.arrays import Floats
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 NAMES = ("omniglot", "omniglot-held-out")
@@ -33,8 +34,9 @@ def on_paper(drawing: Image.Image, paper: int, ink: int) -> bytes:
     return stream.getvalue()
 
 
-def embedded(encoder: Encoder, drawings: list[Image.Image], paper: int, ink: int) -> np.ndarray:
-    return encoder.embed(np.stack([encoder.prepare(on_paper(each, paper, ink)).pixels for each in drawings]))
+def embedded(encoder: Encoder, drawings: list[Image.Image], paper: int, ink: int) -> Floats:
+    sheets = [EncodedImage(on_paper(each, paper, ink)) for each in drawings]
+    return encoder.embed(np.stack([encoder.prepare(sheet).pixels for sheet in sheets]))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -22,8 +22,8 @@ from exemplar_encoder.bundle import REPORT
 from exemplar_trainer.training import loop
 from tests.e2e.training_command import train, train_only, trained, words_of
 
-STEPS = 8
-SMALL = ("--name", "small", "--steps", str(STEPS), "--size", "16")
+STEPS = 6
+SMALL = ("--name", "small", "--recipe", "seed", "--loss", "nca-cosface", "--size", "20", "--steps", str(STEPS))
 
 # The command, with a record of every step and a checkpoint after every step, that gets a signal during a step.
 SIGNALED = """
@@ -73,7 +73,7 @@ def checkpoint(run: Path) -> dict[str, npt.NDArray[Any]]:
 
 @pytest.fixture(scope="module")
 def finished(drawn_alphabets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of the default recipe that nothing came in the way of."""
+    """The folder of a run that nothing came in the way of."""
     run = tmp_path_factory.mktemp("finished") / "[run]"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "LOG_STEPS", 1)
@@ -100,7 +100,7 @@ def interrupted(drawn_alphabets: Path, tmp_path_factory: pytest.TempPathFactory)
     run = tmp_path_factory.mktemp("interrupted") / "run"
     stopped = signaled(signal.SIGINT, 2, drawn_alphabets, "--run", run, *SMALL)
     step_at_stop = int(checkpoint(run)["step"])
-    killed = signaled(signal.SIGKILL, 4, "--resume", "--run", run)
+    killed = signaled(signal.SIGKILL, 3, "--resume", "--run", run)
     step_at_kill = int(checkpoint(run)["step"])
     with (run / "training.jsonl").open("a") as log:  # what a crash between two writes can leave
         log.write(f'{{"step": {STEPS}, "loss": 1e9, "learning_rate": 1, "images_per_second": 1}}\n{{"step": 6')
@@ -124,7 +124,7 @@ def test_ctrl_c_ends_a_run_after_the_step_in_hand_and_says_how_to_go_on(interrup
 @pytest.mark.process
 def test_a_killed_run_goes_on_from_its_checkpoint(interrupted: Interrupted) -> None:
     assert interrupted.killed.returncode == -signal.SIGKILL
-    assert interrupted.step_at_kill == 2 + 4 - 1  # the step that it died in is lost
+    assert interrupted.step_at_kill == 2 + 3 - 1  # the step that it died in is lost
     assert int(checkpoint(interrupted.folder)["step"]) == STEPS
 
 

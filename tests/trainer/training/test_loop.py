@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -105,20 +105,25 @@ def test_every_loss_trains(loss: str, images: ImageSet, tmp_path: Path) -> None:
     assert [record["step"] for record in records(tmp_path)] == [1, 2]
 
 
-# One without weights of its own, and one that has some.
-@pytest.mark.parametrize("loss", ["lifted", "nca-cosface"])
+# A loss without weights of its own, and one that has some.
+@pytest.mark.parametrize(("loss", "optimizer"), [("lifted", "adamw"), ("nca-cosface", "muon")])
 def test_a_run_resumes_to_the_very_same_weights(
-    loss: str, images: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loss: str,
+    optimizer: Literal["adamw", "muon"],
+    images: ImageSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    job = dataclasses.replace(recipe(loss), optimizer=optimizer)
     whole, halved = tmp_path / "whole", tmp_path / "halved"
     whole.mkdir()
     halved.mkdir()
-    once = fit(recipe(loss), images, whole, go_on)
+    once = fit(job, images, whole, go_on)
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(CutShortError):
-        fit(recipe(loss), images, halved, stop_after(4))
+        fit(job, images, halved, stop_after(4))
     assert variables(halved)["step"] == 3
-    twice = fit(recipe(loss), images, halved, go_on)
+    twice = fit(job, images, halved, go_on)
     assert all(np.array_equal(*pair) for pair in zip(once.get_weights(), twice.get_weights(), strict=True))
     assert records(halved) == records(whole)
     expected, actual = variables(whole), variables(halved)

@@ -22,7 +22,7 @@ class Contrastive(keras.layers.Layer):
         self.margin = margin
 
     def call(self, embeddings: Any, labels: Any) -> Any:
-        """Embeddings `[2n, dimension]`, labels `[2n]`, scalar out."""
+        """Return the loss, a scalar, of embeddings `[2n, dimension]` with labels `[2n]`."""
         different = ops.cast(labels[0::2] != labels[1::2], "float32")
         distance = euclidean(ops.sum(ops.square(embeddings[0::2] - embeddings[1::2]), axis=1))
         near = ops.square(distance)
