@@ -15,7 +15,7 @@ import typer.main
 
 from exemplar.cli import EXTENSIONS, app, load
 from exemplar.commands.session import SHARED_PANEL
-from exemplar_server.config import PREFIX, Settings
+from exemplar_server.config import PREFIX, ServerSettings
 from exemplar_server.metrics import Metrics
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
@@ -141,7 +141,7 @@ def settings() -> str:
     """Return the page of the server's settings."""
     described = {each.name: each.help for each in commands()["exemplar serve"].params}
     rows = []
-    for name, field in Settings.model_fields.items():
+    for name, field in ServerSettings.model_fields.items():
         # The help ends with the default in words, which the page has in a column of its own.
         meaning, _, default = (described[name] or "").rstrip("]").partition(" [")
         if not default and field.is_required():

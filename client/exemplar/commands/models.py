@@ -1,4 +1,4 @@
-"""`exemplar models`: what models the server has loaded."""
+"""`exemplar models`: list the models that the server has loaded."""
 
 from __future__ import annotations
 
