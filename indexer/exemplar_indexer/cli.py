@@ -29,11 +29,13 @@ from rich.progress import (
 )
 
 from exemplar import ExemplarError, NotFoundError, Tls, UnavailableError
+from exemplar_indexer.items import SourceError
 from exemplar_indexer.job import Job, Server, dry_run, run_job
-from exemplar_indexer.journal import Counts, Journal, JournalError, Outcome
-from exemplar_indexer.pipeline import Settings
+from exemplar_indexer.journal import Journal, JournalError
+from exemplar_indexer.outcomes import Counts, Outcome
+from exemplar_indexer.pipeline import Delivery
 from exemplar_indexer.report import Summary, write_report
-from exemplar_indexer.sources import SourceError, open_source
+from exemplar_indexer.sources import open_source
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -91,8 +93,8 @@ def index(
     A killed or interrupted job goes on where it stopped when the same command is run again.
     """
     folder = job or Path(f"exemplar-index-{gallery}-{_stem(source)}")
-    settings = Settings(gallery, batch_size, in_flight, strict, patience)
-    plan = Job(source, settings, report or folder / "report.jsonl", create, redo)
+    delivery = Delivery(gallery, batch_size, in_flight, strict, patience)
+    plan = Job(source, delivery, report or folder / "report.jsonl", create, redo)
     server = Server(address, timeout, token, Tls(ca=tls_ca) if tls_ca else tls)
     try:
         open_source(source)  # a wrong name is refused before a job folder is made for it
@@ -173,7 +175,7 @@ class _Bar:
         self._failed = 0
 
     def start(self, counts: Counts) -> None:
-        """Shows what an earlier run did."""
+        """Show what an earlier run did."""
         self._failed = counts.problems
         self.progress.update(
             self._task, description="Enrolling", total=counts.total, completed=counts.done + counts.problems
@@ -181,7 +183,7 @@ class _Bar:
         self._show_failures()
 
     def advance(self, outcomes: Sequence[Outcome]) -> None:
-        """Adds a batch."""
+        """Add a batch."""
         self._failed += sum(not outcome.done for outcome in outcomes)
         self.progress.advance(self._task, len(outcomes))
         speed = self.progress.tasks[0].speed
