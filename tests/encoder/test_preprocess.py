@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from exemplar_encoder import Preprocessing, decode, preprocess
-from exemplar_trainer.data.image_set import load_images
+from exemplar_trainer.data.reading import read_data_set
 
 GRAY = Preprocessing(32, 32, 1)
 COLOR = Preprocessing(32, 32, 3, background=(250, 128, 10))
@@ -97,7 +97,7 @@ def test_the_trainer_reads_images_as_the_encoder_does(tmp_path: Path) -> None:
             image.save(stream, "PNG")
             files[f"class{label}/{index}.png"] = stream.getvalue()
             (tmp_path / f"class{label}" / f"{index}.png").write_bytes(stream.getvalue())
-    images = load_images(tmp_path, spec)
+    images = read_data_set(tmp_path, spec)
     for path, pixels in zip(images.paths, images.pixels, strict=True):
         served = preprocess(decode(files[path], background=spec.background).pixels, spec)
         assert np.array_equal(pixels, served)

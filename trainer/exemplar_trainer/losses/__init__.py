@@ -12,7 +12,6 @@ from collections.abc import Callable
 import keras
 
 from exemplar_trainer.losses.contrastive import Contrastive
-from exemplar_trainer.losses.contrastive_head import ContrastiveHead
 from exemplar_trainer.losses.lifted import LiftedStructured
 from exemplar_trainer.losses.multi_similarity import MultiSimilarity
 from exemplar_trainer.losses.nca import NCA
@@ -27,25 +26,19 @@ LOSSES: dict[str, Callable[[int, int], keras.layers.Layer]] = {
     "supcon": lambda labels, orientations: SupervisedContrastive(),
     "multi-similarity": lambda labels, orientations: MultiSimilarity(),
     "contrastive": lambda labels, orientations: Contrastive(),
-    "contrastive-head": lambda labels, orientations: ContrastiveHead(),
     "triplet": lambda labels, orientations: BatchHardTriplet(),
     "lifted": lambda labels, orientations: LiftedStructured(),
 }
 
 # These read rows 2i and 2i + 1 of a batch as a pair, and so need the pair sampler.
-PAIR_LOSSES = frozenset({"contrastive", "contrastive-head"})
-
-# These have weights for each class, which mean nothing for others.
-CLASS_LOSSES = frozenset({"nca-cosface"})
+PAIR_LOSSES = frozenset({"contrastive"})
 
 __all__ = [
-    "CLASS_LOSSES",
     "LOSSES",
     "NCA",
     "PAIR_LOSSES",
     "BatchHardTriplet",
     "Contrastive",
-    "ContrastiveHead",
     "LiftedStructured",
     "MultiSimilarity",
     "NCACosFace",
