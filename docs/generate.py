@@ -14,7 +14,7 @@ import typer
 import typer.main
 
 from exemplar.cli import EXTENSIONS, app, load
-from exemplar.commands.session import SHARED_PANEL
+from exemplar.commands.parameters import SHARED_PANEL
 from exemplar_server.config import PREFIX, ServerSettings
 from exemplar_server.metrics import Metrics
 
