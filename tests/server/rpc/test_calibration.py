@@ -17,7 +17,6 @@ from exemplar_server.errors import InvalidArgumentError
 from exemplar_server.rpc.calibration import LARGEST, MAX_BYTES, message, parse
 from tests.calibrations import made_up
 
-
 MODELS = Path(__file__).parents[3] / "models"
 
 

@@ -40,7 +40,7 @@ async def ask(requests: list[bytes], metrics: Metrics) -> list[bytes | tuple[str
                 answers.append(await call(request))
             except grpc.aio.AioRpcError as error:
                 answers.append((error.code().name, error.details() or ""))
-    assert await interceptor.drain(0)
+    assert await interceptor.drain(30)
     await server.stop(None)
     return answers
 
