@@ -28,7 +28,7 @@ class Server:
     """Where the server is and how to talk to it; arguments of `exemplar.Client`."""
 
     address: str
-    timeout: float = 60.0
+    timeout: float = 30.0
     token: str | None = field(default=None, repr=False)
     tls: Tls | bool = False
 
