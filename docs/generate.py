@@ -96,7 +96,8 @@ def parameters(command: Any, kind: str, shared: bool = False) -> list[list[str]]
         meaning = re.sub(r"default: \(([^)]*)\)", r"default: \1", " ".join(meaning.split()))
         for pattern, words in RANGES:
             meaning = re.sub(pattern, words, meaning)
-        rows.append([f"`{written.strip()}`", html.escape(meaning, quote=False)])
+        names = ", ".join(f"`{name}`" for name in written.strip().split(", "))
+        rows.append([names, html.escape(meaning, quote=False)])
     return rows
 
 
