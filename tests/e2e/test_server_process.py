@@ -21,7 +21,7 @@ from exemplar.v1 import classification_service_pb2 as classification
 from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import model_service_pb2 as models
 from exemplar.v1 import resources_pb2 as resources
-from tests.e2e.stubs import Stubs, classify, png, refusal, status_of
+from tests.e2e.stubs import Stubs, classify, image, png, refusal, status_of
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 SLOW_IMAGES = 40
@@ -30,7 +30,7 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 def enroll(stubs: Stubs, gallery_id: str, seeds: range) -> str:
     name = stubs.galleries.CreateGallery(galleries.CreateGalleryRequest(gallery_id=gallery_id)).gallery.name
-    enrollments = [galleries.Enrollment(class_id=f"c{seed}", images=[png(seed=seed)]) for seed in seeds]
+    enrollments = [galleries.Enrollment(class_id=f"c{seed}", images=[image(png(seed=seed))]) for seed in seeds]
     stubs.galleries.BatchEnrollClasses(galleries.BatchEnrollClassesRequest(gallery=name, enrollments=enrollments))
     return name
 
@@ -39,7 +39,7 @@ def slow_batch(stubs: Stubs, server: ServerProcess) -> grpc.Future:  # type: ign
     """A call that is in flight for a while, and is when this returns."""
     buffer = io.BytesIO()
     Image.new("L", (5000, 5000), 255).save(buffer, "PNG")
-    request = classification.BatchEmbedRequest(images=[buffer.getvalue()] * SLOW_IMAGES)
+    request = classification.BatchEmbedRequest(images=[image(buffer.getvalue())] * SLOW_IMAGES)
     future = stubs.classification.BatchEmbed.future(request)
     while server.metric("exemplar_queue_images") == 0:
         assert not future.done()
@@ -72,7 +72,7 @@ def test_a_full_queue_is_told_with_a_time_to_come_back(tiny_bundle: Path, tmp_pa
         stubs = Stubs(server.channel())
         future = slow_batch(stubs, server)
         with pytest.raises(grpc.RpcError) as refused:
-            stubs.classification.BatchEmbed(classification.BatchEmbedRequest(images=[png()] * 4))
+            stubs.classification.BatchEmbed(classification.BatchEmbedRequest(images=[image(png())] * 4))
         assert refusal(refused.value)[:2] == ("UNAVAILABLE", "QUEUE_FULL")
         retry = error_details_pb2.RetryInfo()
         status = status_of(refused.value)
@@ -82,7 +82,7 @@ def test_a_full_queue_is_told_with_a_time_to_come_back(tiny_bundle: Path, tmp_pa
         trailing = dict(refused.value.trailing_metadata())
         assert trailing["grpc-retry-pushback-ms"] == str(wait)
         assert len(future.result().results) == SLOW_IMAGES
-        stubs.classification.Embed(classification.EmbedRequest(image=png()))
+        stubs.classification.Embed(classification.EmbedRequest(image=image(png())))
 
 
 def test_a_caller_who_hangs_up_costs_the_others_nothing(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_caller_who_hangs_up_costs_the_others_nothing(tiny_bundle: Path, tmp_p
         host, _, port = str(address).rpartition(":")
         with socket.create_connection((host, int(port))) as rude:
             rude.sendall(b"GET / HTTP/1.1\r\n\r\n\x00\xff" * 100)
-        assert stubs.classification.Embed(classification.EmbedRequest(image=png())).embedding.values
+        assert stubs.classification.Embed(classification.EmbedRequest(image=image(png()))).embedding.values
         while server.metric("exemplar_queue_images"):
             pass
         assert server.stop() == 0
@@ -117,7 +117,7 @@ def test_after_a_restart_the_answers_are_the_same(tiny_bundle: Path, tmp_path: P
         allowed = resources.Gallery(name="galleries/g", max_exemplars_per_class=2)
         stubs.galleries.UpdateGallery(galleries.UpdateGalleryRequest(gallery=allowed, update_mask=mask))
         stubs.galleries.AddExemplars(
-            galleries.AddExemplarsRequest(class_name="galleries/g/classes/c4", images=[png(seed=99)])
+            galleries.AddExemplarsRequest(class_name="galleries/g/classes/c4", images=[image(png(seed=99))])
         )
         before = answers(stubs)
         server.stop(number)
@@ -134,7 +134,7 @@ def test_every_enrollment_acknowledged_before_a_kill_nine_is_there_after_it(
         for number in range(100_000):
             class_id = f"w{worker}-{number}"
             request = galleries.EnrollClassRequest(
-                gallery="galleries/g", enrollment={"class_id": class_id, "images": [png(seed=number)]}
+                gallery="galleries/g", enrollment={"class_id": class_id, "images": [image(png(seed=number))]}
             )
             try:
                 stubs.galleries.EnrollClass(request)
@@ -171,7 +171,9 @@ def test_a_gallery_of_another_model_is_refused_naming_both(
         calls: list[Callable[[], object]] = [
             lambda: classify(stubs, "galleries/g", png()),
             lambda: stubs.galleries.EnrollClass(
-                galleries.EnrollClassRequest(gallery="galleries/g", enrollment={"class_id": "new", "images": [png()]})
+                galleries.EnrollClassRequest(
+                    gallery="galleries/g", enrollment={"class_id": "new", "images": [image(png())]}
+                )
             ),
             lambda: stubs.galleries.DiagnoseGallery(galleries.DiagnoseGalleryRequest(name="galleries/g")),
         ]
@@ -195,7 +197,7 @@ def test_a_full_disk_is_told_and_loses_nothing(tiny_bundle: Path, tmp_path: Path
         with pytest.raises(grpc.RpcError) as refused:
             stubs.galleries.EnrollClass(
                 galleries.EnrollClassRequest(
-                    gallery="galleries/g", enrollment={"class_id": "large", "images": [large]}
+                    gallery="galleries/g", enrollment={"class_id": "large", "images": [image(large)]}
                 )
             )
         assert refusal(refused.value)[:2] == ("RESOURCE_EXHAUSTED", "DISK_FULL")

@@ -17,7 +17,7 @@ from demo.server_process import ServerProcess
 from exemplar.v1 import classification_service_pb2 as classification
 from exemplar.v1 import model_service_pb2 as models
 from exemplar_encoder.bundle import MANIFEST
-from tests.e2e.stubs import Stubs, png, refusal
+from tests.e2e.stubs import Stubs, image, png, refusal
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -58,7 +58,7 @@ def test_health_says_not_serving_and_calls_learn_loading_until_everything_is_loa
 def test_serving_needs_no_tensorflow(tiny_bundle: Path, tmp_path: Path) -> None:
     with ServerProcess(tiny_bundle, tmp_path, "--engine", "litert") as server:
         stubs = Stubs(server.channel())
-        stubs.classification.Embed(classification.EmbedRequest(image=png()))
+        stubs.classification.Embed(classification.EmbedRequest(image=image(png())))
         mapped = Path(f"/proc/{server.pid}/maps").read_text()
     assert "faiss" in mapped
     assert "tensorflow" not in mapped
