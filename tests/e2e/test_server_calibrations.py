@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from pathlib import Path
 
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from demo.server_process import ServerProcess
 from exemplar.v1 import classification_service_pb2 as classification
 from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import model_service_pb2 as models
@@ -140,32 +137,3 @@ def test_one_that_no_fit_produces_is_refused_naming_the_field_and_changes_nothin
         expected = ("INVALID_ARGUMENT", "FIELD_INVALID", {"field": "gallery.calibration.data"})
         assert refusal(refused.value) == expected, data[:60]
     assert read(stubs, gallery) == before
-
-
-@pytest.mark.process
-def test_after_a_restart_it_decides_as_before_and_under_another_model_it_cannot_be_set(
-    tiny_bundle: Path, other_bundle: Path, tmp_path: Path
-) -> None:
-    with ServerProcess(tiny_bundle, tmp_path) as server:
-        stubs = Stubs(server.channel())
-        name = stubs.galleries.CreateGallery(galleries.CreateGalleryRequest(gallery_id="g")).gallery.name
-        enrollments = [galleries.Enrollment(class_id=f"c{seed}", images=[image(png(seed=seed))]) for seed in range(3)]
-        stubs.galleries.BatchEnrollClasses(galleries.BatchEnrollClassesRequest(gallery=name, enrollments=enrollments))
-        calibrate(stubs, name, made_up(1 / 3))
-        kept, before = read(stubs, name), classify(stubs, name, png(seed=9))
-        server.kill()
-        stubs = Stubs(server.restart().channel())
-        assert read(stubs, name) == kept
-        assert classify(stubs, name, png(seed=9)) == before
-    with ServerProcess(other_bundle, tmp_path) as server:
-        stubs = Stubs(server.channel())
-        calls: list[Callable[[], object]] = [
-            lambda: calibrate(stubs, name, made_up()),
-            lambda: classify(stubs, name, png(seed=9)),
-        ]
-        for call in calls:
-            with pytest.raises(grpc.RpcError) as refused:
-                call()
-            assert refusal(refused.value)[:2] == ("FAILED_PRECONDITION", "MODEL_MISMATCH")
-        assert read(stubs, name) == kept
-        calibrate(stubs, name, None)

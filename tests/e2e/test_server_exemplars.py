@@ -155,7 +155,7 @@ def test_what_cannot_be_added_or_removed_is_told_and_changes_nothing(stubs: Stub
         with pytest.raises(grpc.RpcError) as refused:
             call()
         assert refusal(refused.value)[:2] == (code, reason)
-        assert words in refused.value.details()
+        assert words in str(refused.value.details())
     assert stubs.galleries.GetGallery(galleries.GetGalleryRequest(name=roomy)).gallery.revision == before
 
 

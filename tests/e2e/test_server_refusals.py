@@ -215,7 +215,7 @@ def test_a_message_over_the_limit_is_refused_stating_the_limit(stubs: Stubs) -> 
     with pytest.raises(grpc.RpcError) as refused:
         stubs.classification.BatchEmbed(classification.BatchEmbedRequest(images=[image(bytes(11 * MIB))] * 3))
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert str(32 * MIB) in refused.value.details()
+    assert str(32 * MIB) in str(refused.value.details())
 
 
 def test_a_batch_over_the_limit_is_refused_stating_the_limit(stubs: Stubs, stocked: str) -> None:
@@ -233,4 +233,4 @@ def test_a_batch_over_the_limit_is_refused_stating_the_limit(stubs: Stubs, stock
             call()
         code, reason, metadata = refusal(refused.value)
         assert (code, reason, metadata["limit"]) == ("RESOURCE_EXHAUSTED", "BATCH_TOO_LARGE", "256")
-        assert "256" in refused.value.details()
+        assert "256" in str(refused.value.details())

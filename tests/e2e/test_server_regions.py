@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from PIL import Image
 
 from exemplar.v1 import classification_service_pb2 as classification
@@ -110,7 +111,7 @@ def test_parts_are_checked_added_and_removed_by_name(stubs: Stubs, gallery: str)
     assert found == {"own": True, "other": False, "whole": False}
     roomy = resources.Gallery(name=gallery, max_exemplars_per_class=2)
     stubs.galleries.UpdateGallery(
-        galleries.UpdateGalleryRequest(gallery=roomy, update_mask={"paths": ["max_exemplars_per_class"]})
+        galleries.UpdateGalleryRequest(gallery=roomy, update_mask=FieldMask(paths=["max_exemplars_per_class"]))
     )
     name = f"{gallery}/classes/left"
     added = stubs.galleries.AddExemplars(galleries.AddExemplarsRequest(class_name=name, images=[own, other]))
