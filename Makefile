@@ -38,10 +38,11 @@ format: $(READY)  ## Put imports and code in the project's style (ruff)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-proto: $(READY)  ## Write the Python stubs from proto/
+proto: $(READY)  ## Write the Python stubs from proto/, and the synchronous client from the asyncio one
 	@$(BIN)/python proto/generate.py
+	@$(BIN)/python client/generate.py
 
-docs: $(READY)  ## Write the generated parts of the reference in docs/
+docs: $(READY)  ## Write the reference pages that the code itself knows: commands, settings, metrics
 	@$(BIN)/python docs/generate.py
 
 train: $(READY)  ## Train a bundle on Omniglot (RECIPE=default RUN=runs/default PRECISION=float32)

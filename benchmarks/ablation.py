@@ -17,11 +17,13 @@ import typer
 from benchmarks.results import read, record
 from benchmarks.short_run import short_run
 from exemplar_trainer.augmentation.geometry import Affine, Elastic
-from exemplar_trainer.bundles.build import embed
-from exemplar_trainer.data.image_set import load_images
+from exemplar_trainer.data.reading import read_data_set
 from exemplar_trainer.data.split import split
-from exemplar_trainer.evaluation.episodes import Accuracy, Protocol, measure
-from exemplar_trainer.recipes.recipe import RECIPES, Recipe
+from exemplar_trainer.evaluation.accuracy import Accuracy, measure
+from exemplar_trainer.evaluation.episodes import Protocol, draw_episodes
+from exemplar_trainer.recipes.recipe import Recipe
+from exemplar_trainer.recipes.shipped import RECIPES
+from exemplar_trainer.training.embed import embed
 
 PROTOCOL = Protocol(20, 1, within_group=True)
 DEFAULT = RECIPES["default"]
@@ -40,8 +42,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "input of 48 pixels": _sized(48),
     "input of 36 pixels": _sized(36),
-    "the first half of the steps at 48 pixels": {"early_size": 48},
-    "the first half of the steps at 32 pixels": {"early_size": 32},
     "not whitened": {"whiten": False},
     "upright only": {"orientations": 1},
     "quarter turns, no mirror images": {"orientations": 4},
@@ -49,8 +49,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "all classes of a batch of one group": {"group_share": 1.0},
     "no affine augmentation": {"affine": Affine()},
     "no elastic augmentation": {"elastic": Elastic()},
-    "strokes thicker and thinner": {"thickness": 0.7},
-    "weights averaged (0.99)": {"weight_average": 0.99},
     "48 classes of 4 images a batch": {"classes_per_batch": 48, "images_per_class": 4},
     "loss NCA": {"loss": "nca"},
     "loss SupCon, 48 x 4": {"loss": "supcon", "classes_per_batch": 48, "images_per_class": 4},
@@ -91,10 +89,12 @@ def main(
 
 def _run(name: str, recipe: Recipe, data: Path) -> tuple[Accuracy, Accuracy, float]:
     """Accuracy on held-out and on training classes, and the median time of a step."""
-    parts = split(load_images(data, recipe.preprocessing))
+    parts = split(read_data_set(data, recipe.preprocessing))
     network, seconds = short_run(name, recipe, parts.training)
-    held_out = measure(embed(network, parts.held_out), parts.held_out, PROTOCOL, EPISODES, seed=1)
-    training = measure(embed(network, parts.training), parts.training, PROTOCOL, EPISODES, seed=1)
+    held_out, training = (
+        measure(embed(network, images.pixels), draw_episodes(images, PROTOCOL, EPISODES, seed=1))
+        for images in (parts.held_out, parts.training)
+    )
     return held_out, training, seconds
 
 

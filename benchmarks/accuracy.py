@@ -13,12 +13,13 @@ import numpy as np
 import typer
 
 from benchmarks.results import record
-from exemplar_encoder import Encoder, Preprocessing, load_encoder
+from exemplar_encoder import Preprocessing, load_encoder
 from exemplar_encoder.arrays import Floats
 from exemplar_trainer.bundles.build import EPISODES, PROTOCOLS
 from exemplar_trainer.data.image_set import ImageSet
-from exemplar_trainer.evaluation.episodes import Accuracy, measure
-from exemplar_trainer.evaluation.protocols import read_tree
+from exemplar_trainer.evaluation.accuracy import Accuracy, measure
+from exemplar_trainer.evaluation.episodes import draw_episodes
+from exemplar_trainer.evaluation.tree import read_tree
 
 
 def main(
@@ -38,23 +39,26 @@ def main(
     for encoder in encoders:
         images = read_tree(data, encoder.bundle.manifest.preprocessing, held_out)
         name = f"{encoder.bundle.path} (recipe {encoder.bundle.manifest.recipe})"
-        found[name] = [measure(_embed(encoder, images), images, protocol, EPISODES, 0) for protocol in PROTOCOLS]
+        found[name] = _accuracies(encoder.embed(images.pixels), images)
     images = read_tree(data, Preprocessing(28, 28, 1), held_out)
-    found["pixels, nearest neighbor"] = [measure(_pixels(images), images, p, EPISODES, 0) for p in PROTOCOLS]
+    found["pixels, nearest neighbor"] = _accuracies(_pixels(images), images)
     rows = [
         [protocol.name, *(f"{rows[index].value:.1%} ± {_half(rows[index]):.1%}" for rows in found.values())]
         for index, protocol in enumerate(PROTOCOLS)
     ]
     figures = {
-        name: {a.protocol.name: {"accuracy": a.value, "low": a.low, "high": a.high} for a in accuracies}
+        name: {
+            protocol.name: {"accuracy": a.value, "low": a.low, "high": a.high}
+            for protocol, a in zip(PROTOCOLS, accuracies, strict=True)
+        }
         for name, accuracies in found.items()
     }
     title = f"Accuracy on held-out {', '.join(held_out)}; {EPISODES} episodes, 95 % interval"
     record("accuracy", title, ["episodes", *found], rows, {"held_out": held_out, "accuracy": figures})
 
 
-def _embed(encoder: Encoder, images: ImageSet) -> Floats:
-    return encoder.embed(images.pixels)
+def _accuracies(embeddings: Floats, images: ImageSet) -> list[Accuracy]:
+    return [measure(embeddings, draw_episodes(images, protocol, EPISODES, seed=0)) for protocol in PROTOCOLS]
 
 
 def _pixels(images: ImageSet) -> Floats:

@@ -16,12 +16,13 @@ import typer
 
 from benchmarks.results import record
 from benchmarks.short_run import short_run
-from exemplar_trainer.bundles.build import embed
-from exemplar_trainer.data.image_set import load_images
+from exemplar_trainer.data.reading import read_data_set
 from exemplar_trainer.data.split import EVERY, split
-from exemplar_trainer.evaluation.episodes import Protocol, measure
+from exemplar_trainer.evaluation.accuracy import measure
+from exemplar_trainer.evaluation.episodes import Protocol, draw_episodes
 from exemplar_trainer.evaluation.intervals import half_interval
-from exemplar_trainer.recipes.options import Choices, choose
+from exemplar_trainer.recipes.options import Options, recipe_from
+from exemplar_trainer.training.embed import embed
 
 PROTOCOLS = (Protocol(20, 1, within_group=True), Protocol(20, 5, within_group=True))
 EPISODES = 400
@@ -34,19 +35,21 @@ def main(
     folds: Annotated[int, typer.Option(min=2, help="Networks to train.")] = EVERY,
 ) -> None:
     """Train one network for each fold and measure every group of `PROTOCOLS`' way or more."""
-    recipe = choose(Choices(steps=steps, precision=precision))
-    images = load_images(data, recipe.preprocessing)
+    recipe = recipe_from(Options(steps=steps, precision=precision))
+    images = read_data_set(data, recipe.preprocessing)
     names = sorted(images.classes_by_group)
     found: dict[str, list[float]] = {}
     for fold in range(folds):
         parts = split(images, names[fold::folds])
         network, _ = short_run(f"fold {fold + 1} of {folds}", recipe, parts.training)
-        embeddings = embed(network, parts.held_out)
+        embeddings = embed(network, parts.held_out.pixels)
         for name, classes in parts.held_out.classes_by_group.items():
             if len(classes) >= max(protocol.way for protocol in PROTOCOLS):
                 only = parts.held_out.only(classes.tolist())
                 own = embeddings[np.isin(parts.held_out.labels, classes)]
-                found[name] = [measure(own, only, protocol, EPISODES, seed=0).value for protocol in PROTOCOLS]
+                found[name] = [
+                    measure(own, draw_episodes(only, protocol, EPISODES, seed=0)).value for protocol in PROTOCOLS
+                ]
     values = np.array(list(found.values()))
     hardest_first = sorted(found.items(), key=lambda item: item[1])
     rows = [[name, *(f"{value:.1%}" for value in row)] for name, row in hardest_first]

@@ -18,11 +18,13 @@ import keras
 import typer
 
 from benchmarks.results import record
-from exemplar_trainer.data.image_set import load_images
+from exemplar_trainer.data.reading import read_data_set
 from exemplar_trainer.data.split import split
-from exemplar_trainer.recipes.recipe import RECIPES, Recipe
+from exemplar_trainer.recipes.recipe import Recipe
+from exemplar_trainer.recipes.shipped import RECIPES
+from exemplar_trainer.training.batches import make_batch, make_sampler
 from exemplar_trainer.training.learner import build_learner
-from exemplar_trainer.training.loop import fit, make_batch, make_sampler
+from exemplar_trainer.training.loop import fit
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 
@@ -50,7 +52,7 @@ def _in(recipe: Recipe, precision: str) -> Recipe:
 def _measure(recipe: Recipe, data: Path, steps: int) -> dict[str, float]:
     """Images a second: of the training loop, of one batch trained on again and again, of making batches."""
     recipe = replace(recipe, steps=steps + _WARM_UP)
-    images = split(load_images(data, recipe.preprocessing)).training
+    images = split(read_data_set(data, recipe.preprocessing)).training
     sampler = make_sampler(recipe, images)
     inputs, labels = make_batch(recipe, images, sampler, 0)
     learner = build_learner(recipe, sampler.class_count)

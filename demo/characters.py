@@ -1,6 +1,7 @@
-"""The characters that the demonstration enrolls and asks about: those of alphabets the model never saw.
+"""The characters that the demonstration enrolls and asks about.
 
-One drawer's images are the exemplars; every other drawer's are queries.
+A character's first image is its exemplar, its others are queries. In Omniglot each image of a character is by another
+drawer, and the first is the same drawer's throughout an alphabet.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 @dataclass(frozen=True)
 class Character:
-    """One character of an alphabet: its exemplar, and other drawers' images of it."""
+    """One character of an alphabet: its exemplar, and other images of it."""
 
     alphabet: str
     name: str
@@ -33,7 +34,7 @@ class Character:
 
 
 def read_characters(source: Path, scratch: Path, alphabets: Sequence[str]) -> list[Character]:
-    """The characters of these alphabets (of all, when none is named), from a folder or a zip file.
+    """Read the characters of these alphabets (of all, when none is named), from a folder or a zip file.
 
     Args:
         source: a tree `.../<Alphabet>/<character>/<id>_<drawer>.png`, folder or zip.

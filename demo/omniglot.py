@@ -1,27 +1,27 @@
 """Finds the images that the demonstration and `make train` use: Omniglot's background set.
 
 In this order: `EXEMPLAR_DATA` (a folder or zip); the cache; a download of the canonical archive into the cache, which
-goes on where an earlier one stopped and is accepted only when it holds every image. As a module, it prints the path.
+is accepted only when it holds every image. As a module, it prints the path.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
-import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.error import URLError
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import wrap_file
 
 URL = "https://github.com/brendenlake/omniglot/raw/master/python/images_background.zip"
 CLASSES, IMAGES = 964, 19_280
 
 _TIMEOUT_SECONDS = 20
-_CHUNK = 1 << 16
 
 
 class DataError(Exception):
@@ -29,7 +29,7 @@ class DataError(Exception):
 
 
 def find_omniglot(environment: Mapping[str, str], url: str = URL) -> Path:
-    """The path of the data set, downloading it when it is nowhere yet.
+    """Return the path of the data set; download it where it is nowhere yet.
 
     Raises:
         DataError: `EXEMPLAR_DATA` names nothing, or the download failed.
@@ -49,53 +49,29 @@ def find_omniglot(environment: Mapping[str, str], url: str = URL) -> Path:
 
 
 def download(url: str, target: Path) -> None:
-    """Download the archive to `target`, or not at all; a broken download is resumed next time.
+    """Download the archive to `target`, or not at all.
 
     Raises:
-        DataError: the server cannot be reached, the connection broke, or what came is not the data set.
+        DataError: the server cannot be reached, the connection broke, or the file there is not the data set.
     """
     partial = target.with_name(target.name + ".partial")
-    resumed = partial.exists() and partial.stat().st_size > 0
-    _fetch(url, partial)
-    problem = _problem(partial)
-    if problem and resumed:
-        # The archive on the server may have changed since the first part came.
-        partial.unlink()
-        _fetch(url, partial)
-        problem = _problem(partial)
-    if problem:
-        partial.unlink()
-        raise DataError(f"what {url} sent is not the data set: {problem}")
-    partial.replace(target)
-
-
-def _fetch(url: str, partial: Path) -> None:
-    have = partial.stat().st_size if partial.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
-            if answer.status != 206:
-                have = 0  # the server sends the whole file
-            length = answer.headers.get("Content-Length")
-            total = have + int(length) if length else None
-            with _progress() as progress, partial.open("ab" if have else "wb") as stream:
-                task = progress.add_task("Omniglot", total=total, completed=have)
-                while chunk := answer.read(_CHUNK):
-                    stream.write(chunk)
-                    progress.advance(task, len(chunk))
-        if total is not None and partial.stat().st_size < total:
-            raise DataError(f"the download from {url} broke off; run the command again to go on with it")
-    except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing left to send: the part is the whole
-            return
-        raise DataError(f"{url} answered {error.code} {error.reason}") from error
-    except (urllib.error.URLError, OSError) as error:
-        raise DataError(f"{url} cannot be reached: {getattr(error, 'reason', error)}") from error
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer, partial.open("wb") as stream:
+            size = int(answer.headers.get("Content-Length") or 0)
+            console = Console(stderr=True)
+            with wrap_file(answer, size, description="Omniglot", console=console, transient=True) as shown:
+                shutil.copyfileobj(shown, stream)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        reason = error.reason if type(error) is URLError else error
+        raise DataError(f"{url} cannot be read: {reason}") from error
+    if problem := _problem(partial):
+        partial.unlink()
+        raise DataError(
+            f"the download of {url} broke off, or the file there is not the data set ({problem}); "
+            "run the command again to try once more"
+        )
+    partial.replace(target)
 
 
 def _problem(path: Path) -> str | None:

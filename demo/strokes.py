@@ -9,16 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw
+
+from exemplar_encoder.arrays import Floats64
 
 SIZE = 105
 
-Points = npt.NDArray[np.float64]
-
 
 def draw_alphabets(root: Path, alphabets: int, characters: int, drawers: int, seed: int = 0) -> int:
-    """Draw a whole data set below `root`; returns the number of images. The same arguments draw the same images."""
+    """Draw a data set below `root`, the same for the same arguments, and return the number of its images."""
     for alphabet in range(alphabets):
         rng = np.random.default_rng([seed, alphabet])
         style = int(rng.integers(1, 4)), float(rng.uniform(0.0, 0.8))
@@ -31,7 +30,7 @@ def draw_alphabets(root: Path, alphabets: int, characters: int, drawers: int, se
     return alphabets * characters * drawers
 
 
-def _stroke(rng: np.random.Generator, curvature: float) -> Points:
+def _stroke(rng: np.random.Generator, curvature: float) -> Floats64:
     """A polyline `[n, 2]` in the unit square, rounded by `curvature`, 0 to 1."""
     corners = rng.uniform(0.12, 0.88, (int(rng.integers(3, 6)), 2))
     t = np.linspace(0, len(corners) - 1, 24)
@@ -42,7 +41,7 @@ def _stroke(rng: np.random.Generator, curvature: float) -> Points:
     return (1 - curvature) * straight + curvature * smooth
 
 
-def _draw(rng: np.random.Generator, strokes: list[Points]) -> Image.Image:
+def _draw(rng: np.random.Generator, strokes: list[Floats64]) -> Image.Image:
     image = Image.new("L", (SIZE, SIZE), 255)
     draw = ImageDraw.Draw(image)
     turn, (shift_x, shift_y), scale = rng.normal(0, 0.08), rng.normal(0, 0.025, 2), rng.normal(1, 0.06, 2)

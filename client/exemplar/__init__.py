@@ -3,34 +3,34 @@
 ```python
 from exemplar import Client
 
-with Client("127.0.0.1:50051") as client:
+with Client() as client:
     client.create_gallery("stamps")
     client.enroll("stamps", "penny-black", "penny-black.jpg")
     print(client.classify("stamps", "letter.jpg").class_id)
 ```
 """
 
-from exemplar.aio import AsyncClient
-from exemplar.calls import KEEP
+from exemplar.aio.client import AsyncClient
 from exemplar.channel import Tls
-from exemplar.client import Client
 from exemplar.errors import (
+    AbortedError,
     AlreadyExistsError,
     DataLossError,
     DeadlineExceededError,
     ExemplarError,
     FailedPreconditionError,
     InvalidArgumentError,
-    ItemError,
     NotFoundError,
     ResourceExhaustedError,
     UnauthenticatedError,
     UnavailableError,
     UnimplementedError,
 )
+from exemplar.images import Part
+from exemplar.region import Region
+from exemplar.requests import KEEP
 from exemplar.results import (
     Calibration,
-    Class,
     Classification,
     ConfusablePair,
     Diagnosis,
@@ -44,19 +44,21 @@ from exemplar.results import (
     ExemplarWarning,
     Figure,
     Gallery,
+    ImageClass,
     Match,
     Model,
     NearestClass,
     Verdict,
     WarningKind,
 )
+from exemplar.sync.client import Client
 
 __all__ = [
     "KEEP",
+    "AbortedError",
     "AlreadyExistsError",
     "AsyncClient",
     "Calibration",
-    "Class",
     "Classification",
     "Client",
     "ConfusablePair",
@@ -75,12 +77,14 @@ __all__ = [
     "FailedPreconditionError",
     "Figure",
     "Gallery",
+    "ImageClass",
     "InvalidArgumentError",
-    "ItemError",
     "Match",
     "Model",
     "NearestClass",
     "NotFoundError",
+    "Part",
+    "Region",
     "ResourceExhaustedError",
     "Tls",
     "UnauthenticatedError",

@@ -1,4 +1,4 @@
-"""Cuts a stream of items into batches that the server takes: at most so many, and within the message limit."""
+"""Batches that the server takes, within its limits of items and of bytes, cut from a stream of items."""
 
 from __future__ import annotations
 
@@ -10,30 +10,27 @@ from google.protobuf.message import Message
 MAX_ITEMS = 256
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 
-Item = TypeVar("Item", bound=Message | bytes)
+Item = TypeVar("Item", bound=Message)
 
 # Room for what surrounds the items: names, options and the framing of each item.
 _ENVELOPE_BYTES = 64 * 1024
 MAX_ITEM_BYTES = MAX_MESSAGE_BYTES - _ENVELOPE_BYTES
 
 
-def size_of(item: Message | bytes) -> int:
-    """Returns how many bytes an item adds to a message, framing aside."""
-    return len(item) if isinstance(item, bytes) else item.ByteSize()
-
-
-def batches(items: Iterable[Item], max_items: int = MAX_ITEMS) -> Iterator[list[Item]]:
-    """Yields the items in order, in batches; an item that fits no message comes alone.
+def batches(
+    items: Iterable[Item], max_items: int = MAX_ITEMS, max_bytes: int = MAX_ITEM_BYTES
+) -> Iterator[list[Item]]:
+    """Yield the items in order, in batches; an item that fits no message comes alone.
 
     The items are drawn one at a time, so no more than one batch and one item are held.
     """
     batch: list[Item] = []
-    room = MAX_ITEM_BYTES
+    room = max_bytes
     for item in items:
-        size = size_of(item)
+        size = item.ByteSize()
         if batch and (len(batch) == max_items or size > room):
             yield batch
-            batch, room = [], MAX_ITEM_BYTES
+            batch, room = [], max_bytes
         batch.append(item)
         room -= size
     if batch:

@@ -1,13 +1,13 @@
-"""How the client reaches a server: transport security, the token, message limits and which calls are repeated.
+"""How the client reaches a server: its address, transport security, the token, message limits and retries.
 
-Retries are gRPC's own (back-off with jitter, server pushback honored), switched on by a service config, and only
-for calls that may be repeated without doing anything twice.
+Retries are gRPC's own (back-off with jitter, server pushback honored), switched on by a service config, for every
+call: reading ones change nothing, and changing ones carry a request id, by which the server tells a repeated call.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,18 @@ from typing import Any
 import grpc
 
 from exemplar.batching import MAX_MESSAGE_BYTES
-from exemplar.v1 import classification_service_pb2, gallery_service_pb2, model_service_pb2
 
-# A repeated creation would find its own work and report ALREADY_EXISTS; a repeated deletion or removal NOT_FOUND.
-# All else reads, or (enrolling, adding, updating) leads to the same state however often it runs.
-NOT_REPEATABLE = frozenset({"CreateGallery", "DeleteGallery", "DeleteClass", "RemoveExemplar"})
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+
+
+def address(given: str | None) -> str:
+    """Return the server's address: the one given, else EXEMPLAR_ADDRESS, else this machine's default port."""
+    return given or os.environ.get("EXEMPLAR_ADDRESS") or DEFAULT_ADDRESS
+
+
+def token(given: str | None) -> str:
+    """Return the bearer token: the one given, else EXEMPLAR_TOKEN; empty for none."""
+    return os.environ.get("EXEMPLAR_TOKEN", "") if given is None else given
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class Tls:
     server_name: str | None = None
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Reads the files.
+        """Read the files.
 
         Raises:
             OSError: A file cannot be read.
@@ -51,11 +58,11 @@ class Tls:
 
 
 def options(address: str, attempts: int, tls: Tls | None) -> list[tuple[str, Any]]:
-    """Returns the channel's options.
+    """Return the channel's options.
 
     Args:
         address: `host:port`, or another target that gRPC knows.
-        attempts: How often a repeatable call is tried in all, 1 to 5 (gRPC's own bound).
+        attempts: How often a call is tried in all, 1 to 5 (gRPC's own bound).
         tls: Transport security, for the server's name.
     """
     chosen: list[tuple[str, Any]] = [
@@ -84,16 +91,9 @@ def _is_loopback(address: str) -> bool:
 
 
 def service_config(attempts: int) -> dict[str, object]:
-    """Returns the gRPC service config that repeats UNAVAILABLE calls, where repeating is safe."""
+    """Return the gRPC service config that repeats every call that met UNAVAILABLE."""
     if attempts <= 1:
         return {}
-    names = [
-        {"service": service.full_name, "method": method.name}
-        for module in (classification_service_pb2, gallery_service_pb2, model_service_pb2)
-        for service in module.DESCRIPTOR.services_by_name.values()
-        for method in service.methods
-        if method.name not in NOT_REPEATABLE
-    ]
     policy = {
         "maxAttempts": attempts,
         "initialBackoff": "0.2s",
@@ -101,9 +101,9 @@ def service_config(attempts: int) -> dict[str, object]:
         "backoffMultiplier": 2,
         "retryableStatusCodes": ["UNAVAILABLE"],
     }
-    return {"methodConfig": [{"name": names, "retryPolicy": policy}]}
+    return {"methodConfig": [{"name": [{}], "retryPolicy": policy}]}
 
 
-def metadata(token: str | None) -> Sequence[tuple[str, str]]:
-    """Returns what goes along with every call."""
+def metadata(token: str) -> tuple[tuple[str, str], ...]:
+    """Return the metadata that goes along with every call."""
     return (("authorization", f"Bearer {token}"),) if token else ()

@@ -28,8 +28,8 @@ class Extension(NamedTuple):
 EXTENSIONS = {
     "serve": Extension("server", "Run the server."),
     "train": Extension("train", "Train a model on a tree of images and write its bundle."),
-    "evaluate": Extension("train", "Measure how good bundles are on images they never saw."),
-    "calibrate": Extension("train", "Refit what distances mean in a gallery on labeled pictures of your own."),
+    "evaluate": Extension("evaluate", "Measure how good bundles are on images they never saw."),
+    "calibrate": Extension("evaluate", "Refit what distances mean in a gallery on labeled pictures of your own."),
     "export": Extension("train", "Make a bundle of a network as it is: a Keras model, or a published backbone."),
     "index": Extension("index", "Enroll many classes from a folder or a manifest."),
 }
@@ -39,11 +39,11 @@ class Root(typer.core.TyperGroup):
     """A command group that lists its extensions from a table and loads one when it is called."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Returns the names for help and completion."""
+        """Return the names for help and completion."""
         return [*super().list_commands(ctx), *EXTENSIONS]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Returns a command; for an extension a stand-in that knows its summary."""
+        """Return a command; for an extension a stand-in that knows its summary."""
         if cmd_name in EXTENSIONS:
             return typer.core.TyperCommand(
                 cmd_name, help=EXTENSIONS[cmd_name].summary, rich_help_panel="Server, training and bulk jobs"
@@ -51,7 +51,7 @@ class Root(typer.core.TyperGroup):
         return super().get_command(ctx, cmd_name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
-        """Finds the command to run, and loads it where it is an extension."""
+        """Find the command to run, and loads it where it is an extension."""
         name, command, rest = super().resolve_command(ctx, args)
         if name in EXTENSIONS:
             command = load(name)
@@ -59,7 +59,7 @@ class Root(typer.core.TyperGroup):
 
 
 def load(name: str) -> Any:
-    """Loads an extension's command."""
+    """Load an extension's command."""
     (entry_point,) = metadata.entry_points(group="exemplar.commands", name=name)
     command = typer.main.get_command(entry_point.load())
     command.name = name
@@ -99,14 +99,14 @@ def root(
 
 
 def say(sentence: str) -> None:
-    """Prints an error as people should see it."""
+    """Print an error as people should see it."""
     typer.secho(f"{sentence[:1].upper()}{sentence[1:]}", err=True, fg=typer.colors.RED)
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     try:
-        app()
+        app(prog_name="exemplar")
     except UnavailableError as error:
         hint = ""
         if error.reason == "UNREACHABLE":

@@ -1,32 +1,17 @@
-"""Between the contract's messages and the client's dataclasses; the only place that knows both shapes."""
+"""From the contract's messages to the client's dataclasses; `requests` goes the other way."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from exemplar import results
+from exemplar.region import Region
 from exemplar.v1 import classification_service_pb2 as classification_pb
 from exemplar.v1 import gallery_service_pb2 as gallery_pb
 from exemplar.v1 import resources_pb2 as resources_pb
-
-
-def gallery_name(gallery: str) -> str:
-    """Returns a gallery's resource name."""
-    return f"galleries/{gallery}"
-
-
-def class_name(gallery: str, class_id: str) -> str:
-    """Returns a class's resource name."""
-    return f"galleries/{gallery}/classes/{class_id}"
-
-
-def model_name(model: str) -> str:
-    """Returns a model's resource name."""
-    return f"models/{model}"
 
 
 def _last(name: str) -> str:
@@ -38,7 +23,7 @@ def _time(stamp: Timestamp) -> datetime:
 
 
 def gallery(message: resources_pb.Gallery) -> results.Gallery:
-    """Converts a gallery."""
+    """Convert a gallery."""
     return results.Gallery(
         id=_last(message.name),
         display_name=message.display_name,
@@ -51,47 +36,47 @@ def gallery(message: resources_pb.Gallery) -> results.Gallery:
         ),
         create_time=_time(message.create_time),
         update_time=_time(message.update_time),
+        etag=message.etag,
         calibration=calibration(message.calibration) if message.HasField("calibration") else None,
     )
 
 
 def calibration(message: resources_pb.Calibration) -> results.Calibration:
-    """Converts a calibration."""
+    """Convert a calibration."""
     return results.Calibration(
+        method=message.method,
+        fitted_on=message.fitted_on,
         default_false_accept_rate=message.default_false_accept_rate,
-        ambiguity_margin=message.ambiguity_margin,
-        class_count=message.class_count,
         ambiguity_error_rate=message.ambiguity_error_rate,
-        gallery_sizes=tuple(message.gallery_sizes),
-        typical_spacings=tuple(message.typical_spacings),
-        false_accept_rates=tuple(message.false_accept_rates),
-        factors=tuple(tuple(row.values) for row in message.factors),
-        distance_weight=message.distance_weight,
-        unknown_intercept=message.unknown_intercept,
-        unknown_spacing=message.unknown_spacing,
-        nearest_share=message.nearest_share,
-        distance_power=message.distance_power,
-        ambiguity_spacing=message.ambiguity_spacing,
-        threshold_at_20_classes=message.threshold_at_20_classes,
+        data=message.data,
     )
 
 
-def calibration_message(of: results.Calibration) -> resources_pb.Calibration:
-    """Builds the message of a calibration."""
-    values = {field.name: getattr(of, field.name) for field in dataclasses.fields(of)}
-    values["factors"] = [resources_pb.CalibrationFactors(values=row) for row in of.factors]
-    return resources_pb.Calibration(**values)
+def region(message: resources_pb.Region) -> Region:
+    """Convert a region."""
+    if message.HasField("fractions"):
+        share = message.fractions
+        return Region(share.left, share.top, share.width, share.height, "fraction")
+    box = message.pixels
+    return Region(box.left, box.top, box.width, box.height)
 
 
 def exemplar(message: resources_pb.Exemplar) -> results.Exemplar:
-    """Converts an exemplar."""
-    return results.Exemplar(message.sha256, message.width, message.height, message.format, message.size_bytes)
+    """Convert an exemplar."""
+    return results.Exemplar(
+        sha256=message.sha256,
+        width=message.width,
+        height=message.height,
+        format=message.format,
+        size_bytes=message.size_bytes,
+        region=region(message.region) if message.HasField("region") else None,
+    )
 
 
-def class_(message: resources_pb.Class) -> results.Class:
-    """Converts a class."""
+def image_class(message: resources_pb.ImageClass) -> results.ImageClass:
+    """Convert a class."""
     _, gallery_id, _, class_id = message.name.split("/", 3)
-    return results.Class(
+    return results.ImageClass(
         id=class_id,
         gallery=gallery_id,
         display_name=message.display_name,
@@ -99,11 +84,13 @@ def class_(message: resources_pb.Class) -> results.Class:
         exemplars=tuple(exemplar(each) for each in message.exemplars),
         create_time=_time(message.create_time),
         update_time=_time(message.update_time),
+        etag=message.etag,
+        embedding=embedding(message.embedding) if message.HasField("embedding") else None,
     )
 
 
 def classification(message: classification_pb.Classification) -> results.Classification:
-    """Converts the answer to a query."""
+    """Convert the answer to a query."""
     verdict = classification_pb.Verdict.Name(message.verdict).removeprefix("VERDICT_")
     return results.Classification(
         verdict=results.Verdict(verdict),
@@ -121,12 +108,12 @@ def classification(message: classification_pb.Classification) -> results.Classif
 
 
 def embedding(message: resources_pb.Embedding) -> results.Embedding:
-    """Converts an embedding."""
+    """Convert an embedding."""
     return results.Embedding(tuple(message.values), _last(message.model))
 
 
 def warnings(messages: Iterable[gallery_pb.ExemplarWarning]) -> tuple[results.ExemplarWarning, ...]:
-    """Converts warnings; a kind that a later server knows and this client does not becomes OTHER."""
+    """Convert warnings; a kind that a later server knows and this client does not becomes OTHER."""
     kinds = gallery_pb.ExemplarWarning.Kind
     names = {number: name.removeprefix("KIND_") for name, number in kinds.items()}
     known = results.WarningKind.__members__
@@ -142,10 +129,9 @@ def warnings(messages: Iterable[gallery_pb.ExemplarWarning]) -> tuple[results.Ex
 
 
 def enrolled(message: gallery_pb.EnrollClassResponse) -> results.Enrolled:
-    """Converts what an enrollment led to."""
-    # `class` is a Python keyword, so the generated field is only reached by name.
+    """Convert what an enrollment led to."""
     return results.Enrolled(
-        class_=class_(getattr(message, "class")),
+        image_class=image_class(message.image_class),
         replaced=message.replaced,
         warnings=warnings(message.warnings),
         gallery_revision=message.gallery_revision,
@@ -153,18 +139,18 @@ def enrolled(message: gallery_pb.EnrollClassResponse) -> results.Enrolled:
 
 
 def exemplars_added(message: gallery_pb.AddExemplarsResponse) -> results.ExemplarsAdded:
-    """Converts what adding exemplars led to."""
-    changed = class_(getattr(message, "class"))
+    """Convert what adding exemplars led to."""
+    changed = image_class(message.image_class)
     return results.ExemplarsAdded(changed, warnings(message.warnings), message.gallery_revision)
 
 
 def exemplar_removed(message: gallery_pb.RemoveExemplarResponse) -> results.ExemplarRemoved:
-    """Converts what removing an exemplar led to."""
-    return results.ExemplarRemoved(class_(getattr(message, "class")), message.gallery_revision)
+    """Convert what removing an exemplar led to."""
+    return results.ExemplarRemoved(image_class(message.image_class), message.gallery_revision)
 
 
 def check(message: gallery_pb.CheckExemplarResponse) -> results.ExemplarCheck:
-    """Converts what was found about an image."""
+    """Convert what was found about an image."""
     return results.ExemplarCheck(
         warnings=warnings(message.warnings),
         nearest=tuple(
@@ -175,7 +161,7 @@ def check(message: gallery_pb.CheckExemplarResponse) -> results.ExemplarCheck:
 
 
 def diagnosis(message: gallery_pb.DiagnoseGalleryResponse) -> results.Diagnosis:
-    """Converts a gallery's diagnosis."""
+    """Convert a gallery's diagnosis."""
     return results.Diagnosis(
         pairs=tuple(
             results.ConfusablePair(each.first_class_id, each.second_class_id, each.distance, each.too_close)
@@ -188,7 +174,7 @@ def diagnosis(message: gallery_pb.DiagnoseGalleryResponse) -> results.Diagnosis:
 
 
 def model(message: resources_pb.Model) -> results.Model:
-    """Converts a model."""
+    """Convert a model."""
     return results.Model(
         id=_last(message.name),
         display_name=message.display_name,

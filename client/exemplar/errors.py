@@ -1,13 +1,13 @@
-"""What can go wrong with a request, as exceptions that keep the server's reason.
+"""The errors of requests, as exceptions that keep the server's reason.
 
-Catch `ExemplarError` for all of them, or a subclass for one status code. `reason` is stable and meant for programs
+Catch `ExemplarError` for all of them, or a subclass for one status code. The same errors stand, not raised, in the
+place of an item of a batch that failed. `reason` is stable and meant for programs
 (`GALLERY_NOT_FOUND`); `message` is a sentence for people.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -18,7 +18,7 @@ _DETAILS_KEY = "grpc-status-details-bin"
 
 
 class ExemplarError(Exception):
-    """A request that failed.
+    """A request that failed, or an item of a batch.
 
     Attributes:
         code: gRPC status code, such as `NOT_FOUND`.
@@ -66,11 +66,19 @@ class AlreadyExistsError(ExemplarError):
 
 
 class FailedPreconditionError(ExemplarError):
-    """The request does not fit the state: another model, an empty gallery, an exemplar refused by `strict`,
-    a class that has as many exemplars as its gallery allows, or no other than the one to be removed.
+    """The request does not fit the state of the server.
+
+    It may be another model, an empty gallery, an exemplar refused by `strict`, or a class that has as many exemplars
+    as its gallery allows, or no other than the one to be removed.
     """
 
     code = "FAILED_PRECONDITION"
+
+
+class AbortedError(ExemplarError):
+    """Another change came between: what is to be updated no longer has the etag that was given."""
+
+    code = "ABORTED"
 
 
 class ResourceExhaustedError(ExemplarError):
@@ -112,24 +120,20 @@ class UnimplementedError(ExemplarError):
 _BY_CODE = {error.code: error for error in ExemplarError.__subclasses__()}
 
 
-@dataclass(frozen=True)
-class ItemError:
-    """Why one item of a batch failed; it stands where the item's result would."""
-
-    code: str
-    reason: str
-    message: str
-    metadata: Mapping[str, str] = field(default_factory=dict)
+def item_error(status: status_pb2.Status) -> ExemplarError:
+    """Read the status that a batch gives in an item's place; the error is there to be looked at, or raised."""
+    return _error(_code_name(status.code), status.message, *_details(status.details))
 
 
-def item_error(status: status_pb2.Status) -> ItemError:
-    """Reads the status that a batch gives in an item's place."""
-    reason, metadata, _ = _details(status.details)
-    return ItemError(_code_name(status.code), reason, status.message, metadata)
+def too_large(size: int, limit: int) -> ExemplarError:
+    """Build the error of an item that no message can hold; sizes in bytes."""
+    return ResourceExhaustedError(
+        f"{size:,} bytes are more than a message may hold ({limit:,})", reason="MESSAGE_TOO_LARGE"
+    )
 
 
 def request_error(error: grpc.RpcError, address: str, timeout: float) -> ExemplarError:
-    """Turns gRPC's error into ours.
+    """Turn gRPC's error into ours.
 
     Args:
         error: As raised by a synchronous or asyncio call.
@@ -154,9 +158,14 @@ def request_error(error: grpc.RpcError, address: str, timeout: float) -> Exempla
     elif code == "RESOURCE_EXHAUSTED" and "larger than max" in message:
         # gRPC's own check, on either side; it comes without a reason.
         reason, message = "MESSAGE_TOO_LARGE", f"the message is too large to be sent ({message})"
-    return _BY_CODE.get(code, ExemplarError)(
-        message, code=code, reason=reason, metadata=metadata, retry_after=retry_after
-    )
+    return _error(code, message, reason, metadata, retry_after)
+
+
+def _error(
+    code: str, message: str, reason: str, metadata: Mapping[str, str], retry_after: float | None
+) -> ExemplarError:
+    kind = _BY_CODE.get(code, ExemplarError)
+    return kind(message, code=code, reason=reason, metadata=metadata, retry_after=retry_after)
 
 
 def _code_name(number: int) -> str:

@@ -8,23 +8,38 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from exemplar.region import Region
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import PIL.Image
 
-    Image: TypeAlias = (
+    WholeImage: TypeAlias = (
         str | os.PathLike[str] | bytes | bytearray | memoryview | PIL.Image.Image | npt.NDArray[np.uint8]
     )
 else:
-    Image: TypeAlias = Any
+    WholeImage: TypeAlias = Any
 
 
-def encoded(image: Image) -> bytes:
-    """Returns the image's encoded bytes.
+@dataclass(frozen=True)
+class Part:
+    """A part of an image, given wherever an image is: `Part("shelf.jpg", Region(10, 20, 300, 200))`."""
+
+    image: WholeImage
+    region: Region
+
+
+Image: TypeAlias = WholeImage | Part
+
+
+def encoded(image: WholeImage) -> bytes:
+    """Return the image's encoded bytes.
 
     Args:
         image: A path, encoded bytes, a Pillow image, or a uint8 array [H, W], [H, W, 3] or [H, W, 4].
@@ -51,19 +66,36 @@ def encoded(image: Image) -> bytes:
     raise TypeError(f"an image is a path, bytes, a Pillow image or a uint8 array; this is {type(image).__name__}")
 
 
+def several(images: Image | Sequence[Image]) -> Sequence[Image]:
+    """Return one image, or a list or tuple of several, as a sequence."""
+    return images if isinstance(images, list | tuple) else [cast(Image, images)]
+
+
 def require_file(image: object) -> None:
-    """Checks that an image given as a path is a file; anything else passes.
+    """Check that an image given as a path is a file; anything else passes.
 
     Raises:
         FileNotFoundError: Nothing is there.
         IsADirectoryError: A folder is there.
     """
+    if isinstance(image, Part):
+        image = image.image
     if isinstance(image, str | os.PathLike):
         path = Path(image)
         if path.is_dir():
             raise IsADirectoryError(f"{path} is a folder, not an image file")
         if not path.exists():
             raise FileNotFoundError(f"there is no image file at {path}")
+
+
+def require_files(images: Iterable[object]) -> None:
+    """Check every image of a sequence; errors as `require_file`.
+
+    A generator can only be drawn once, so its files are first looked at when their turn comes.
+    """
+    if isinstance(images, Sequence):
+        for image in images:
+            require_file(image)
 
 
 def _png_of_array(array: npt.NDArray[np.uint8]) -> bytes:

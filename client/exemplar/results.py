@@ -1,4 +1,4 @@
-"""What the client hands back: frozen dataclasses, free of protobuf.
+"""The client's results: frozen dataclasses, free of protobuf.
 
 Ids are bare (`stamps`, not `galleries/stamps`). A distance is Euclidean and smaller is closer; a probability lies
 in [0, 1]; times are aware datetimes in UTC.
@@ -12,12 +12,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from exemplar.region import Region
+
 if TYPE_CHECKING:
     from exemplar.images import Image
 
 
 class Verdict(StrEnum):
-    """What the server concludes about a query."""
+    """The server's conclusion about a query."""
 
     MATCH = "MATCH"
     AMBIGUOUS = "AMBIGUOUS"
@@ -25,7 +27,7 @@ class Verdict(StrEnum):
 
 
 class WarningKind(StrEnum):
-    """What may make an exemplar's class hard to recognize."""
+    """A reason why a class with an exemplar may be hard to recognize."""
 
     BLANK = "BLANK"
     TINY = "TINY"
@@ -39,7 +41,8 @@ class WarningKind(StrEnum):
 class Gallery:
     """A named set of classes; `false_accept_rate` and `calibration` are None where the model's hold.
 
-    In a list of galleries, a calibration comes without its tables.
+    In a list of galleries, a calibration comes without its `data`. `etag` changes with every update of the gallery
+    itself.
     """
 
     id: str
@@ -51,14 +54,16 @@ class Gallery:
     max_exemplars_per_class: int
     create_time: datetime
     update_time: datetime
+    etag: str
     calibration: Calibration | None
 
 
 @dataclass(frozen=True)
 class Exemplar:
-    """An image that stands for a class: its SHA-256 as sent, size in pixels after EXIF orientation, and bytes.
+    """An image, or a part of one, that stands for a class: size in pixels after EXIF orientation, and in bytes.
 
-    A class has each image once, so that the SHA-256 is the exemplar's id in its class.
+    A class has each once, so that the SHA-256, of the image as it was sent and of its region if it has one, names
+    the exemplar in its class. `region` is None for a whole image.
     """
 
     sha256: str
@@ -66,11 +71,15 @@ class Exemplar:
     height: int
     format: str
     size_bytes: int
+    region: Region | None = None
 
 
 @dataclass(frozen=True)
-class Class:
-    """One entry of a gallery, with its exemplars in the order in which they were given."""
+class ImageClass:
+    """One entry of a gallery, with its exemplars in the order in which they were given.
+
+    `etag` changes with every change of the class. `embedding`, the exemplars' mean, is there where it was asked for.
+    """
 
     id: str
     gallery: str
@@ -79,6 +88,8 @@ class Class:
     exemplars: tuple[Exemplar, ...]
     create_time: datetime
     update_time: datetime
+    etag: str
+    embedding: Embedding | None = None
 
 
 @dataclass(frozen=True)
@@ -147,7 +158,7 @@ class Enrollment:
 class Enrolled:
     """A class as stored, whether it replaced one of the same id, and what may make it hard to recognize."""
 
-    class_: Class
+    image_class: ImageClass
     replaced: bool
     warnings: tuple[ExemplarWarning, ...]
     gallery_revision: int
@@ -157,7 +168,7 @@ class Enrolled:
 class ExemplarsAdded:
     """A class with the exemplars that were added, and what may make it hard to recognize."""
 
-    class_: Class
+    image_class: ImageClass
     warnings: tuple[ExemplarWarning, ...]
     gallery_revision: int
 
@@ -166,7 +177,7 @@ class ExemplarsAdded:
 class ExemplarRemoved:
     """A class without the exemplar that was removed."""
 
-    class_: Class
+    image_class: ImageClass
     gallery_revision: int
 
 
@@ -181,7 +192,7 @@ class NearestClass:
 
 @dataclass(frozen=True)
 class ExemplarCheck:
-    """What an image would be as an exemplar; no warnings means that nothing was found."""
+    """An image judged as an exemplar: warnings, if any, the nearest classes, and what is known of the image."""
 
     warnings: tuple[ExemplarWarning, ...]
     nearest: tuple[NearestClass, ...]
@@ -220,26 +231,21 @@ class Figure:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How distances become probabilities and verdicts; the contract says what each number means.
+    """How distances become probabilities and verdicts: a summary for people, and the fitted numbers.
 
-    `threshold_at_20_classes` sums it up; the server computes it, and does not read it where one is set.
+    Attributes:
+        method: The method that was fitted, with its version.
+        fitted_on: The data it was fitted on, in words.
+        default_false_accept_rate: The rate that holds where a gallery and a request name none.
+        ambiguity_error_rate: The share of wrong names, among accepted ones, that AMBIGUOUS was set for.
+        data: The fitted numbers, opaque: to be stored, and sent back to a gallery of the same model.
     """
 
+    method: str
+    fitted_on: str
     default_false_accept_rate: float
-    ambiguity_margin: float
-    class_count: int
     ambiguity_error_rate: float
-    gallery_sizes: tuple[int, ...]
-    typical_spacings: tuple[float, ...]
-    false_accept_rates: tuple[float, ...]
-    factors: tuple[tuple[float, ...], ...]
-    distance_weight: float
-    unknown_intercept: float
-    unknown_spacing: float
-    nearest_share: float
-    distance_power: int
-    ambiguity_spacing: float = 0.0
-    threshold_at_20_classes: float = 0.0
+    data: bytes
 
 
 @dataclass(frozen=True)

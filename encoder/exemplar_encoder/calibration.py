@@ -34,7 +34,7 @@ from exemplar_encoder.arrays import Floats, Floats64
 METHOD: Literal["spacing/1"] = "spacing/1"
 """The model behind the numbers, and its version."""
 
-# So many of the nearest classes are weighed one by one, however many a caller asks to see: a probability must not
+# How many of the nearest classes are weighed one by one, however many a caller asks to see: a probability must not
 # change with the number of matches shown.
 NEAREST_CONSIDERED = 16
 
@@ -46,7 +46,7 @@ _FARTHEST = 2.0  # apart, that unit vectors can be
 # Classes nearer to each other than this share of the third quartile of all gaps are one thing taught twice.
 _TWICE = 0.2
 
-# So small a share of the spacing is no difference, however rare errors are: one thing with two names has none.
+# A difference below this share of the spacing is none, however rare errors are: one thing with two names has none.
 _TIE = 0.05
 
 
@@ -71,8 +71,8 @@ class Calibration:
         gallery_sizes: ascending numbers of classes, at which the typical spacing was measured.
         typical_spacings: that spacing at each size.
         false_accept_rates: ascending rates in (0, 1], at which factors were measured.
-        factors: for each gallery size, for each rate: that share of queries of no enrolled class came nearer to some
-            class than the spacing times this; ascending with the rate.
+        factors: for each gallery size and each rate, the distance in units of the spacing within which that share of
+            queries of no enrolled class had a class; ascending with the rate.
         distance_weight: how fast a class's weight falls; natural logarithm, a unit of distance to `distance_power`.
         unknown_intercept: how small the weight of "none of them" is, natural logarithm, at spacing 0.
         unknown_spacing: by how much that grows with each unit of spacing.
@@ -84,7 +84,7 @@ class Calibration:
         method: the model behind the numbers.
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
     default_false_accept_rate: float
     ambiguity_margin: float
@@ -134,7 +134,7 @@ class Calibration:
             raise CalibrationError("distance_power", "must be 1 or 2")
 
     def spacing(self, class_count: int, gaps: Floats | None) -> float:
-        """The spacing to judge a gallery by: what was measured in it, and in a small one what is typical, too.
+        """Return the spacing to judge a gallery by: as measured in it, and in a small one also what is typical.
 
         Args:
             class_count: how many classes the gallery holds.
@@ -147,7 +147,7 @@ class Calibration:
         return (class_count * measured + _PRIOR_CLASSES * typical) / (class_count + _PRIOR_CLASSES)
 
     def threshold(self, false_accept_rate: float, class_count: int, spacing: float) -> float:
-        """The distance beyond which a query is UNKNOWN.
+        """Return the distance beyond which a query is UNKNOWN.
 
         Between measured rates and sizes it is interpolated on logarithmic scales.
 
@@ -166,11 +166,11 @@ class Calibration:
         return spacing * self._at_size(class_count, at_rate)
 
     def effective_rate(self, false_accept_rate: float) -> float:
-        """The rate that a threshold keeps: the one asked for, or the least that was measured where that is larger."""
+        """Return the rate that a threshold keeps: the one asked for, or the least measured where that is larger."""
         return max(false_accept_rate, self.false_accept_rates[0])
 
     def margin(self, spacing: float) -> float:
-        """By how much the second nearest class must be farther than the nearest, or the verdict is AMBIGUOUS.
+        """Return by how much the second nearest class must be farther than the nearest; else a query is AMBIGUOUS.
 
         Args:
             spacing: of the gallery, see the method of that name.
@@ -182,24 +182,24 @@ class Calibration:
         return float(np.interp(np.log(max(1, class_count)), np.log(self.gallery_sizes), values))
 
     def probabilities(self, distances: npt.ArrayLike, spacing: float) -> Floats64:
-        """The probability of each of the nearest classes.
+        """Return the probability of each of the nearest classes, of one query or of many at once.
 
         Args:
-            distances: float `[k]`, ascending: the nearest classes of the gallery, at least `NEAREST_CONSIDERED` or
-                all of them. Classes beyond that number do not count.
+            distances: float `[..., k]`, ascending: the nearest classes of the gallery, at least `NEAREST_CONSIDERED`
+                or all of them. Classes beyond that number do not count.
             spacing: of the gallery, see the method of that name.
 
         Returns:
-            float64 `[k]` in [0, 1], descending; what is missing to 1 is the probability of no enrolled class.
+            float64 `[..., k]` in [0, 1], descending; what is missing to 1 is the probability of no enrolled class.
         """
         weights = -self.distance_weight * np.asarray(distances, dtype=np.float64) ** self.distance_power
         unknown = -(self.unknown_intercept + self.unknown_spacing * spacing)
-        total = np.logaddexp.reduce(np.append(weights[:NEAREST_CONSIDERED], unknown))
-        probabilities: Floats64 = np.exp(weights - total)
+        named = np.logaddexp.reduce(weights[..., :NEAREST_CONSIDERED], axis=-1, keepdims=True)
+        probabilities: Floats64 = np.exp(weights - np.logaddexp(named, unknown))
         return probabilities
 
     def to_json(self) -> str:
-        """As text, for a bundle, a store and the contract."""
+        """Return it as text, for a bundle, a store and the contract."""
         return _CODEC.dump_json(self, indent=1).decode() + "\n"
 
     @classmethod
@@ -229,7 +229,7 @@ _CODEC = TypeAdapter(Calibration)
 
 
 def mean_gap(gaps: Floats, share: float) -> float:
-    """The mean of the least of `gaps` float32 `[n]`, ascending: of that share of them, and of one at least.
+    """Return the mean of the least of `gaps` float32 `[n]`, ascending: of that share of them, and of one at least.
 
     Gaps that are far smaller than most are of one thing taught twice. They tell nothing of how near others come, and
     are left out: else one picture with two names would make strangers of all queries.
@@ -239,7 +239,10 @@ def mean_gap(gaps: Floats, share: float) -> float:
 
 
 def gaps_of(vectors: Floats) -> Floats | None:
-    """Distance from each of `vectors` float32 `[n, dimension]` to its nearest other, ascending; None below two."""
+    """Return the distance from each of `vectors` float32 `[n, dimension]` to its nearest other, ascending.
+
+    Below two vectors there is none, and None is returned.
+    """
     if len(vectors) < 2:
         return None
     squares = np.square(vectors).sum(axis=1)

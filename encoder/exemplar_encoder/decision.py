@@ -82,6 +82,19 @@ class DecisionRule:
             verdict = Verdict.MATCH
         return Decision(verdict, probabilities)
 
-    def accepts(self, nearest: Floats | Floats64) -> Bools:
-        """Whether queries are near enough to be given a name, by the distance to the nearest class, `[queries]`."""
-        return np.asarray(nearest <= self.threshold)
+    def accepts(self, distances: Floats | Floats64) -> Bools:
+        """Tell which of many queries are near enough to be given a name: those that are not UNKNOWN.
+
+        Args:
+            distances: of each query to its nearest classes, ascending, `[queries, nearest]`.
+
+        Returns:
+            bool `[queries]`.
+        """
+        return np.asarray(distances[:, 0] <= self.threshold)
+
+    def tells_apart(self, distances: Floats | Floats64) -> Bools:
+        """Tell of which of many queries the second class is not too close behind the first; arguments as above."""
+        if distances.shape[1] < 2:
+            return np.ones(len(distances), dtype=np.bool_)
+        return np.asarray(distances[:, 1] - distances[:, 0] >= self.margin)

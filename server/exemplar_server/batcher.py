@@ -16,32 +16,32 @@ from time import perf_counter
 
 import numpy as np
 
-from exemplar_encoder import ImageError, PreparedImage
-from exemplar_encoder.arrays import Floats
+from exemplar_encoder import EncodedImage, ImageError, PreparedImage
+from exemplar_encoder.arrays import Floats, Pixels
 from exemplar_server.errors import UnavailableError
+from exemplar_server.exemplar_warnings import ExemplarWarning
 from exemplar_server.metrics import Metrics
 
-Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+Inspection = Callable[[PreparedImage], list[ExemplarWarning]]
 
 
 @dataclass(frozen=True, slots=True)
-class Embedded:
-    """An image as the network saw it, and what the network made of it: float32 `[dimension]`."""
+class EmbeddedImage:
+    """An image as the network saw it, what an inspection found in it, and its embedding float32 `[dimension]`."""
 
     image: PreparedImage
+    warnings: list[ExemplarWarning]
     embedding: Floats
-
-
-Result = Embedded | ImageError
 
 
 class _Job:
     """One caller's images and their results; touched by the event loop's thread only, but for `abandoned`."""
 
-    __slots__ = ("done", "remaining", "results")
+    __slots__ = ("done", "inspection", "remaining", "results")
 
-    def __init__(self, count: int, done: asyncio.Future[None]) -> None:
-        self.results: list[Result | None] = [None] * count
+    def __init__(self, count: int, inspection: Inspection | None, done: asyncio.Future[None]) -> None:
+        self.results: list[EmbeddedImage | ImageError | None] = [None] * count
+        self.inspection = inspection
         self.remaining = count
         self.done = done
 
@@ -52,17 +52,19 @@ class _Job:
 
 
 class _Item:
-    __slots__ = ("content", "image", "index", "job", "ready")
+    __slots__ = ("encoded", "image", "index", "job", "ready", "warnings")
 
-    def __init__(self, job: _Job, index: int, content: bytes) -> None:
+    def __init__(self, job: _Job, index: int, encoded: EncodedImage) -> None:
         self.job = job
         self.index = index
-        self.content = content
+        self.encoded = encoded
         self.image: PreparedImage | None = None
+        self.warnings: list[ExemplarWarning] = []
         self.ready = 0.0
 
 
-_Outcome = tuple[_Item, Result | BaseException | None]
+# An item with its result, or with what went wrong for a reason of the server's; None where nobody waits for it.
+_Delivery = tuple[_Item, EmbeddedImage | ImageError | BaseException | None]
 
 
 class Batcher:
@@ -70,7 +72,7 @@ class Batcher:
 
     def __init__(
         self,
-        prepare: Callable[[bytes], PreparedImage],
+        prepare: Callable[[EncodedImage], PreparedImage],
         embed: Callable[[Pixels], Floats],
         metrics: Metrics,
         *,
@@ -81,7 +83,7 @@ class Batcher:
         """Start the threads; call it inside the event loop.
 
         Args:
-            prepare: decodes one image; called from many threads.
+            prepare: decodes one image and names it; called from many threads.
             embed: embeds uint8 `[n, height, width, channels]`, n <= `max_batch`; called from one thread.
             metrics: told of waits, times and sizes.
             max_batch: images to embed at once.
@@ -107,8 +109,14 @@ class Batcher:
         for thread in self._threads:
             thread.start()
 
-    async def embed(self, images: Sequence[bytes]) -> list[Result]:
+    async def embed(
+        self, images: Sequence[EncodedImage], inspection: Inspection | None = None
+    ) -> list[EmbeddedImage | ImageError]:
         """Embed encoded images; a bad one costs only its own result.
+
+        Args:
+            images: the images.
+            inspection: looks at each decoded image, in the thread that decoded it.
 
         Raises:
             UnavailableError: too much is waiting already; nothing of this request was taken in.
@@ -123,9 +131,9 @@ class Batcher:
                 retry_after=min(10.0, max(0.05, self._held * self._seconds_per_image)),
             )
         self._held += len(images)
-        job = _Job(len(images), self._loop.create_future())
-        for index, content in enumerate(images):
-            self._to_decode.put(_Item(job, index, content))
+        job = _Job(len(images), inspection, self._loop.create_future())
+        for index, encoded in enumerate(images):
+            self._to_decode.put(_Item(job, index, encoded))
         await job.done
         return [result for result in job.results if result is not None]
 
@@ -140,21 +148,21 @@ class Batcher:
 
     def _run_decoder(self) -> None:
         while (item := self._to_decode.get()) is not None:
-            outcome: Result | BaseException | None = None
+            problem: Exception | None = None
             if not item.job.abandoned:
                 start = perf_counter()
                 try:
-                    item.image = self._prepare(item.content)
-                except ImageError as error:
-                    outcome = error
+                    item.image = self._prepare(item.encoded)
+                    if item.job.inspection is not None:
+                        item.warnings = item.job.inspection(item.image)
                 except Exception as error:  # noqa: BLE001 - it is the caller's answer; this thread serves others
-                    outcome = error
+                    problem = error
                 else:
                     item.ready = perf_counter()
                     self._metrics.decode_seconds.observe(item.ready - start)
                     self._to_embed.put(item)
                     continue
-            self._loop.call_soon_threadsafe(self._deliver, [(item, outcome)])
+            self._loop.call_soon_threadsafe(self._deliver, [(item, problem)])
 
     def _run_encoder(self) -> None:
         running = True
@@ -173,17 +181,17 @@ class Batcher:
             if batch:
                 self._loop.call_soon_threadsafe(self._deliver, self._embed_batch(batch))
 
-    def _embed_batch(self, batch: list[_Item]) -> list[_Outcome]:
+    def _embed_batch(self, batch: list[_Item]) -> list[_Delivery]:
         start = perf_counter()
         kept: list[tuple[_Item, PreparedImage]] = []
-        outcomes: list[_Outcome] = []
+        deliveries: list[_Delivery] = []
         for item in batch:
             if item.image is None or item.job.abandoned:
-                outcomes.append((item, None))
+                deliveries.append((item, None))
             else:
                 kept.append((item, item.image))
         if not kept:
-            return outcomes
+            return deliveries
         for item, _ in kept:
             self._metrics.wait_seconds.observe(start - item.ready)
         try:
@@ -194,21 +202,22 @@ class Batcher:
         self._metrics.encode_seconds.observe(seconds)
         self._metrics.batch_size.observe(len(kept))
         self._seconds_per_image += 0.1 * (seconds / len(kept) - self._seconds_per_image)
-        outcomes += [
-            (item, Embedded(image, embedding)) for (item, image), embedding in zip(kept, embeddings, strict=True)
+        deliveries += [
+            (item, EmbeddedImage(image, item.warnings, embedding))
+            for (item, image), embedding in zip(kept, embeddings, strict=True)
         ]
-        return outcomes
+        return deliveries
 
-    def _deliver(self, outcomes: list[_Outcome]) -> None:
-        for item, outcome in outcomes:
+    def _deliver(self, deliveries: Sequence[_Delivery]) -> None:
+        for item, result in deliveries:
             self._held -= 1
             job = item.job
             job.remaining -= 1
             if job.done.done():
                 continue
-            if isinstance(outcome, Embedded | ImageError):
-                job.results[item.index] = outcome
+            if isinstance(result, EmbeddedImage | ImageError):
+                job.results[item.index] = result
                 if job.remaining == 0:
                     job.done.set_result(None)
             else:
-                job.done.set_exception(outcome or RuntimeError("an image was dropped"))
+                job.done.set_exception(result or RuntimeError("an image was dropped"))

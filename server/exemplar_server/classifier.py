@@ -13,19 +13,16 @@ from time import perf_counter
 
 import numpy as np
 
-from exemplar_encoder import Bundle, Encoder, ImageError
+from exemplar_encoder import Bundle, DecisionRule, EncodedImage, Encoder, ImageError, ImageProblem, Verdict
 from exemplar_encoder.arrays import Floats
 from exemplar_encoder.calibration import NEAREST_CONSIDERED
-from exemplar_server.batcher import Batcher, Embedded, Result
-from exemplar_server.decision import Decisions, Verdict
-from exemplar_server.errors import (
-    FailedPreconditionError,
-    InvalidArgumentError,
-    ServiceError,
-    invalid_field,
-)
+from exemplar_server.batcher import Batcher, EmbeddedImage, Inspection
+from exemplar_server.batches import answer_each
+from exemplar_server.decision_rules import DecisionRules
+from exemplar_server.errors import FailedPreconditionError, InvalidArgumentError, ServiceError, invalid_field
 from exemplar_server.metrics import Metrics
-from exemplar_server.store.gallery_store import Candidate, Gallery, GalleryStore, Search
+from exemplar_server.store.gallery_store import GalleryStore
+from exemplar_server.store.records import Candidate, Gallery, Search
 
 DEFAULT_TOP_K = 5
 MAX_TOP_K = 100
@@ -43,7 +40,7 @@ class GivenEmbedding:
     model: str = ""
 
 
-Query = bytes | GivenEmbedding
+Query = EncodedImage | GivenEmbedding
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +72,7 @@ class Classifier:
     def __init__(self, encoder: Encoder, batcher: Batcher, store: GalleryStore, metrics: Metrics) -> None:
         self.encoder = encoder
         self.store = store
+        self.rules = DecisionRules(encoder.bundle.calibration)
         self._batcher = batcher
         self._metrics = metrics
 
@@ -84,9 +82,14 @@ class Classifier:
         return self.encoder.bundle
 
     async def classify(
-        self, gallery_id: str, queries: Sequence[Query], options: Options
+        self, gallery_id: str, queries: Sequence[Query | ServiceError], options: Options
     ) -> list[Classification | ServiceError]:
         """Name some queries; one result for each, in order.
+
+        Args:
+            gallery_id: the gallery to search.
+            queries: images and embeddings; errors among them stay in their places.
+            options: how to answer.
 
         Raises:
             ServiceError: nothing could be answered: no such gallery, another model, an option out of range.
@@ -103,30 +106,37 @@ class Classifier:
             )
         gallery = self.gallery(gallery_id)
         if gallery.class_count == 0:
-            raise FailedPreconditionError(
-                "GALLERY_EMPTY", f"gallery {gallery_id!r} has no classes yet; enroll some", {"gallery": gallery_id}
-            )
-        embeddings = await self._embed_queries(queries)
-        usable = [embedding for embedding in embeddings if not isinstance(embedding, ServiceError)]
-        if not usable:
-            return [embedding for embedding in embeddings if isinstance(embedding, ServiceError)]
-        found = await self.search(gallery, np.stack(usable), max(top_k, NEAREST_CONSIDERED))
-        asked = options.false_accept_rate or self.rate(gallery)
-        rate = self.decisions(gallery).calibration.effective_rate(asked)
-        nearest = iter(found.results)
-        return [
-            embedding
-            if isinstance(embedding, ServiceError)
-            else self._conclude(next(nearest), found, top_k, rate, gallery)
-            for embedding in embeddings
-        ]
+            raise _empty(gallery_id)
 
-    async def embed(self, images: Sequence[bytes], field: str = "image") -> list[Embedded | InvalidArgumentError]:
-        """Embed some images; one result for each, in order."""
-        return [image_result(result, field) for result in await self._batcher.embed(images)]
+        async def conclude(given: list[GivenEmbedding]) -> list[Classification | ServiceError]:
+            embeddings = np.stack([query.values for query in given])
+            found = await self.search(gallery, embeddings, max(top_k, NEAREST_CONSIDERED))
+            if not found.gallery.class_count:  # the last class was deleted meanwhile
+                return [_empty(gallery_id)] * len(given)
+            rule = self.rules.rule(found.gallery, found.gaps, options.false_accept_rate)
+            return [self._conclude(rule, nearest, found.gallery.revision, top_k) for nearest in found.results]
+
+        checked: list[Query | ServiceError] = [
+            self._check_given(query) if isinstance(query, GivenEmbedding) else query for query in queries
+        ]
+        embedded: list[GivenEmbedding | ServiceError] = await answer_each(EncodedImage, checked, self._embed_queries)
+        return await answer_each(GivenEmbedding, embedded, conclude)
+
+    async def embed(
+        self, images: Sequence[EncodedImage], field: str = "image", inspection: Inspection | None = None
+    ) -> list[EmbeddedImage | InvalidArgumentError]:
+        """Embed some images; one result for each, in order.
+
+        Args:
+            images: the images.
+            field: to be named in errors.
+            inspection: see `Batcher.embed`.
+        """
+        results = await self._batcher.embed(images, inspection)
+        return [_image_error(result, field) if isinstance(result, ImageError) else result for result in results]
 
     def gallery(self, gallery_id: str) -> Gallery:
-        """A gallery of this server's model.
+        """Return a gallery of this server's model.
 
         Raises:
             FailedPreconditionError: the gallery holds another model's embeddings.
@@ -140,14 +150,6 @@ class Classifier:
             )
         return gallery
 
-    def decisions(self, gallery: Gallery) -> Decisions:
-        """What judges a gallery's queries: its own calibration, or else the bundle's."""
-        return Decisions(gallery.calibration or self.bundle.calibration)
-
-    def rate(self, gallery: Gallery) -> float:
-        """The false-accept rate that holds where a request names none."""
-        return gallery.false_accept_rate or self.decisions(gallery).calibration.default_false_accept_rate
-
     async def search(self, gallery: Gallery, queries: Floats, count: int) -> Search:
         """Search on the spot where that is quick, else in a thread."""
         start = perf_counter()
@@ -158,19 +160,13 @@ class Classifier:
         self._metrics.search_seconds.observe(perf_counter() - start)
         return found
 
-    async def _embed_queries(self, queries: Sequence[Query]) -> list[Floats | ServiceError]:
-        images = [query for query in queries if isinstance(query, bytes)]
-        embedded = iter(await self.embed(images, "query.image"))
-        answers: list[Floats | ServiceError] = []
-        for query in queries:
-            if isinstance(query, GivenEmbedding):
-                answers.append(self._check_given(query))
-            else:
-                result = next(embedded)
-                answers.append(result.embedding if isinstance(result, Embedded) else result)
-        return answers
+    async def _embed_queries(self, images: list[EncodedImage]) -> list[GivenEmbedding | ServiceError]:
+        results = await self.embed(images, "query.image")
+        return [
+            result if isinstance(result, ServiceError) else GivenEmbedding(result.embedding) for result in results
+        ]
 
-    def _check_given(self, query: GivenEmbedding) -> Floats | ServiceError:
+    def _check_given(self, query: GivenEmbedding) -> GivenEmbedding | ServiceError:
         if query.model and query.model != self.bundle.id:
             return FailedPreconditionError(
                 "MODEL_MISMATCH",
@@ -186,24 +182,19 @@ class Classifier:
             )
         if not np.isfinite(query.values).all():
             return invalid_field("query.embedding.values", "they hold NaN or infinity")
-        return query.values
+        return query
 
-    def _conclude(
-        self, candidates: list[Candidate], found: Search, top_k: int, rate: float, gallery: Gallery
-    ) -> Classification | ServiceError:
-        if not candidates:  # the last class was deleted meanwhile
-            return FailedPreconditionError("GALLERY_EMPTY", f"gallery {gallery.id!r} has no classes", {})
-        distances = [candidate.distance for candidate in candidates]
-        decision = self.decisions(gallery).decide(distances, rate, found.class_count, found.gaps)
+    def _conclude(self, rule: DecisionRule, nearest: list[Candidate], revision: int, top_k: int) -> Classification:
+        decision = rule.decide([candidate.distance for candidate in nearest])
         return Classification(
             decision.verdict,
             decision.probabilities[0],
-            list(zip(candidates, decision.probabilities, strict=True))[:top_k],
-            decision.threshold,
-            rate,
-            decision.margin,
+            list(zip(nearest, decision.probabilities, strict=True))[:top_k],
+            rule.threshold,
+            rule.false_accept_rate,
+            rule.margin,
             self.bundle.id,
-            found.revision,
+            revision,
         )
 
 
@@ -213,9 +204,12 @@ def check_rate(field: str, rate: float | None) -> None:
         raise invalid_field(field, f"it must lie between 0 and 1 and be neither, not {rate}")
 
 
-def image_result(result: Result, field: str) -> Embedded | InvalidArgumentError:
-    """Turn an image's error into an answer that names the field."""
-    if not isinstance(result, ImageError):
-        return result
-    reason = "IMAGE_" + result.reason.name
-    return InvalidArgumentError(reason, f"{field}: {result}", {"field": field})
+def _empty(gallery_id: str) -> FailedPreconditionError:
+    return FailedPreconditionError(
+        "GALLERY_EMPTY", f"gallery {gallery_id!r} has no classes yet; enroll some", {"gallery": gallery_id}
+    )
+
+
+def _image_error(error: ImageError, field: str) -> InvalidArgumentError:
+    where = f"{field}.region" if error.reason is ImageProblem.BAD_REGION else field
+    return InvalidArgumentError("IMAGE_" + error.reason.name, f"{where}: {error}", {"field": where})

@@ -35,7 +35,7 @@ class ConfigError(Exception):
     """A setting is missing or wrong; the message is one sentence a setting."""
 
 
-class Settings(BaseSettings):
+class ServerSettings(BaseSettings):
     """Everything that can be set."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
@@ -72,7 +72,7 @@ class Settings(BaseSettings):
         return {name: None if value is None else str(value) for name, value in self}
 
 
-def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> Settings:
+def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> ServerSettings:
     """Gather the settings.
 
     Args:
@@ -97,10 +97,10 @@ def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> Setting
         raise ConfigError("\n".join(_sentence(problem) for problem in error.errors())) from error
 
 
-def _above(file: dict[str, Any]) -> type[Settings]:
+def _above(file: dict[str, Any]) -> type[ServerSettings]:
     """The settings with a file's content below what else is given."""
 
-    class SettingsAboveFile(Settings):
+    class SettingsAboveFile(ServerSettings):
         @classmethod
         def settings_customise_sources(
             cls,

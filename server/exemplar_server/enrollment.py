@@ -1,4 +1,4 @@
-"""Enrolling: from exemplars' bytes to durable classes, and what is to be said about them.
+"""Enrolling: from exemplars' bytes to durable classes, with warnings about them.
 
 The exemplars of one call are examined and committed together, one call at a time, so that each is compared with
 everything that was committed before it.
@@ -13,31 +13,36 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TypeVar
 
+import numpy as np
+
+from exemplar_encoder import EncodedImage, class_embedding
 from exemplar_encoder.arrays import Floats
-from exemplar_server.advice import Advisor, Subject, described
-from exemplar_server.batcher import Embedded
+from exemplar_server.batcher import EmbeddedImage
+from exemplar_server.batches import answer_each
 from exemplar_server.classifier import Classifier
 from exemplar_server.errors import FailedPreconditionError, ServiceError, invalid_field
-from exemplar_server.exemplar_check import ExemplarWarning, look
+from exemplar_server.exemplar_warnings import ExemplarWarning, image_warnings
+from exemplar_server.inspection import ComparedClass, Inspector, described
 from exemplar_server.metrics import Metrics
-from exemplar_server.store.gallery_store import ClassRecord, Gallery, NewClass, NewExemplar, class_embedding
+from exemplar_server.store.records import ClassRecord, Gallery, NewClass, NewExemplar, StoredClass
+from exemplar_server.store.request import Request
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Enrollment:
-    """A class to be stored, with its encoded images."""
+    """A class to be stored, with its images."""
 
     class_id: str
-    images: Sequence[bytes]
+    images: Sequence[EncodedImage]
     display_name: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class EnrolledClass:
-    """A class as stored, and what may make it hard to recognize."""
+    """A class as stored, and warnings that it may be hard to recognize."""
 
     record: ClassRecord
     replaced: bool
@@ -45,8 +50,16 @@ class EnrolledClass:
 
 
 @dataclass(frozen=True, slots=True)
+class EnrolledBatch:
+    """One result for each enrollment, in order, and the gallery's revision that holds them."""
+
+    results: list[EnrolledClass | ServiceError]
+    gallery_revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class AddedExemplars:
-    """A class with the exemplars added, what may make it hard to recognize, and the revision that holds it."""
+    """A class with the exemplars added, warnings about it, and the gallery's revision that holds it."""
 
     record: ClassRecord
     warnings: list[ExemplarWarning]
@@ -54,22 +67,28 @@ class AddedExemplars:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """A class's images as they would be stored, none of them twice, and what was found about each by itself."""
+class _Examined:
+    """The exemplars of an enrollment, none of them twice, and the warnings about each by itself."""
 
+    enrollment: Enrollment
     exemplars: list[NewExemplar]
     warnings: list[ExemplarWarning]
 
-    def subject(self, class_id: str, embedding: Floats) -> Subject:
-        return Subject(class_id, embedding, [item.exemplar.sha256 for item in self.exemplars])
+    def new_class(self) -> NewClass:
+        of = self.enrollment
+        return NewClass(of.class_id, self.exemplars, of.display_name, of.attributes)
+
+    def compared(self, embedding: Floats) -> ComparedClass:
+        names = [item.exemplar.sha256 for item in self.exemplars]
+        return ComparedClass(self.enrollment.class_id, embedding, names)
 
 
 class Enroller:
     """Changes the classes of galleries that are of the classifier's model."""
 
-    def __init__(self, classifier: Classifier, advisor: Advisor, metrics: Metrics) -> None:
+    def __init__(self, classifier: Classifier, inspector: Inspector, metrics: Metrics) -> None:
         self._classifier = classifier
-        self._advisor = advisor
+        self._inspector = inspector
         self._store = classifier.store
         self._metrics = metrics
         self._writer = ThreadPoolExecutor(1, "writer")
@@ -79,140 +98,162 @@ class Enroller:
         self._writer.shutdown()
 
     async def enroll(
-        self, gallery_id: str, enrollments: Sequence[Enrollment], strict: bool = False
-    ) -> tuple[list[EnrolledClass | ServiceError], int]:
+        self,
+        gallery_id: str,
+        enrollments: Sequence[Enrollment | ServiceError],
+        strict: bool = False,
+        request: Request[EnrolledBatch] | None = None,
+    ) -> EnrolledBatch:
         """Store some classes; the valid ones in one transaction, and of two with the same id the last.
 
         Args:
             gallery_id: the gallery.
-            enrollments: what to store; ids, names and attributes are taken as valid. Of an image given twice for a
-                class one is stored.
+            enrollments: what to store; ids, names and attributes are taken as valid, and errors stay in their places.
+                Of an image given twice for a class one is stored.
             strict: refuse an exemplar that has warnings.
-
-        Returns:
-            One result for each, in order, and the gallery's revision that holds them.
+            request: see `GalleryStore`.
         """
         gallery = self._classifier.gallery(gallery_id)
-        results: list[EnrolledClass | ServiceError | None] = [
-            _check_count(gallery, enrollment.images) for enrollment in enrollments
-        ]
-        open_indices = [index for index, result in enumerate(results) if result is None]
-        images = [image for index in open_indices for image in enrollments[index].images]
-        embedded = iter(await self._classifier.embed(images))
-        valid: dict[int, tuple[NewClass, _Seen]] = {}
-        for index in open_indices:
-            enrollment = enrollments[index]
-            seen = _see(enrollment.images, [next(embedded) for _ in enrollment.images])
-            if isinstance(seen, ServiceError):
-                results[index] = seen
-                continue
-            new = NewClass(enrollment.class_id, seen.exemplars, enrollment.display_name, enrollment.attributes)
-            valid[index] = new, seen
-        if not valid:
-            return [result for result in results if result is not None], gallery.revision
-        stored, revision = await self._write(lambda: self._commit(gallery, valid, strict))
-        return [stored[index] if result is None else result for index, result in enumerate(results)], revision
+        counted = [_check_count(gallery, item) if isinstance(item, Enrollment) else item for item in enrollments]
+        examined = await answer_each(Enrollment, counted, self._examine)
+        return await self._write(lambda: self._commit(gallery, examined, strict, request))
 
     async def add_exemplars(
-        self, gallery_id: str, class_id: str, images: Sequence[bytes], strict: bool = False
+        self,
+        gallery_id: str,
+        class_id: str,
+        images: Sequence[EncodedImage],
+        strict: bool = False,
+        request: Request[AddedExemplars] | None = None,
     ) -> AddedExemplars:
-        """Add exemplars to a class, all of them or none; an image that it has already stays as it is.
+        """Add exemplars to a class, all of them or none; one that it has already stays as it is.
 
         Args:
             gallery_id: the gallery.
             class_id: the class.
-            images: encoded images.
+            images: the exemplars' images.
             strict: refuse exemplars that have warnings.
+            request: see `GalleryStore`.
 
         Raises:
             ServiceError: there is no such class, an image cannot be used, the class would hold too many, or `strict`
                 and warnings; nothing was changed.
         """
         gallery = self._classifier.gallery(gallery_id)
-        problem = _check_count(gallery, images)
-        if problem is not None:
-            raise problem
-        seen = _see(images, await self._classifier.embed(images))
-        if isinstance(seen, ServiceError):
-            raise seen
-        return await self._write(lambda: self._add(gallery, class_id, seen, strict))
+        counted = _check_count(gallery, Enrollment(class_id, images))
+        (examined,) = await answer_each(Enrollment, [counted], self._examine)
+        if isinstance(examined, ServiceError):
+            raise examined
+        return await self._write(lambda: self._add(gallery, examined, strict, request))
 
-    async def _write(self, change: Callable[[], Result]) -> Result:
+    async def _write(self, change: Callable[[], T]) -> T:
         # Shielded: a caller who goes away does not stop what the writer has begun.
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._writer, change))
 
-    def _commit(
-        self, gallery: Gallery, valid: Mapping[int, tuple[NewClass, _Seen]], strict: bool
-    ) -> tuple[dict[int, EnrolledClass | ServiceError], int]:
-        """Runs in the writer's thread."""
-        start = perf_counter()
-        subjects = [seen.subject(new.id, new.embedding()) for new, seen in valid.values()]
-        compared = self._advisor.compare(gallery, subjects, len({subject.class_id for subject in subjects}))
-        warnings = {
-            index: seen.warnings + found for (index, (_, seen)), found in zip(valid.items(), compared, strict=True)
-        }
-        results: dict[int, EnrolledClass | ServiceError] = {}
-        if strict:
-            results = {
-                index: _refused(f"class {valid[index][0].id!r} was not enrolled", valid[index][0].id, found)
-                for index, found in warnings.items()
-                if found
-            }
-        kept = {index: new for index, (new, _) in valid.items() if index not in results}
-        if not kept:
-            return results, self._store.get_gallery(gallery.id).revision
-        stored, revision = self._store.put_classes(gallery.id, list(kept.values()))
-        for index, item in zip(kept, stored, strict=True):
-            results[index] = EnrolledClass(item.record, item.replaced, warnings[index])
-        self._metrics.commit_seconds.observe(perf_counter() - start)
-        return results, revision
+    async def _examine(self, enrollments: Sequence[Enrollment]) -> list[_Examined | ServiceError]:
+        """Embed the images of all enrollments together, and look at each."""
+        images = [image for enrollment in enrollments for image in enrollment.images]
+        embedded = iter(await self._classifier.embed(images, inspection=image_warnings))
+        return [_examined(enrollment, [next(embedded) for _ in enrollment.images]) for enrollment in enrollments]
 
-    def _add(self, gallery: Gallery, class_id: str, seen: _Seen, strict: bool) -> AddedExemplars:
+    def _commit(
+        self,
+        gallery: Gallery,
+        items: Sequence[_Examined | ServiceError],
+        strict: bool,
+        request: Request[EnrolledBatch] | None,
+    ) -> EnrolledBatch:
         """Runs in the writer's thread."""
         start = perf_counter()
+        warnings = self._compare(gallery, items)
+        results: dict[int, EnrolledClass | ServiceError] = {}
+        kept: dict[int, NewClass] = {}
+        for index, item in enumerate(items):
+            if isinstance(item, ServiceError):
+                results[index] = item
+            elif strict and warnings[index]:
+                class_id = item.enrollment.class_id
+                results[index] = _refused(f"class {class_id!r} was not enrolled", class_id, warnings[index])
+            else:
+                kept[index] = item.new_class()
+
+        def batch(stored: tuple[list[StoredClass], int]) -> EnrolledBatch:
+            for index, item in zip(kept, stored[0], strict=True):
+                results[index] = EnrolledClass(item.record, item.replaced, warnings[index])
+            return EnrolledBatch([results[index] for index in range(len(items))], stored[1])
+
+        after = None if request is None else request.after(batch)
+        enrolled = batch(self._store.put_classes(gallery.id, list(kept.values()), after))
+        self._metrics.commit_seconds.observe(perf_counter() - start)
+        return enrolled
+
+    def _compare(
+        self, gallery: Gallery, items: Sequence[_Examined | ServiceError]
+    ) -> dict[int, list[ExemplarWarning]]:
+        """All warnings about each item that is no error, by its index."""
+        examined = {index: item for index, item in enumerate(items) if isinstance(item, _Examined)}
+        if not examined:
+            return {}
+        classes = [item.compared(item.new_class().embedding()) for item in examined.values()]
+        compared = self._inspector.compare(gallery, classes, len({each.class_id for each in classes}))
+        return {index: item.warnings + found for (index, item), found in zip(examined.items(), compared, strict=True)}
+
+    def _add(
+        self, gallery: Gallery, examined: _Examined, strict: bool, request: Request[AddedExemplars] | None
+    ) -> AddedExemplars:
+        """Runs in the writer's thread."""
+        start = perf_counter()
+        class_id = examined.enrollment.class_id
         together = self._store.exemplar_embeddings(gallery.id, class_id)
-        for item in seen.exemplars:
+        for item in examined.exemplars:
             together.setdefault(item.exemplar.sha256, item.embedding)
-        subject = seen.subject(class_id, class_embedding(list(together.values())))
-        (compared,) = self._advisor.compare(gallery, [subject], 0)
-        warnings = seen.warnings + compared
+        compared = examined.compared(class_embedding(np.stack(list(together.values()))))
+        warnings = examined.warnings + self._inspector.compare(gallery, [compared], 0)[0]
         if strict and warnings:
             raise _refused(f"class {class_id!r} was not changed", class_id, warnings)
-        record, revision = self._store.add_exemplars(gallery.id, class_id, seen.exemplars)
+
+        def added(changed: tuple[ClassRecord, int]) -> AddedExemplars:
+            return AddedExemplars(changed[0], warnings, changed[1])
+
+        after = None if request is None else request.after(added)
+        result = added(self._store.add_exemplars(gallery.id, class_id, examined.exemplars, after))
         self._metrics.commit_seconds.observe(perf_counter() - start)
-        return AddedExemplars(record, warnings, revision)
+        return result
 
 
-def _check_count(gallery: Gallery, images: Sequence[bytes]) -> ServiceError | None:
-    most = gallery.most_exemplars
-    if not images:
+def _check_count(gallery: Gallery, enrollment: Enrollment) -> Enrollment | ServiceError:
+    """The enrollment, or an error where it has no images or more than the gallery allows."""
+    count, most = len(enrollment.images), gallery.most_exemplars
+    if count == 0:
         return invalid_field("images", "at least one is needed")
-    if len(images) > most:
+    if count > most:
         return invalid_field(
             "images",
-            f"gallery {gallery.id!r} takes {most} exemplars a class, not {len(images)}; "
+            f"gallery {gallery.id!r} takes {most} exemplars a class, not {count}; "
             "give fewer, or raise its max_exemplars_per_class",
         )
-    return None
+    return enrollment
 
 
-def _see(images: Sequence[bytes], items: Sequence[Embedded | ServiceError]) -> _Seen | ServiceError:
-    """A class's images, looked at; or what is wrong with the first bad one."""
+def _examined(enrollment: Enrollment, items: Sequence[EmbeddedImage | ServiceError]) -> _Examined | ServiceError:
+    """A class's images as exemplars; or the error of the first bad one."""
     exemplars: dict[str, NewExemplar] = {}
     warnings: list[ExemplarWarning] = []
-    for index, (image, item) in enumerate(zip(images, items, strict=True)):
-        if not isinstance(item, Embedded):
-            where = f"images[{index}]"
-            message = item.message.removeprefix("image: ")
-            return type(item)(item.reason, f"{where}: {message}", {"field": where})
+    for index, (image, item) in enumerate(zip(enrollment.images, items, strict=True)):
+        if isinstance(item, ServiceError):
+            field = item.metadata["field"].replace("image", f"images[{index}]", 1)
+            message = item.message.removeprefix(item.metadata["field"])
+            return type(item)(item.reason, field + message, {"field": field})
         new = described(image, item)
         if new.exemplar.sha256 not in exemplars:
             exemplars[new.exemplar.sha256] = new
-            warnings += look(item.image)
-    return _Seen(list(exemplars.values()), warnings)
+            warnings += item.warnings
+    return _Examined(enrollment, list(exemplars.values()), warnings)
 
 
-def _refused(what: str, class_id: str, warnings: Sequence[ExemplarWarning]) -> FailedPreconditionError:
+def _refused(problem: str, class_id: str, warnings: Sequence[ExemplarWarning]) -> FailedPreconditionError:
     kinds = ",".join(sorted({str(warning.kind) for warning in warnings}))
     reasons = "; ".join(warning.message for warning in warnings)
-    return FailedPreconditionError("EXEMPLAR_REFUSED", f"{what}: {reasons}", {"class": class_id, "warnings": kinds})
+    return FailedPreconditionError(
+        "EXEMPLAR_REFUSED", f"{problem}: {reasons}", {"class": class_id, "warnings": kinds}
+    )

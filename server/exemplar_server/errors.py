@@ -51,6 +51,10 @@ class FailedPreconditionError(ServiceError):
     """The request is fine in itself, but not for what it is made against."""
 
 
+class AbortedError(ServiceError):
+    """Another change came first."""
+
+
 class ResourceExhaustedError(ServiceError):
     """A limit was reached."""
 
@@ -90,12 +94,19 @@ def class_not_found(gallery: str, class_id: str) -> NotFoundError:
     )
 
 
-def exemplar_not_found(gallery: str, class_id: str, which: str, facts: Mapping[str, str]) -> NotFoundError:
-    """There is no such exemplar of this class; `which` completes the sentence."""
+def exemplar_not_found(gallery: str, class_id: str, sha256: str) -> NotFoundError:
+    """There is no such exemplar of this class."""
     return NotFoundError(
         "EXEMPLAR_NOT_FOUND",
-        f"class {class_id!r} of gallery {gallery!r} has no exemplar {which}",
-        {"gallery": gallery, "class": class_id, **facts},
+        f"class {class_id!r} of gallery {gallery!r} has no exemplar with SHA-256 {sha256}",
+        {"gallery": gallery, "class": class_id, "sha256": sha256},
+    )
+
+
+def etag_mismatch(subject: str, facts: Mapping[str, str]) -> AbortedError:
+    """The caller's etag is of an earlier state; `subject` begins the sentence, and `facts` hold the present etag."""
+    return AbortedError(
+        "ETAG_MISMATCH", f"{subject} was changed meanwhile; read it again and decide anew what to change", facts
     )
 
 

@@ -13,20 +13,20 @@ from contextlib import AsyncExitStack
 import structlog
 
 from exemplar_encoder import BundleError, Encoder, ImageLimits, load_encoder
-from exemplar_server.advice import Advisor
 from exemplar_server.batcher import Batcher
 from exemplar_server.classifier import Classifier
-from exemplar_server.config import Settings
+from exemplar_server.config import ServerSettings
 from exemplar_server.enrollment import Enroller
 from exemplar_server.errors import StartError
+from exemplar_server.inspection import Inspector
 from exemplar_server.metrics import Metrics
-from exemplar_server.rpc.edge import open_edge
+from exemplar_server.rpc.listener import listen
 from exemplar_server.store import EmbeddedStore, GalleryStore
 
 _log = structlog.get_logger()
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: ServerSettings) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
@@ -38,10 +38,10 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     metrics = Metrics()
     async with AsyncExitStack() as stack:
-        edge = await open_edge(settings, metrics)
-        stack.push_async_callback(edge.close)
+        listener = await listen(settings, metrics)
+        stack.push_async_callback(listener.close)
         metrics_address = _open_metrics(settings, metrics, stack)
-        _log.info("loading", address=edge.address, metrics_address=metrics_address)
+        _log.info("loading", address=listener.address, metrics_address=metrics_address)
         store, encoder = await asyncio.to_thread(_load, settings, stack)
         batcher = Batcher(
             encoder.prepare,
@@ -53,15 +53,15 @@ async def serve(settings: Settings) -> None:
         )
         stack.callback(batcher.close)
         classifier = Classifier(encoder, batcher, store, metrics)
-        advisor = Advisor(classifier)
-        enroller = Enroller(classifier, advisor, metrics)
+        inspector = Inspector(classifier)
+        enroller = Enroller(classifier, inspector, metrics)
         stack.callback(enroller.close)
         metrics.watch_galleries(lambda: _sizes(store))
         if not stop.is_set():
-            await edge.begin(classifier, advisor, enroller)
+            await listener.begin(classifier, inspector, enroller)
             _log.info(
                 "serving",
-                address=edge.address,
+                address=listener.address,
                 metrics_address=metrics_address,
                 model=encoder.bundle.id,
                 engine=encoder.engine_name,
@@ -69,12 +69,12 @@ async def serve(settings: Settings) -> None:
             )
         await stop.wait()
         _log.info("draining", seconds=settings.drain_seconds)
-        if not await edge.drain(settings.drain_seconds):
+        if not await listener.drain(settings.drain_seconds):
             _log.warning("drain time is over; calls are cut off")
     _log.info("stopped")
 
 
-def _open_metrics(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> str | None:
+def _open_metrics(settings: ServerSettings, metrics: Metrics, stack: AsyncExitStack) -> str | None:
     if settings.metrics_address is None:
         return None
     host, _, port = settings.metrics_address.rpartition(":")
@@ -85,7 +85,7 @@ def _open_metrics(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -
     return f"{host}:{server.server_port}"
 
 
-def _load(settings: Settings, stack: AsyncExitStack) -> tuple[GalleryStore, Encoder]:
+def _load(settings: ServerSettings, stack: AsyncExitStack) -> tuple[GalleryStore, Encoder]:
     """The store first: that another process has it is found at once."""
     store = EmbeddedStore(settings.data_dir, settings.max_data_bytes)
     stack.callback(store.close)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +12,6 @@ import grpc
 from google.protobuf import any_pb2, duration_pb2, message_factory
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
 from exemplar.v1 import classification_service_pb2, gallery_service_pb2, model_service_pb2
 
@@ -23,7 +22,7 @@ Answer = Callable[[Any, grpc.ServicerContext], Message]
 class ScriptedServer(grpc.GenericRpcHandler):
     """Answers each method with the function of its name; remembers what came in."""
 
-    answers: dict[str, Answer]
+    answers: Mapping[str, Answer]
     address: str = ""
     calls: list[tuple[str, Any]] = field(default_factory=list)
     metadata: list[dict[str, str]] = field(default_factory=list)
@@ -31,7 +30,7 @@ class ScriptedServer(grpc.GenericRpcHandler):
     def methods_called(self) -> list[str]:
         return [method for method, _ in self.calls]
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
         _, service, name = handler_call_details.method.split("/")
         for module in (classification_service_pb2, gallery_service_pb2, model_service_pb2):
             found = module.DESCRIPTOR.services_by_name.get(service.rpartition(".")[2])
@@ -45,18 +44,18 @@ class ScriptedServer(grpc.GenericRpcHandler):
 
     def _answer(self, name: str, request: Any, context: grpc.ServicerContext) -> Message:
         self.calls.append((name, request))
-        self.metadata.append(dict(context.invocation_metadata()))
+        self.metadata.append({key: str(value) for key, value in context.invocation_metadata()})
         return self.answers[name](request, context)
 
 
 @contextmanager
 def scripted_server(
-    answers: dict[str, Answer], credentials: grpc.ServerCredentials | None = None
+    answers: Mapping[str, Answer], credentials: grpc.ServerCredentials | None = None
 ) -> Iterator[ScriptedServer]:
-    """Runs a scripted server on a free loopback port."""
+    """Run a scripted server on a free loopback port."""
     scripted = ScriptedServer(answers)
     limits = [("grpc.max_receive_message_length", 32 << 20), ("grpc.max_send_message_length", 32 << 20)]
-    server = grpc.server(ThreadPoolExecutor(4), handlers=(scripted,), options=limits)
+    server = grpc.server(ThreadPoolExecutor(4), handlers=[scripted], options=limits)
     if credentials:
         scripted.address = f"localhost:{server.add_secure_port('localhost:0', credentials)}"
     else:
@@ -71,7 +70,7 @@ def scripted_server(
 def status(
     code: grpc.StatusCode, message: str, reason: str = "", retry_after: int | None = None, **facts: str
 ) -> status_pb2.Status:
-    """Builds a status as the server gives it."""
+    """Build a status as the server gives it."""
     details = []
     if reason:
         details.append(any_pb2.Any())
@@ -83,6 +82,8 @@ def status(
 
 
 def fail(context: grpc.ServicerContext, *arguments: Any, **facts: Any) -> NoReturn:
-    """Ends a call with a status; arguments as `status`."""
-    context.abort_with_status(rpc_status.to_status(status(*arguments, **facts)))
-    raise AssertionError("abort_with_status returned")
+    """End a call with a status; arguments as `status`."""
+    end = status(*arguments, **facts)
+    context.set_trailing_metadata((("grpc-status-details-bin", end.SerializeToString()),))
+    context.abort(arguments[0], end.message)
+    raise AssertionError("abort returned")

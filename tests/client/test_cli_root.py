@@ -1,13 +1,11 @@
-"""The command line before any server is involved: help, speed, versions, and one sentence a failure."""
+"""The command line by itself and with a scripted server: help, versions, and one sentence a failure."""
 
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,21 +17,9 @@ from google.protobuf.message import Message
 from exemplar.v1 import classification_service_pb2 as classification_pb
 from exemplar.v1 import gallery_service_pb2 as gallery_pb
 from exemplar.v1 import resources_pb2 as resources_pb
+from tests.client.command import run
 from tests.client.scripted_server import fail, scripted_server
-
-EXEMPLAR = Path(sys.executable).with_name("exemplar")
-
-
-def run(*arguments: object, answer: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("EXEMPLAR_")}
-    return subprocess.run(
-        [EXEMPLAR, *map(str, arguments)],
-        input=answer,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**clean, "COLUMNS": "120", **environment},
-    )
+from tests.e2e.command_line import exemplar
 
 
 @pytest.fixture
@@ -44,8 +30,9 @@ def nobody() -> Iterator[str]:
         yield f"127.0.0.1:{reserved.getsockname()[1]}"
 
 
+@pytest.mark.process
 def test_help_lists_every_command_with_what_it_does() -> None:
-    shown = run("--help")
+    shown = exemplar("--help")
     assert shown.returncode == 0
     for command, words in {
         "classify": "Name pictures",
@@ -53,7 +40,7 @@ def test_help_lists_every_command_with_what_it_does() -> None:
         "galleries": "galleries",
         "classes": "classes",
         "exemplars": "Add exemplars",
-        "check": "Look at a picture",
+        "check": "Check a picture",
         "diagnose": "easily confused",
         "models": "loaded models",
         "serve": "Run the server",
@@ -65,14 +52,8 @@ def test_help_lists_every_command_with_what_it_does() -> None:
         assert words in line
 
 
-def test_help_comes_quickly_and_without_the_heavy_packages() -> None:
-    def once() -> float:
-        started = time.perf_counter()
-        run("--help")
-        return time.perf_counter() - started
-
-    # The least of a few runs, since other work on the machine only ever adds.
-    assert min(once() for _ in range(5)) < 1.0
+@pytest.mark.process
+def test_help_loads_none_of_the_heavy_packages() -> None:
     loaded = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "exemplar.cli", "--help"], capture_output=True, text=True
     ).stderr
@@ -89,16 +70,21 @@ def test_help_comes_quickly_and_without_the_heavy_packages() -> None:
     }
 
 
+@pytest.mark.process
 def test_the_version_is_the_packages() -> None:
     from importlib.metadata import version
 
-    assert run("--version").stdout == f"exemplar {version('exemplar')}\n"
+    assert exemplar("--version").stdout == f"exemplar {version('exemplar')}\n"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "missing", "extra"),
     [
         (["train", "."], "numpy", "train"),
+        (["evaluate", "episodes", ".", "-b", "models/omniglot"], "numpy", "evaluate"),
+        (["calibrate", "stamps", "."], "numpy", "evaluate"),
+        (["export", ".", "-o", "out", "--backbone", "efficientnetv2-b0"], "numpy", "train"),
         (["serve", "--bundle", ".", "--data-dir", "."], "structlog", "server"),
         (["index", "http://127.0.0.1:1/list.csv", "-g", "g", "--dry-run"], "fsspec", "index"),
     ],
@@ -128,6 +114,13 @@ def test_an_attribute_without_a_value_is_wrong_usage(tmp_path: Path, nobody: str
     done = run("enroll", "stamps", "c", tmp_path, "--attribute", "year", "--address", nobody)
     assert done.returncode == 2
     assert "key=value" in done.stderr
+
+
+@pytest.mark.process
+def test_the_installed_command_ends_with_what_is_called_here(nobody: str) -> None:
+    for arguments in (["galleries", "list", "--address", nobody], ["classify", "g", "gone.png"], ["clasify"]):
+        ended, called = exemplar(*arguments), run(*arguments)
+        assert (ended.returncode, ended.stdout, ended.stderr) == (called.returncode, called.stdout, called.stderr)
 
 
 def test_no_server_is_one_sentence_with_the_address_and_what_to_do(nobody: str) -> None:
@@ -162,6 +155,19 @@ def test_deleting_a_gallery_asks_first_and_says_what_goes() -> None:
         assert (accepted.returncode, json.loads(accepted.stdout)) == (0, {"deleted": "g"})
         assert run("galleries", "delete", "g", "--yes", "--address", server.address).returncode == 0
     assert server.methods_called().count("DeleteGallery") == 2
+
+
+def missing(request: Any, context: grpc.ServicerContext) -> Message:
+    return gallery_pb.DeleteGalleryResponse() if request.allow_missing else refuse(request, context)
+
+
+def test_deleting_a_gallery_that_is_not_there_is_fine_with_missing_ok() -> None:
+    with scripted_server({"GetGallery": refuse, "DeleteGallery": missing}) as server:
+        at = ("--address", server.address)
+        assert run("galleries", "delete", "g", *at).returncode == 1
+        assert run("galleries", "delete", "g", "--yes", *at).returncode == 1
+        assert run("galleries", "delete", "g", "--missing-ok", *at).returncode == 0  # there is nothing to ask about
+        assert run("galleries", "delete", "g", "--missing-ok", "--yes", *at).returncode == 0
 
 
 def test_deleting_a_class_asks_first() -> None:

@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from exemplar.images import encoded
 RED = (200, 10, 20)
 
 
-def pixels(content: bytes) -> np.ndarray:
+def pixels(content: bytes) -> np.ndarray[Any, Any]:
     return np.asarray(Image.open(io.BytesIO(content)))
 
 
@@ -64,7 +65,9 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         (np.zeros((0, 4), np.uint8), ValueError, r"\[0, 4\]"),
     ],
 )
-def test_an_array_that_is_no_image_is_refused(array: np.ndarray, error: type[Exception], words: str) -> None:
+def test_an_array_that_is_no_image_is_refused(
+    array: np.ndarray[Any, Any], error: type[Exception], words: str
+) -> None:
     with pytest.raises(error, match=words):
         encoded(array)
 
@@ -74,6 +77,7 @@ def test_something_else_is_refused_by_its_type() -> None:
         encoded(12)  # type: ignore[arg-type]
 
 
+@pytest.mark.process
 def test_an_array_without_pillow_installed_gets_a_sentence() -> None:
     code = (
         "import sys; sys.modules['PIL'] = None\n"

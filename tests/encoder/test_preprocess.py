@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from exemplar_encoder import Preprocessing, decode, preprocess
-from exemplar_trainer.data.image_set import load_images
+from exemplar_trainer.data.reading import read_data_set
 
 GRAY = Preprocessing(32, 32, 1)
 COLOR = Preprocessing(32, 32, 3, background=(250, 128, 10))
@@ -36,7 +36,7 @@ def test_an_image_of_the_network_s_size_passes_unchanged() -> None:
 
 
 @pytest.mark.parametrize(("size", "covered"), [((64, 32), np.s_[8:24, :]), ((32, 64), np.s_[:, 8:24])])
-def test_an_image_keeps_its_proportions_and_is_centerd_on_the_background(
+def test_an_image_keeps_its_proportions_and_is_centered_on_the_background(
     size: tuple[int, int], covered: tuple[slice, slice]
 ) -> None:
     pixels = preprocess(Image.new("RGB", size, (1, 2, 3)), COLOR)
@@ -97,7 +97,7 @@ def test_the_trainer_reads_images_as_the_encoder_does(tmp_path: Path) -> None:
             image.save(stream, "PNG")
             files[f"class{label}/{index}.png"] = stream.getvalue()
             (tmp_path / f"class{label}" / f"{index}.png").write_bytes(stream.getvalue())
-    images = load_images(tmp_path, spec)
+    images = read_data_set(tmp_path, spec)
     for path, pixels in zip(images.paths, images.pixels, strict=True):
         served = preprocess(decode(files[path], background=spec.background).pixels, spec)
         assert np.array_equal(pixels, served)

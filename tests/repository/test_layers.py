@@ -1,4 +1,4 @@
-"""Imports run one way, and each library is known in one place only."""
+"""Imports run one way, between packages and between the trainer's rooms; each library is known in one place only."""
 
 from __future__ import annotations
 
@@ -18,21 +18,41 @@ PACKAGES = {
     "exemplar_indexer": ROOT / "indexer/exemplar_indexer",
 }
 
-MAY_IMPORT = {
+MAY_IMPORT: dict[str, set[str]] = {
     "exemplar": set(),
     "exemplar_encoder": set(),
     "exemplar_trainer": {"exemplar", "exemplar_encoder"},
-    "exemplar_server": {"exemplar_encoder", "exemplar.v1"},
+    "exemplar_server": {"exemplar_encoder", "exemplar.v1", "exemplar.ids"},
     "exemplar_indexer": {"exemplar", "exemplar_encoder"},
 }
 
+# The rooms of the trainer, each above those that it may import.
+ROOMS: dict[str, set[str]] = {
+    "data": set(),
+    "networks": set(),
+    "losses": set(),
+    "augmentation": set(),
+    "samplers": {"data"},
+    "recipes": {"networks", "losses", "augmentation"},
+    "training": {"data", "networks", "losses", "augmentation", "samplers", "recipes"},
+    "evaluation": {"data"},
+    "calibration": {"data", "evaluation"},
+    "reports": {"data", "evaluation", "calibration"},
+    "bundles": {"data", "networks", "training", "evaluation", "calibration", "reports"},
+    "cli": {"data", "networks", "recipes", "training", "evaluation", "calibration", "reports", "bundles"},
+}
+
+# These judge bundles by their engines, and need no more than the extra `evaluate`.
+WITHOUT_KERAS = ("data", "evaluation", "calibration", "reports")
+
 
 def imports(path: Path) -> Iterator[str]:
-    """Every module that a file imports, at its top or inside a function."""
+    """Yield every name that a file imports from elsewhere, at its top or inside a function."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: imports are absolute here"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
@@ -46,6 +66,62 @@ def within(module: str, package: str) -> bool:
     return module == package or module.startswith(package + ".")
 
 
+def module_name(path: Path, package: str) -> str:
+    parts = path.relative_to(PACKAGES[package].parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(module: str) -> str | None:
+    """Return the room of the trainer that a module is in; None for others."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "exemplar_trainer" and len(parts) > 1 and parts[1] in ROOMS else None
+
+
+def module_graph() -> dict[str, set[str]]:
+    """Return the modules of ours that each one imports, lazily too; a name in a package is its module, if it is one.
+
+    A package's `__init__` counts where a name is taken from it, not where it only leads to a module within.
+    """
+    modules = {module_name(path, package): path for package in PACKAGES for path in files(package)}
+    graph: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        found = set()
+        for name in imports(path):
+            owner = name if name in modules else name.rpartition(".")[0]
+            if owner in modules and owner != module:
+                found.add(owner)
+        graph[module] = found
+    return graph
+
+
+def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Return the strongly connected components of two nodes or more (Tarjan, 1972)."""
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        order[node] = low[node] = len(order)
+        stack.append(node)
+        for other in sorted(graph[node]):
+            if other not in order:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], order[other])
+        if low[node] == order[node]:
+            at = stack.index(node)
+            if len(stack) - at > 1:
+                found.append(sorted(stack[at:]))
+            del stack[at:]
+
+    for node in sorted(graph):
+        if node not in order:
+            visit(node)
+    return sorted(found)
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_imports_only_the_packages_below_it(package: str) -> None:
     allowed = {package, *MAY_IMPORT[package]}
@@ -56,6 +132,56 @@ def test_a_package_imports_only_the_packages_below_it(package: str) -> None:
         if any(within(module, other) for other in PACKAGES) and not any(within(module, name) for name in allowed)
     ]
     assert wrong == []
+
+
+def test_the_trainer_is_a_list_of_rooms() -> None:
+    inside = {path.name for path in PACKAGES["exemplar_trainer"].iterdir()} - {"__pycache__"}
+    assert inside == {*ROOMS, "__init__.py", "py.typed"}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in files("exemplar_trainer")
+        if room_of(module_name(path, "exemplar_trainer")) == room
+        for name in imports(path)
+        if within(name, "exemplar_trainer") and room_of(name) not in {room, *ROOMS[room]}
+    ]
+    assert wrong == []
+
+
+def test_the_table_of_rooms_has_a_bottom() -> None:
+    assert cycles(ROOMS) == []
+
+
+@pytest.mark.parametrize("room", WITHOUT_KERAS)
+def test_a_room_that_judges_needs_neither_keras_nor_tensorflow(room: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in files("exemplar_trainer")
+        if room_of(module_name(path, "exemplar_trainer")) == room
+        for name in imports(path)
+        if any(within(name, library) for library in ("keras", "tensorflow"))
+    ]
+    assert wrong == []
+    assert ROOMS[room] <= set(WITHOUT_KERAS)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert cycles(module_graph()) == []
+
+
+@pytest.mark.parametrize(
+    ("edges", "expected"),
+    [
+        ({"a": {"b"}, "b": {"c"}, "c": set()}, []),
+        ({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}, [["a", "b", "c"]]),
+        ({"a": {"b"}, "b": {"a"}, "c": {"d", "a"}, "d": {"c"}}, [["a", "b"], ["c", "d"]]),
+    ],
+)
+def test_a_circle_is_found_where_there_is_one(edges: dict[str, set[str]], expected: list[list[str]]) -> None:
+    assert cycles(edges) == expected
 
 
 @pytest.mark.parametrize(
@@ -80,4 +206,4 @@ def test_only_what_serves_exports_fuses_or_quiets_with_it_knows_tensorflow() -> 
         for path in files(package)
         if any(within(module, "tensorflow") for module in imports(path))
     }
-    assert knowing == {"tensorflow.py", "write.py", "saved_model.py", "fused_normalization.py", "backend.py"}
+    assert knowing == {"tensorflow.py", "litert.py", "saved_model.py", "fused_normalization.py", "backend.py"}

@@ -1,4 +1,4 @@
-"""`exemplar classes`: lists, shows, changes and deletes classes, and fetches their exemplars' images."""
+"""`exemplar classes`: list, show, change and delete classes, and fetch their exemplars' images."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from typing import Annotated
 
 import typer
 
-from exemplar import KEEP, Class
+from exemplar import KEEP, ImageClass
 from exemplar.commands.enroll import parse_attributes
-from exemplar.commands.galleries import DisplayName, GalleryId
 from exemplar.commands.output import attributes, moment, print_facts, print_json, print_line, print_table
+from exemplar.commands.parameters import ClassId, DisplayName, Etag, GalleryId, Yes
+from exemplar.commands.pictures import written
 from exemplar.commands.session import Session, client_command
 
 app = typer.Typer(no_args_is_help=True, help="List, show, change and delete classes; fetch their images.")
-
-ClassId = Annotated[str, typer.Argument(metavar="CLASS", help="Id of the class.", show_default=False)]
 
 
 @app.command("list")
@@ -71,14 +70,16 @@ def update(
         ),
     ] = None,
     clear_attributes: Annotated[bool, typer.Option("--clear-attributes", help="Remove the facts it has.")] = False,
+    etag: Etag = "",
 ) -> None:
-    """Change a class's name or attributes; what is not given stays, and so does its exemplar."""
+    """Change a class's name or attributes; keep its exemplars, and all that is not given."""
     entries = parse_attributes(attribute)
     changed = session.client.update_class(
         gallery,
         class_id,
         display_name=KEEP if display_name is None else display_name,
         attributes=entries if entries or clear_attributes else KEEP,
+        etag=etag,
     )
     _show(session, changed)
 
@@ -89,12 +90,13 @@ def delete(
     session: Session,
     gallery: GalleryId,
     class_id: ClassId,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    missing_ok: Annotated[bool, typer.Option("--missing-ok", help="Succeed where there is no such class.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Delete a class."""
     if not yes:
         typer.confirm(f"Delete class {class_id} of gallery {gallery}?", abort=True, err=True)
-    revision = session.client.delete_class(gallery, class_id)
+    revision = session.client.delete_class(gallery, class_id, allow_missing=missing_ok)
     if session.as_json:
         print_json({"deleted": class_id, "gallery_revision": revision})
     else:
@@ -107,43 +109,63 @@ def image(
     session: Session,
     gallery: GalleryId,
     class_id: ClassId,
+    sha256: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SHA256", help="Which of its exemplars; needless where it has one.", show_default=False
+        ),
+    ] = None,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", metavar="FILE", help="Where to write it; - for stdout.", show_default=False),
-    ],
-    index: Annotated[int, typer.Option(min=0, help="Which of its exemplars, from 0.")] = 0,
+    ] = ...,  # type: ignore[assignment]  # required, though an argument before it is not
 ) -> None:
     """Fetch an exemplar's image as it was sent."""
-    content = session.client.exemplar_image(gallery, class_id, index)
+    name = sha256 or _only_exemplar(session, gallery, class_id)
+    content = session.client.exemplar_image(gallery, class_id, name)
     if str(output) == "-":
         sys.stdout.buffer.write(content)
         return
     output.write_bytes(content)
     if session.as_json:
-        print_json({"file": str(output), "size_bytes": len(content)})
+        print_json({"file": str(output), "sha256": name, "size_bytes": len(content)})
     else:
         print_line(f"Wrote {len(content):,} bytes to {output}.")
 
 
-def _show(session: Session, class_: Class) -> None:
+def _only_exemplar(session: Session, gallery: str, class_id: str) -> str:
+    found = [each.sha256 for each in session.client.get_class(gallery, class_id).exemplars]
+    if len(found) != 1:
+        raise typer.BadParameter(f"{class_id} has {len(found)} exemplars; say which one: {', '.join(found)}")
+    return found[0]
+
+
+def _show(session: Session, of: ImageClass) -> None:
     if session.as_json:
-        print_json(class_)
+        print_json(of)
         return
     print_facts(
         {
-            "class": class_.id,
-            "gallery": class_.gallery,
-            "name": class_.display_name,
-            "attributes": attributes(class_.attributes),
-            "enrolled": moment(class_.create_time),
-            "changed": moment(class_.update_time),
+            "class": of.id,
+            "gallery": of.gallery,
+            "name": of.display_name,
+            "attributes": attributes(of.attributes),
+            "enrolled": moment(of.create_time),
+            "changed": moment(of.update_time),
+            "etag": of.etag,
         }
     )
     print_table(
-        ["exemplar", "format", "pixels", "bytes", "SHA-256"],
+        ["exemplar", "format", "pixels", "region", "bytes"],
         [
-            [str(number), each.format, f"{each.width} x {each.height}", f"{each.size_bytes:,}", each.sha256]
-            for number, each in enumerate(class_.exemplars)
+            [
+                each.sha256,
+                each.format,
+                f"{each.width} x {each.height}",
+                written(each.region) if each.region else "",
+                f"{each.size_bytes:,}",
+            ]
+            for each in of.exemplars
         ],
         right=("bytes",),
     )

@@ -1,24 +1,28 @@
-"""`exemplar classify`: names pictures."""
+"""`exemplar classify`: name pictures."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from exemplar import Classification, ItemError, Verdict
+from exemplar import Classification, ExemplarError, Verdict
 from exemplar.commands.output import VERDICT_STYLES, named, percent, plain, print_json, print_line, print_table
+from exemplar.commands.parameters import GalleryId
+from exemplar.commands.pictures import Picture, Regions, pictures
 from exemplar.commands.session import Session, client_command
 
 
 @client_command
 def classify(
     session: Session,
-    gallery: Annotated[str, typer.Argument(help="Id of the gallery to search.", show_default=False)],
+    gallery: GalleryId,
     images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Image files to name.", show_default=False)],
+    region: Regions = None,
     top_k: Annotated[
-        int | None, typer.Option(min=1, max=100, help="Matches to return an image.", show_default="5")
+        int | None, typer.Option(min=1, max=100, help="Matches to return for each picture.", show_default="5")
     ] = None,
     false_accept_rate: Annotated[
         float | None,
@@ -41,29 +45,35 @@ def classify(
     A picture is a MATCH, AMBIGUOUS (two classes too close to call) or UNKNOWN
     (no class near enough; the nearest is shown in brackets).
     """
+    asked = pictures(images, region)
     answers = session.client.classify_many(
-        gallery, images, top_k=top_k, false_accept_rate=false_accept_rate, model=model
+        gallery,
+        [picture.image() for picture in asked],
+        top_k=top_k,
+        false_accept_rate=false_accept_rate,
+        model=model,
     )
     if session.as_json:
-        print_json({"results": [document(*pair) for pair in zip(images, answers, strict=True)]})
+        print_json({"results": [document(*pair) for pair in zip(asked, answers, strict=True)]})
     else:
-        show(images, answers)
+        show(asked, answers)
     verdicts = {answer.verdict if isinstance(answer, Classification) else None for answer in answers}
     if None in verdicts or (require_match and verdicts != {Verdict.MATCH}):
         raise typer.Exit(1)
 
 
-def document(image: str, answer: Classification | ItemError) -> dict[str, object]:
-    """Returns one result for `--json`: the image with its answer's fields, or with `error`."""
-    if isinstance(answer, ItemError):
-        return {"image": image, "error": plain(answer)}
-    return {"image": image, "class_id": answer.class_id, **plain(answer)}
+def document(picture: Picture, answer: Classification | ExemplarError) -> dict[str, object]:
+    """Return one result for `--json`: the image, its region, and its answer's fields or `error`."""
+    asked = {"image": picture.file, "region": picture.region}
+    if isinstance(answer, ExemplarError):
+        return {**asked, "error": answer}
+    return {**asked, "class_id": answer.class_id, **plain(answer)}
 
 
-def show(images: list[str], answers: list[Classification | ItemError]) -> None:
-    """Prints the table, and what decided it."""
+def show(pictures: Sequence[Picture], answers: Sequence[Classification | ExemplarError]) -> None:
+    """Print the table, and what decided it."""
     columns = ["image", "verdict", "class", "probability", "distance", "second"]
-    print_table(columns, map(row, images, answers), right=("probability", "distance"))
+    print_table(columns, map(row, pictures, answers), right=("probability", "distance"))
     answered = [answer for answer in answers if isinstance(answer, Classification)]
     if answered:
         first = answered[0]
@@ -76,9 +86,10 @@ def show(images: list[str], answers: list[Classification | ItemError]) -> None:
         )
 
 
-def row(image: str, answer: Classification | ItemError) -> list[str | Text]:
-    """Returns one row of the table."""
-    if isinstance(answer, ItemError):
+def row(picture: Picture, answer: Classification | ExemplarError) -> list[str | Text]:
+    """Return one row of the table."""
+    image = str(picture)
+    if isinstance(answer, ExemplarError):
         return [image, Text("ERROR", "bold red"), Text(answer.message, "red"), "", "", ""]
     verdict = Text(answer.verdict, VERDICT_STYLES[answer.verdict])
     if not answer.matches:

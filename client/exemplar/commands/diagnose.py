@@ -1,4 +1,4 @@
-"""`exemplar diagnose`: finds the classes of a gallery that are easily confused."""
+"""`exemplar diagnose`: find the classes of a gallery that are easily confused."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import typer
 from rich.text import Text
 
 from exemplar.commands.output import print_json, print_line, print_table
+from exemplar.commands.parameters import GalleryId
 from exemplar.commands.session import Session, client_command
 
 
 @client_command
 def diagnose(
     session: Session,
-    gallery: Annotated[str, typer.Argument(help="Id of the gallery.", show_default=False)],
+    gallery: GalleryId,
     max_pairs: Annotated[int, typer.Option(min=1, max=1000, help="Pairs to show at most.")] = 20,
 ) -> None:
     """Find the pairs of classes most easily confused."""

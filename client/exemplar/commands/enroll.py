@@ -1,4 +1,4 @@
-"""`exemplar enroll`: teaches a class."""
+"""`exemplar enroll`: teach a class."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from rich.text import Text
 
 from exemplar import AlreadyExistsError, ExemplarWarning
 from exemplar.commands.output import named, print_json, print_line
+from exemplar.commands.parameters import GalleryId
+from exemplar.commands.pictures import Regions, parts
 from exemplar.commands.session import Session, client_command
 
 
 def parse_attributes(pairs: list[str] | None) -> dict[str, str]:
-    """Reads `key=value` pairs.
+    """Read `key=value` pairs.
 
     Raises:
         typer.BadParameter: A pair without '=' or without a key.
@@ -30,8 +32,8 @@ def parse_attributes(pairs: list[str] | None) -> dict[str, str]:
 @client_command
 def enroll(
     session: Session,
-    gallery: Annotated[str, typer.Argument(help="Id of the gallery.", show_default=False)],
-    class_id: Annotated[str, typer.Argument(help="Your id for the class.", show_default=False)],
+    gallery: GalleryId,
+    class_id: Annotated[str, typer.Argument(metavar="CLASS", help="Your id for the class.", show_default=False)],
     images: Annotated[
         list[str],
         typer.Argument(
@@ -40,15 +42,16 @@ def enroll(
             show_default=False,
         ),
     ],
+    region: Regions = None,
     display_name: Annotated[str, typer.Option(help="A name for people.", show_default=False)] = "",
     attribute: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="A fact about the class; may be repeated.", show_default=False),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse a picture that has warnings.")] = False,
-    create: Annotated[bool, typer.Option("--create", help="Create the gallery when it is not there.")] = False,
+    create: Annotated[bool, typer.Option("--create", help="Create the gallery where there is none.")] = False,
 ) -> None:
-    """Teach a class by its picture; a class of the same id is replaced."""
+    """Teach a class by its picture; replace a class of the same id."""
     attributes = parse_attributes(attribute)
     if create:
         try:
@@ -56,7 +59,12 @@ def enroll(
         except AlreadyExistsError:
             create = False
     enrolled = session.client.enroll(
-        gallery, class_id, images, display_name=display_name, attributes=attributes, strict=strict
+        gallery,
+        class_id,
+        parts(images, region),
+        display_name=display_name,
+        attributes=attributes,
+        strict=strict,
     )
     if session.as_json:
         print_json(enrolled)
@@ -64,12 +72,12 @@ def enroll(
     if create:
         print_line(f"Created gallery {gallery}.")
     verb = "Replaced" if enrolled.replaced else "Enrolled"
-    name = named(enrolled.class_.id, enrolled.class_.display_name)
+    name = named(enrolled.image_class.id, enrolled.image_class.display_name)
     print_line(f"{verb} {name} in {gallery}, now at revision {enrolled.gallery_revision}.")
     print_warnings(enrolled.warnings)
 
 
 def print_warnings(warnings: tuple[ExemplarWarning, ...]) -> None:
-    """Prints each warning on a line of its own."""
+    """Print each warning on a line of its own."""
     for warning in warnings:
         print_line(Text.assemble((f"{warning.kind} ", "bold yellow"), warning.message))

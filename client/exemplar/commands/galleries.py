@@ -1,4 +1,4 @@
-"""`exemplar galleries`: lists, creates, shows, changes and deletes galleries."""
+"""`exemplar galleries`: list, create, show, change and delete galleries."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from typing import Annotated
 
 import typer
 
-from exemplar import KEEP, Gallery
+from exemplar import KEEP, Gallery, NotFoundError
 from exemplar.commands.output import moment, percent, print_facts, print_json, print_line, print_table
+from exemplar.commands.parameters import DisplayName, Etag, GalleryId, Yes
 from exemplar.commands.session import Session, client_command
 
 app = typer.Typer(no_args_is_help=True, help="List, create, show, change and delete galleries.")
-
-GalleryId = Annotated[str, typer.Argument(metavar="GALLERY", help="Id of the gallery.", show_default=False)]
-DisplayName = Annotated[str | None, typer.Option(help="A name for people.", show_default=False)]
 
 
 def _number_or_default(text: str) -> str:
@@ -100,21 +98,23 @@ def update(
         typer.Option(
             metavar="RATE",
             parser=_number_or_default,
-            help="As for create; the word default returns to the model's.",
+            help="As for `create`; the word default returns to the model's.",
             show_default=False,
         ),
     ] = None,
     max_exemplars: Annotated[
         int | None, typer.Option(min=1, max=16, help="Exemplars a class may hold.", show_default=False)
     ] = None,
+    etag: Etag = "",
 ) -> None:
-    """Change a gallery; what is not given stays."""
+    """Change a gallery; keep what is not given."""
     rate = None if false_accept_rate in (None, "default") else float(false_accept_rate or 0)
     changed = session.client.update_gallery(
         gallery,
         display_name=KEEP if display_name is None else display_name,
         false_accept_rate=KEEP if false_accept_rate is None else rate,
         max_exemplars_per_class=KEEP if max_exemplars is None else max_exemplars,
+        etag=etag,
     )
     _show(session, changed)
 
@@ -125,17 +125,27 @@ def delete(
     session: Session,
     gallery: GalleryId,
     force: Annotated[bool, typer.Option("--force", help="Delete it even when it holds classes.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    missing_ok: Annotated[bool, typer.Option("--missing-ok", help="Succeed where there is no such gallery.")] = False,
+    yes: Yes = False,
 ) -> None:
-    """Delete a gallery; with --force also one that holds classes."""
+    """Delete a gallery."""
     if not yes:
-        held = session.client.get_gallery(gallery).class_count
-        typer.confirm(f"Delete gallery {gallery} with its {held:,} classes?", abort=True, err=True)
-    session.client.delete_gallery(gallery, force=force)
+        _confirm(session, gallery, missing_ok)
+    session.client.delete_gallery(gallery, force=force, allow_missing=missing_ok)
     if session.as_json:
         print_json({"deleted": gallery})
     else:
         print_line(f"Deleted gallery {gallery}.")
+
+
+def _confirm(session: Session, gallery: str, missing_ok: bool) -> None:
+    try:
+        held = session.client.get_gallery(gallery).class_count
+    except NotFoundError:
+        if missing_ok:
+            return
+        raise
+    typer.confirm(f"Delete gallery {gallery} with its {held:,} classes?", abort=True, err=True)
 
 
 def _show(session: Session, gallery: Gallery) -> None:
@@ -151,9 +161,10 @@ def _show(session: Session, gallery: Gallery) -> None:
             "revision": str(gallery.revision),
             "model": gallery.model,
             "false-accept rate": "the model's" if rate is None else percent(rate),
-            "calibration": "the model's" if own is None else f"its own, fitted on {own.class_count:,} classes",
+            "calibration": "the model's" if own is None else f"its own, fitted on {own.fitted_on}",
             "exemplars a class": f"up to {gallery.max_exemplars_per_class}",
             "created": moment(gallery.create_time),
             "changed": moment(gallery.update_time),
+            "etag": gallery.etag,
         }
     )

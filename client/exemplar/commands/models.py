@@ -1,4 +1,4 @@
-"""`exemplar models`: what models the server has loaded."""
+"""`exemplar models`: list the models that the server has loaded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from exemplar import Calibration, Figure, Model
+from exemplar import Figure, Model
 from exemplar.commands.output import moment, percent, print_facts, print_json, print_table
 from exemplar.commands.session import Session, client_command
 
@@ -47,7 +47,7 @@ def models(
 
 
 def show(model: Model) -> None:
-    """Prints a model with its calibration and figures."""
+    """Print a model with its calibration and figures."""
     calibration = model.calibration
     print_facts(
         {
@@ -59,9 +59,9 @@ def show(model: Model) -> None:
             "engine": model.engine,
             "made": moment(model.create_time),
             "false-accept rate": percent(calibration.default_false_accept_rate),
-            "threshold at 20 classes": f"{calibration.threshold_at_20_classes:.3f}",
-            "ambiguity margin": _margin(calibration),
-            "calibrated on": f"{calibration.class_count:,} classes",
+            "ambiguity error rate": percent(calibration.ambiguity_error_rate),
+            "calibration": calibration.method,
+            "calibrated on": calibration.fitted_on,
         }
     )
     if model.figures:
@@ -72,17 +72,11 @@ def show(model: Model) -> None:
         )
 
 
-def _margin(calibration: Calibration) -> str:
-    """The distance that the top two must differ by, which depends on the spacing of a gallery's classes."""
-    none_from = calibration.ambiguity_spacing
-    return f"{calibration.ambiguity_margin:.3f}" + (f" x ({none_from:.3f} / spacing - 1)" if none_from else "")
-
-
 def size(model: Model) -> str:
-    """Formats a model's input."""
+    """Format a model's input."""
     return f"{model.input_width} x {model.input_height} x {model.input_channels}"
 
 
 def interval(figure: Figure) -> str:
-    """Formats a figure's interval; empty where none was computed."""
+    """Format a figure's interval; empty where none was computed."""
     return f"{figure.low:.4g} to {figure.high:.4g}" if figure.low is not None and figure.high is not None else ""

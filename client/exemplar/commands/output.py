@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import sys
@@ -14,35 +15,40 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from exemplar import ExemplarError
+
 VERDICT_STYLES = {"MATCH": "bold green", "AMBIGUOUS": "bold yellow", "UNKNOWN": "bold red"}
 
 
 def plain(value: Any) -> Any:
-    """Turns results into what JSON knows; keys are the fields' names, times ISO 8601."""
+    """Turn results into values of JSON; keys are the fields' names, times ISO 8601, bytes Base64."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        # `class_` is only spelled so because Python keeps the word for itself.
-        return {field.name.rstrip("_"): plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, ExemplarError):
+        return {name: plain(getattr(value, name)) for name in ("code", "reason", "message", "metadata")}
     if isinstance(value, Mapping):
         return {key: plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [plain(each) for each in value]
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
     return value
 
 
 def print_json(document: Any) -> None:
-    """Prints one JSON document."""
+    """Print one JSON document."""
     sys.stdout.write(json.dumps(plain(document), indent=2, ensure_ascii=False) + "\n")
 
 
 def console() -> Console:
-    """Returns where tables go; what is piped is not cut to a terminal's width."""
+    """Return where tables go; output to a pipe is not cut to a terminal's width."""
     return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=1000)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], right: Sequence[str] = ()) -> None:
-    """Prints a table; the columns named in `right` are aligned to the right. Cells are text, never markup."""
+    """Print a table; the columns named in `right` are aligned to the right. Cells are text, never markup."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
@@ -52,7 +58,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], ri
 
 
 def print_facts(facts: Mapping[str, str]) -> None:
-    """Prints names and values, one pair a line."""
+    """Print names and values, one pair a line."""
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, value in facts.items():
         table.add_row(Text(name, "dim"), Text(value))
@@ -60,25 +66,25 @@ def print_facts(facts: Mapping[str, str]) -> None:
 
 
 def print_line(line: str | Text) -> None:
-    """Prints a line of text, never read as markup."""
+    """Print a line of text, never read as markup."""
     console().print(line, markup=False)
 
 
 def percent(share: float) -> str:
-    """Formats a share, with the digits that small rates need."""
+    """Format a share, with the digits that small rates need."""
     return f"{100 * share:.1f} %" if share >= 0.01 or share == 0 else f"{100 * share:.2g} %"
 
 
 def moment(time: datetime) -> str:
-    """Formats a time in the reader's own zone, to the minute."""
+    """Format a time in the reader's own zone, to the minute."""
     return time.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def named(class_id: str, display_name: str) -> str:
-    """Formats a class by its id and, where it has one, its name."""
+    """Format a class by its id and, where it has one, its name."""
     return f"{class_id} ({display_name})" if display_name and display_name != class_id else class_id
 
 
 def attributes(entries: Mapping[str, str]) -> str:
-    """Formats attributes on one line."""
+    """Format attributes on one line."""
     return ", ".join(f"{key}={value}" for key, value in sorted(entries.items()))

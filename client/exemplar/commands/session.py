@@ -1,4 +1,4 @@
-"""What every client command shares: the options that lead to a server, and the choice of output.
+"""Every client command's shared options: those that lead to a server, and the choice of output.
 
 A command is written as a function of a `Session` and its own parameters; `client_command` puts the shared options
 behind them and hands the session in.
@@ -10,14 +10,11 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from exemplar import Client, Tls
-
-_PANEL = "Connection and output"
+from exemplar import Client
+from exemplar.channel import DEFAULT_ADDRESS
+from exemplar.commands.parameters import Address, AsJson, SystemTls, Timeout, TlsCa, Token, security
 
 # A person waits for the answer, so a server that is not there is reported after half a second rather than three.
 _ATTEMPTS = 3
@@ -32,46 +29,19 @@ class Session:
 
 
 def _options(
-    address: Annotated[
-        str,
-        typer.Option(envvar="EXEMPLAR_ADDRESS", help="The server's host:port.", rich_help_panel=_PANEL),
-    ] = "127.0.0.1:50051",
-    token: Annotated[
-        str | None,
-        typer.Option(
-            envvar="EXEMPLAR_TOKEN",
-            help="Bearer token, where the server asks for one.",
-            show_default=False,
-            rich_help_panel=_PANEL,
-        ),
-    ] = None,
-    tls: Annotated[
-        bool, typer.Option("--tls", help="Encrypt, trusting the system's certificates.", rich_help_panel=_PANEL)
-    ] = False,
-    tls_ca: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            help="Encrypt, trusting the certificates in this PEM file.",
-            show_default=False,
-            rich_help_panel=_PANEL,
-        ),
-    ] = None,
-    timeout: Annotated[
-        float, typer.Option(min=0.001, help="Seconds to wait for each answer.", rich_help_panel=_PANEL)
-    ] = 30.0,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of a table.", rich_help_panel=_PANEL)
-    ] = False,
+    address: Address = DEFAULT_ADDRESS,
+    token: Token = None,
+    tls: SystemTls = False,
+    tls_ca: TlsCa = None,
+    timeout: Timeout = 30.0,
+    json: AsJson = False,
 ) -> Session:
-    security = Tls(ca=tls_ca) if tls_ca else tls
-    client = Client(address, timeout=timeout, token=token or None, tls=security, attempts=_ATTEMPTS)
+    client = Client(address, timeout=timeout, token=token, tls=security(tls, tls_ca), attempts=_ATTEMPTS)
     return Session(client, json)
 
 
 def client_command(function: Callable[..., None]) -> Callable[..., None]:
-    """Turns `function(session, …)` into a command with the shared options."""
+    """Turn `function(session, …)` into a command with the shared options."""
     shared = inspect.signature(_options, eval_str=True).parameters
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
 

@@ -1,1 +1,1 @@
-"""The edge: everything that knows gRPC and the messages of `exemplar.v1`."""
+"""Everything that knows gRPC and the messages of `exemplar.v1`."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from exemplar.v1 import classification_service_pb2 as pb
 from exemplar.v1 import classification_service_pb2_grpc as pb_grpc
 from exemplar.v1 import resources_pb2
-from exemplar_server.batcher import Embedded
+from exemplar_encoder import EncodedImage
+from exemplar_server.batches import answer_each, parse_each
 from exemplar_server.classifier import GivenEmbedding, Options, Query
 from exemplar_server.errors import ServiceError, invalid_field
-from exemplar_server.rpc import convert
-from exemplar_server.rpc.application import Application, Context
+from exemplar_server.rpc import messages
+from exemplar_server.rpc.dependencies import Context, Dependencies
+from exemplar_server.rpc.images import parse_image
 from exemplar_server.rpc.names import parse_gallery, parse_model
 from exemplar_server.rpc.status import to_status
 
@@ -21,56 +21,54 @@ from exemplar_server.rpc.status import to_status
 class ClassificationServicer(pb_grpc.ClassificationServiceServicer):
     """Names queries and makes embeddings."""
 
-    def __init__(self, application: Application) -> None:
-        self._application = application
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
 
     async def Classify(self, request: pb.ClassifyRequest, context: Context) -> pb.ClassifyResponse:  # noqa: N802
-        """Names one query."""
+        """Name one query."""
         gallery = parse_gallery("gallery", request.gallery)
         query = _query("query", request.query)
-        classifier = self._application.classifier
+        classifier = self._dependencies.classifier
         (result,) = await classifier.classify(gallery, [query], _options(request.options))
         if isinstance(result, ServiceError):
             raise result
-        return pb.ClassifyResponse(classification=convert.classification(result, gallery))
+        return pb.ClassifyResponse(classification=messages.classification(result, gallery))
 
     async def BatchClassify(  # noqa: N802
         self, request: pb.BatchClassifyRequest, context: Context
     ) -> pb.BatchClassifyResponse:
-        """Names many queries."""
+        """Name many queries."""
         gallery = parse_gallery("gallery", request.gallery)
-        self._application.check_batch("queries", request.queries)
-        queries = _each_query(request.queries)
-        usable = [query for query in queries if not isinstance(query, ServiceError)]
+        self._dependencies.check_batch("queries", request.queries)
+        queries = parse_each(lambda message: _query("query", message), request.queries)
         options = _options(request.options)
-        answers = iter(await self._application.classifier.classify(gallery, usable, options))
         response = pb.BatchClassifyResponse()
-        for query in queries:
-            result = query if isinstance(query, ServiceError) else next(answers)
+        for result in await self._dependencies.classifier.classify(gallery, queries, options):
             if isinstance(result, ServiceError):
                 response.results.add(error=to_status(result))
             else:
-                response.results.add(classification=convert.classification(result, gallery))
+                response.results.add(classification=messages.classification(result, gallery))
         return response
 
     async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.EmbedResponse:  # noqa: N802
-        """Embeds one image."""
-        classifier = self._application.classifier
-        (result,) = await classifier.embed([request.image])
-        if not isinstance(result, Embedded):
+        """Embed one image."""
+        classifier = self._dependencies.classifier
+        (result,) = await classifier.embed([parse_image("image", request.image)])
+        if isinstance(result, ServiceError):
             raise result
-        return pb.EmbedResponse(embedding=convert.embedding(result.embedding, classifier.bundle.id))
+        return pb.EmbedResponse(embedding=messages.embedding(result.embedding, classifier.bundle.id))
 
     async def BatchEmbed(self, request: pb.BatchEmbedRequest, context: Context) -> pb.BatchEmbedResponse:  # noqa: N802
-        """Embeds many images."""
-        self._application.check_batch("images", request.images)
-        classifier = self._application.classifier
+        """Embed many images."""
+        self._dependencies.check_batch("images", request.images)
+        classifier = self._dependencies.classifier
+        images = parse_each(lambda message: parse_image("image", message), request.images)
         response = pb.BatchEmbedResponse()
-        for result in await classifier.embed(request.images):
-            if isinstance(result, Embedded):
-                response.results.add(embedding=convert.embedding(result.embedding, classifier.bundle.id))
-            else:
+        for result in await answer_each(EncodedImage, images, classifier.embed):
+            if isinstance(result, ServiceError):
                 response.results.add(error=to_status(result))
+            else:
+                response.results.add(embedding=messages.embedding(result.embedding, classifier.bundle.id))
         return response
 
 
@@ -85,18 +83,8 @@ def _options(message: pb.ClassificationOptions) -> Options:
 def _query(field: str, message: resources_pb2.Query) -> Query:
     kind = message.WhichOneof("query")
     if kind == "image":
-        return message.image
+        return parse_image(f"{field}.image", message.image)
     if kind is None:
         raise invalid_field(field, "it needs an image or an embedding")
     model = parse_model(f"{field}.embedding.model", message.embedding.model)
     return GivenEmbedding(np.array(message.embedding.values, np.float32), model)
-
-
-def _each_query(messages: Iterable[resources_pb2.Query]) -> list[Query | ServiceError]:
-    queries: list[Query | ServiceError] = []
-    for message in messages:
-        try:
-            queries.append(_query("query", message))
-        except ServiceError as error:
-            queries.append(error)
-    return queries

@@ -1,4 +1,4 @@
-"""`GalleryService`, the part about galleries: messages in, messages out."""
+"""`GalleryService`, the calls about galleries: messages in, messages out."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import asyncio
 from typing import Literal, cast
 
 from exemplar.v1 import gallery_service_pb2 as pb
-from exemplar.v1 import gallery_service_pb2_grpc as pb_grpc
 from exemplar.v1 import resources_pb2
 from exemplar_server.classifier import check_rate
 from exemplar_server.errors import invalid_field
-from exemplar_server.rpc import calibration, convert, names
-from exemplar_server.rpc.application import Context
-from exemplar_server.rpc.classes import ClassMethods
-from exemplar_server.store import GalleryChanges
+from exemplar_server.rpc import calibration, messages, names
+from exemplar_server.rpc.dependencies import Context, Dependencies
+from exemplar_server.rpc.repeats import answer_once
+from exemplar_server.store import Gallery, GalleryChanges, Request
 
 MAX_EXEMPLARS = 16
 MAX_PAIRS = 1000
@@ -23,36 +22,45 @@ _Field = Literal["display_name", "false_accept_rate", "max_exemplars_per_class",
 _FIELDS = ("display_name", "false_accept_rate", "max_exemplars_per_class", "calibration")
 
 
-class GalleryServicer(ClassMethods, pb_grpc.GalleryServiceServicer):
-    """Keeps galleries and the classes in them."""
+class GalleryCalls:
+    """The calls of `GalleryService` that are about galleries."""
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
 
     async def CreateGallery(self, request: pb.CreateGalleryRequest, context: Context) -> pb.CreateGalleryResponse:  # noqa: N802
-        """Creates an empty gallery of the server's model."""
+        """Create an empty gallery of the server's model."""
         gallery = names.check_gallery_id("gallery_id", request.gallery_id)
-        display_name, rate, exemplars = _settings(request.gallery)
-        encoder = self._application.classifier.encoder
-        created = await asyncio.to_thread(
-            self._store.create_gallery, gallery, encoder.bundle.id, encoder.dimension, display_name, rate, exemplars
-        )
-        return pb.CreateGalleryResponse(gallery=convert.gallery(created))
+        display_name, rate, most_exemplars = _settings(request.gallery)
+        store, encoder = self._dependencies.store, self._dependencies.classifier.encoder
+
+        async def change(repeatable: Request[Gallery] | None) -> Gallery:
+            model, dimension = encoder.bundle.id, encoder.dimension
+            return await asyncio.to_thread(
+                store.create_gallery, gallery, model, dimension, display_name, rate, most_exemplars, repeatable
+            )
+
+        def respond(created: Gallery) -> pb.CreateGalleryResponse:
+            return pb.CreateGalleryResponse(gallery=messages.gallery(created))
+
+        return await answer_once(store, request, pb.CreateGalleryResponse, change, respond)
 
     async def GetGallery(self, request: pb.GetGalleryRequest, context: Context) -> pb.GetGalleryResponse:  # noqa: N802
-        """Reads a gallery."""
+        """Read a gallery."""
         gallery = names.parse_gallery("name", request.name)
-        found = await asyncio.to_thread(self._store.get_gallery, gallery)
-        return pb.GetGalleryResponse(gallery=convert.gallery(found))
+        found = await asyncio.to_thread(self._dependencies.store.get_gallery, gallery)
+        return pb.GetGalleryResponse(gallery=messages.gallery(found))
 
     async def ListGalleries(self, request: pb.ListGalleriesRequest, context: Context) -> pb.ListGalleriesResponse:  # noqa: N802
-        """Lists the galleries by id."""
+        """List the galleries by id."""
         size, after = names.page(request.page_size, request.page_token)
-        found = await asyncio.to_thread(self._store.list_galleries, after, size + 1)
+        found = await asyncio.to_thread(self._dependencies.store.list_galleries, after, size + 1)
         token = names.page_token(found[size - 1].id) if len(found) > size else ""
-        return pb.ListGalleriesResponse(
-            galleries=[convert.gallery(gallery, tables=False) for gallery in found[:size]], next_page_token=token
-        )
+        listed = [messages.gallery(gallery, calibration_data=False) for gallery in found[:size]]
+        return pb.ListGalleriesResponse(galleries=listed, next_page_token=token)
 
     async def UpdateGallery(self, request: pb.UpdateGalleryRequest, context: Context) -> pb.UpdateGalleryResponse:  # noqa: N802
-        """Changes the fields that `update_mask` names."""
+        """Change the fields that `update_mask` names."""
         gallery = names.parse_gallery("gallery.name", request.gallery.name)
         paths = request.update_mask.paths
         for path in paths:
@@ -63,26 +71,43 @@ class GalleryServicer(ClassMethods, pb_grpc.GalleryServiceServicer):
         fitted = None
         if "calibration" in paths and request.gallery.HasField("calibration"):
             fitted = calibration.parse("gallery.calibration", request.gallery.calibration)
-            # It was fitted on embeddings of the server's model, and says nothing of another's.
-            self._application.classifier.gallery(gallery)
         changes = GalleryChanges(frozenset(cast(list[_Field], paths)), *_settings(request.gallery), fitted)
-        updated = await asyncio.to_thread(self._store.update_gallery, gallery, changes)
-        return pb.UpdateGalleryResponse(gallery=convert.gallery(updated))
+        store, classifier = self._dependencies.store, self._dependencies.classifier
+
+        async def change(repeatable: Request[Gallery] | None) -> Gallery:
+            if fitted is not None:
+                # It was fitted on embeddings of the server's model, and says nothing of another's.
+                classifier.gallery(gallery)
+            return await asyncio.to_thread(store.update_gallery, gallery, changes, request.gallery.etag, repeatable)
+
+        def respond(updated: Gallery) -> pb.UpdateGalleryResponse:
+            return pb.UpdateGalleryResponse(gallery=messages.gallery(updated))
+
+        return await answer_once(store, request, pb.UpdateGalleryResponse, change, respond)
 
     async def DeleteGallery(self, request: pb.DeleteGalleryRequest, context: Context) -> pb.DeleteGalleryResponse:  # noqa: N802
-        """Deletes a gallery with all its classes."""
+        """Delete a gallery with all its classes."""
         gallery = names.parse_gallery("name", request.name)
-        await asyncio.to_thread(self._store.delete_gallery, gallery, request.force)
-        return pb.DeleteGalleryResponse()
+        store = self._dependencies.store
+
+        async def change(repeatable: Request[None] | None) -> None:
+            wanted = gallery, request.force, request.allow_missing
+            await asyncio.to_thread(store.delete_gallery, *wanted, repeatable)
+
+        def respond(_: None) -> pb.DeleteGalleryResponse:
+            return pb.DeleteGalleryResponse()
+
+        return await answer_once(store, request, pb.DeleteGalleryResponse, change, respond)
 
     async def DiagnoseGallery(  # noqa: N802
         self, request: pb.DiagnoseGalleryRequest, context: Context
     ) -> pb.DiagnoseGalleryResponse:
-        """Finds the pairs of classes most easily confused."""
+        """Find the pairs of classes most easily confused."""
         gallery = names.parse_gallery("name", request.name)
         if not 0 <= request.max_pairs <= MAX_PAIRS:
             raise invalid_field("max_pairs", f"it must be 0 to {MAX_PAIRS:,}, not {request.max_pairs}")
-        found = await self._application.advisor.diagnose(gallery, request.max_pairs or DEFAULT_PAIRS)
+        inspector = self._dependencies.inspector
+        found = await inspector.diagnose_gallery(gallery, request.max_pairs or DEFAULT_PAIRS)
         return pb.DiagnoseGalleryResponse(
             pairs=[
                 pb.ConfusablePair(

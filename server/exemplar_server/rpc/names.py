@@ -7,6 +7,7 @@ import binascii
 import re
 from collections.abc import Mapping
 
+from exemplar.ids import class_id_problem
 from exemplar_server.errors import invalid_field
 
 MAX_PAGE = 1000
@@ -15,7 +16,6 @@ MAX_DISPLAY_NAME = 1024
 
 _GALLERY = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TOKEN_VERSION = "1:"
 
 
@@ -72,15 +72,14 @@ def check_gallery_id(field: str, gallery: str) -> str:
 
 def check_class_id(field: str, class_id: str) -> str:
     """A class's id as it may be chosen."""
-    if not 1 <= len(class_id) <= 128 or "/" in class_id or _CONTROL.search(class_id):
-        raise invalid_field(
-            field, f"it must be 1 to 128 characters without '/' and control characters; it is {class_id[:200]!r}"
-        )
+    problem = class_id_problem(class_id)
+    if problem is not None:
+        raise invalid_field(field, problem)
     return class_id
 
 
 def check_sha256(field: str, digest: str) -> str:
-    """The id of an exemplar in its class."""
+    """The name of an exemplar in its class."""
     if not _SHA256.fullmatch(digest):
         raise invalid_field(field, f"it must be 64 hexadecimal digits in lower case; it is {digest[:200]!r}")
     return digest

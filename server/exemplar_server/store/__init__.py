@@ -4,25 +4,25 @@ Only this package knows SQLite and FAISS.
 """
 
 from exemplar_server.store.embedded import EmbeddedStore
-from exemplar_server.store.gallery_store import (
+from exemplar_server.store.gallery_store import GalleryStore
+from exemplar_server.store.records import (
     Candidate,
     ClassRecord,
-    Enrolled,
     Exemplar,
     Gallery,
     GalleryChanges,
-    GalleryStore,
     NewClass,
     NewExemplar,
     Pair,
     Search,
+    StoredClass,
 )
+from exemplar_server.store.request import RepeatedRequest, Request
 
 __all__ = [
     "Candidate",
     "ClassRecord",
     "EmbeddedStore",
-    "Enrolled",
     "Exemplar",
     "Gallery",
     "GalleryChanges",
@@ -30,5 +30,8 @@ __all__ = [
     "NewClass",
     "NewExemplar",
     "Pair",
+    "RepeatedRequest",
+    "Request",
     "Search",
+    "StoredClass",
 ]

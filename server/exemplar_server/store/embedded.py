@@ -3,48 +3,54 @@
 A change is committed to SQLite first and then shown to searches, before its method returns: what was acknowledged is
 on disk and visible. Everything in memory is rebuilt from the rows at start. A damaged row costs its own gallery's
 searches only, and those come back when the class is enrolled again or deleted.
+
+Every change goes the same way: refuse a repeated request, write the rows and the response to the request in one
+transaction, show the change.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
+import numpy as np
+
+from exemplar_encoder import class_embedding
 from exemplar_encoder.arrays import Floats
 from exemplar_server.errors import (
     AlreadyExistsError,
-    DataLossError,
     FailedPreconditionError,
-    class_not_found,
+    etag_mismatch,
     exemplar_not_found,
-    gallery_not_found,
     last_exemplar,
     too_many_exemplars,
 )
-from exemplar_server.store.gallery_store import (
+from exemplar_server.store import class_rows, exemplar_rows, gallery_rows, request_rows
+from exemplar_server.store.database import Database
+from exemplar_server.store.lock import DataDirectoryLock
+from exemplar_server.store.moments import now, now_micros
+from exemplar_server.store.reading import ReadingStore
+from exemplar_server.store.records import (
     ClassRecord,
-    Enrolled,
-    Exemplar,
     Gallery,
     GalleryChanges,
     NewClass,
     NewExemplar,
-    Pair,
-    Search,
-    class_embedding,
+    StoredClass,
 )
-from exemplar_server.store.lock import DataDirectoryLock
-from exemplar_server.store.schema import damaged
-from exemplar_server.store.searchable import Searchable, load
-from exemplar_server.store.sqlite import SqliteRows, now
+from exemplar_server.store.request import RepeatedRequest, Request
 
 DATABASE = "exemplar.db"
 
+Outcome = TypeVar("Outcome")
 
-class EmbeddedStore:
+
+class EmbeddedStore(ReadingStore):
     """The `GalleryStore` of one process on one data directory."""
 
     def __init__(self, directory: Path, max_bytes: int | None = None) -> None:
@@ -59,35 +65,16 @@ class EmbeddedStore:
         """
         self._lock = DataDirectoryLock(directory)
         try:
-            self._rows = SqliteRows(directory / DATABASE, max_bytes)
-            self._galleries: dict[str, Searchable] = {}
-            self._broken: dict[str, DataLossError] = {}
-            for gallery_id, gallery in self._rows.galleries():
-                self._load(gallery_id, gallery)
+            super().__init__(Database(directory / DATABASE, max_bytes))
         except BaseException:
             self._lock.release()
             raise
         self._writing = threading.Lock()
 
-    def _load(self, gallery_id: str, gallery: Gallery | None) -> None:
-        problem = "its own row does not match its checksum"
-        try:
-            if gallery is not None:
-                self._galleries[gallery_id] = load(gallery, self._rows.class_rows(gallery_id))
-                return
-        except DataLossError as error:
-            problem = error.message
-        self._broken[gallery_id] = DataLossError(
-            "DATA_CORRUPT",
-            f"gallery {gallery_id!r} is damaged: {problem}; restore a copy of the data directory "
-            "or delete the gallery",
-            {"gallery": gallery_id},
-        )
-
     def close(self) -> None:
         """Finish what is being written and let go of the directory."""
         with self._writing:
-            self._rows.close()
+            self._database.close()
             self._lock.release()
 
     def create_gallery(
@@ -98,96 +85,80 @@ class EmbeddedStore:
         display_name: str = "",
         false_accept_rate: float | None = None,
         max_exemplars_per_class: int | None = None,
+        request: Request[Gallery] | None = None,
     ) -> Gallery:
         """See `GalleryStore`."""
-        with self._writing:
-            if gallery in self._galleries or gallery in self._broken:
+        with self._one_change(request):
+            if gallery in self._galleries:
                 raise AlreadyExistsError(
                     "GALLERY_EXISTS", f"there is a gallery {gallery!r} already", {"gallery": gallery}
                 )
+            settings = false_accept_rate, max_exemplars_per_class
             time = now()
-            created = Gallery(
-                gallery,
-                display_name,
-                model,
-                dimension,
-                1,
-                0,
-                false_accept_rate,
-                max_exemplars_per_class,
-                time,
-                time,
-            )
-            self._rows.put_gallery(created)
-            self._galleries[gallery] = load(created, [])
+            created = Gallery(gallery, display_name, model, dimension, 1, 0, *settings, time, time)
+            with self._database.transaction() as writer:
+                gallery_rows.write(writer, created)
+                _keep_response(writer, request, created)
+            self._galleries.add(created)
             return created
 
-    def get_gallery(self, gallery: str) -> Gallery:
+    def update_gallery(
+        self, gallery: str, changes: GalleryChanges, etag: str = "", request: Request[Gallery] | None = None
+    ) -> Gallery:
         """See `GalleryStore`."""
-        return self._get(gallery).gallery
-
-    def list_galleries(self, after: str = "", limit: int = 100) -> list[Gallery]:
-        """See `GalleryStore`. Galleries whose own row is damaged are not listed."""
-        listed = sorted(gallery for gallery in list(self._galleries) if gallery > after)
-        return [self._galleries[gallery].gallery for gallery in listed[:limit] if gallery in self._galleries]
-
-    def update_gallery(self, gallery: str, changes: GalleryChanges) -> Gallery:
-        """See `GalleryStore`."""
-        with self._change(gallery) as (held, next_state):
-            values = {name: getattr(changes, name) for name in changes.fields}
-            updated = dataclasses.replace(next_state, **values)
-            self._rows.put_gallery(updated)
+        with self._one_change(request):
+            held = self._galleries.get(gallery)
+            if etag and etag != held.gallery.etag:
+                raise etag_mismatch(f"gallery {gallery!r}", {"gallery": gallery, "etag": held.gallery.etag})
+            values: dict[str, Any] = {name: getattr(changes, name) for name in changes.fields}
+            updated = dataclasses.replace(_next(held.gallery), **values)
+            with self._database.transaction() as writer:
+                gallery_rows.write(writer, updated)
+                _keep_response(writer, request, updated)
             held.update(updated)
             return updated
 
-    def delete_gallery(self, gallery: str, force: bool = False) -> None:
+    def delete_gallery(
+        self, gallery: str, force: bool = False, allow_missing: bool = False, request: Request[None] | None = None
+    ) -> None:
         """See `GalleryStore`."""
-        with self._writing:
-            if gallery not in self._broken:
-                count = self._get(gallery).gallery.class_count
-                if count and not force:
-                    raise FailedPreconditionError(
-                        "GALLERY_NOT_EMPTY",
-                        f"gallery {gallery!r} holds {count:,} classes; delete them first, or use force",
-                        {"gallery": gallery, "class_count": str(count)},
-                    )
-            elif not force:
-                raise self._broken[gallery]
-            self._rows.delete_gallery(gallery)
-            self._galleries.pop(gallery, None)
-            self._broken.pop(gallery, None)
+        with self._one_change(request):
+            if gallery in self._galleries or not allow_missing:
+                self._check_deletable(gallery, force)
+            with self._database.transaction() as writer:
+                gallery_rows.delete(writer, gallery)
+                _keep_response(writer, request, None)
+            self._galleries.drop(gallery)
 
-    def put_classes(self, gallery: str, classes: Sequence[NewClass]) -> tuple[list[Enrolled], int]:
+    def put_classes(
+        self, gallery: str, classes: Sequence[NewClass], request: Request[tuple[list[StoredClass], int]] | None = None
+    ) -> tuple[list[StoredClass], int]:
         """See `GalleryStore`."""
-        with self._change(gallery) as (held, next_state):
+        with self._one_change(request):
+            held = self._galleries.get(gallery)
             for new in classes:
                 for item in new.exemplars:
                     held.check(item.embedding[None, :])
             last = {new.id: new for new in classes}
-            rows = [held.row_of(class_id) for class_id in last]
-            added = sum(row is None for row in rows)
-            updated = dataclasses.replace(next_state, class_count=next_state.class_count + added)
-            stored = self._rows.put_classes(updated, list(zip(rows, last.values(), strict=True)))
-            held.put(updated, list(zip(stored, last.values(), strict=True)))
-            records = {
-                class_id: self._rows.get_class(gallery, row, class_id)
-                for class_id, row in zip(last, stored, strict=True)
-            }
-            seen = {class_id for class_id, row in zip(last, rows, strict=True) if row is not None}
-            enrolled = []
-            for new in classes:
-                enrolled.append(Enrolled(records[new.id], new.id in seen))
-                seen.add(new.id)
-            return enrolled, updated.revision
-
-    def get_class(self, gallery: str, class_id: str) -> ClassRecord:
-        """See `GalleryStore`."""
-        return self._rows.get_class(gallery, self._row(self._get(gallery), class_id), class_id)
-
-    def list_classes(self, gallery: str, after: str = "", limit: int = 100) -> list[ClassRecord]:
-        """See `GalleryStore`."""
-        self._get(gallery)
-        return self._rows.list_classes(gallery, after, limit)
+            rows = {class_id: held.row_of(class_id) for class_id in last}
+            seen = {class_id for class_id, row in rows.items() if row is not None}
+            updated = held.gallery
+            if classes:
+                count = updated.class_count + len(last) - len(seen)
+                updated = dataclasses.replace(_next(updated), class_count=count)
+            with self._database.transaction() as writer:
+                if classes:
+                    gallery_rows.write(writer, updated)
+                put = {
+                    class_id: class_rows.put(writer, updated, rows[class_id], new) for class_id, new in last.items()
+                }
+                stored = []
+                for new in classes:
+                    stored.append(StoredClass(put[new.id][1], new.id in seen))
+                    seen.add(new.id)
+                _keep_response(writer, request, (stored, updated.revision))
+            held.put(updated, dict(put.values()))
+            return stored, updated.revision
 
     def update_class(
         self,
@@ -195,110 +166,136 @@ class EmbeddedStore:
         class_id: str,
         display_name: str | None = None,
         attributes: Mapping[str, str] | None = None,
+        etag: str = "",
+        request: Request[ClassRecord] | None = None,
     ) -> ClassRecord:
         """See `GalleryStore`."""
-        with self._change(gallery) as (held, next_state):
-            row = self._intact_row(held, class_id)
-            self._rows.update_class(next_state, row, display_name, attributes)
-            record = self._rows.get_class(gallery, row, class_id)
-            held.describe(next_state, row, record)
+        with self._one_change(request):
+            held, row = self._galleries.get(gallery), self._galleries.intact_row(gallery, class_id)
+            updated = _next(held.gallery)
+            with self._database.transaction() as writer:
+                present = class_rows.read(writer, gallery, row, class_id).etag
+                if etag and etag != present:
+                    facts = {"gallery": gallery, "class": class_id, "etag": present}
+                    raise etag_mismatch(f"class {class_id!r} of gallery {gallery!r}", facts)
+                class_rows.describe(writer, updated, row, display_name, attributes)
+                gallery_rows.write(writer, updated)
+                record = class_rows.read(writer, gallery, row, class_id)
+                _keep_response(writer, request, record)
+            held.describe(updated, row, record)
             return record
 
-    def delete_class(self, gallery: str, class_id: str) -> int:
+    def delete_class(
+        self, gallery: str, class_id: str, allow_missing: bool = False, request: Request[int] | None = None
+    ) -> int:
         """See `GalleryStore`."""
-        with self._change(gallery) as (held, next_state):
-            row = self._row(held, class_id)
-            updated = dataclasses.replace(next_state, class_count=next_state.class_count - 1)
-            self._rows.delete_class(updated, row)
+        with self._one_change(request):
+            held = self._galleries.get(gallery)
+            updated = held.gallery
+            missing = allow_missing and held.row_of(class_id) is None
+            with self._database.transaction() as writer:
+                if not missing:
+                    class_rows.delete(writer, self._galleries.row(gallery, class_id))
+                    updated = dataclasses.replace(_next(updated), class_count=updated.class_count - 1)
+                    gallery_rows.write(writer, updated)
+                _keep_response(writer, request, updated.revision)
             held.remove(updated, class_id)
             return updated.revision
 
-    def add_exemplars(self, gallery: str, class_id: str, exemplars: Sequence[NewExemplar]) -> tuple[ClassRecord, int]:
+    def add_exemplars(
+        self,
+        gallery: str,
+        class_id: str,
+        exemplars: Sequence[NewExemplar],
+        request: Request[tuple[ClassRecord, int]] | None = None,
+    ) -> tuple[ClassRecord, int]:
         """See `GalleryStore`."""
-        with self._change(gallery) as (held, next_state):
-            row = self._intact_row(held, class_id)
+        with self._one_change(request):
+            held, row = self._galleries.get(gallery), self._galleries.intact_row(gallery, class_id)
             for item in exemplars:
                 held.check(item.embedding[None, :])
-            present = self._rows.exemplar_embeddings(gallery, class_id, row)
+            present = self.exemplar_embeddings(gallery, class_id)
             new = {item.exemplar.sha256: item for item in exemplars if item.exemplar.sha256 not in present}
-            if not new:
-                return self._rows.get_class(gallery, row, class_id), held.gallery.revision
-            if len(present) + len(new) > next_state.most_exemplars:
-                raise too_many_exemplars(gallery, class_id, len(present), len(new), next_state.most_exemplars)
-            embedding = class_embedding([*present.values(), *(item.embedding for item in new.values())])
-            self._rows.change_exemplars(next_state, row, embedding, added=list(new.values()))
-            held.move(next_state, row, embedding)
-            return self._rows.get_class(gallery, row, class_id), next_state.revision
+            most = held.gallery.most_exemplars
+            if new and len(present) + len(new) > most:
+                raise too_many_exemplars(gallery, class_id, len(present), len(new), most)
+            together = present | {sha256: item.embedding for sha256, item in new.items()}
+            return self._change_exemplars(gallery, class_id, row, together, request, added=list(new.values()))
 
-    def remove_exemplar(self, gallery: str, class_id: str, sha256: str) -> tuple[ClassRecord, int]:
+    def remove_exemplar(
+        self,
+        gallery: str,
+        class_id: str,
+        sha256: str,
+        allow_missing: bool = False,
+        request: Request[tuple[ClassRecord, int]] | None = None,
+    ) -> tuple[ClassRecord, int]:
         """See `GalleryStore`."""
-        with self._change(gallery) as (held, next_state):
-            row = self._intact_row(held, class_id)
-            present = self._rows.exemplar_embeddings(gallery, class_id, row)
-            if present.pop(sha256, None) is None:
-                raise exemplar_not_found(gallery, class_id, f"with SHA-256 {sha256}", {"sha256": sha256})
-            if not present:
+        with self._one_change(request):
+            row = self._galleries.intact_row(gallery, class_id)
+            present = self.exemplar_embeddings(gallery, class_id)
+            if sha256 not in present and not allow_missing:
+                raise exemplar_not_found(gallery, class_id, sha256)
+            kept = {name: embedding for name, embedding in present.items() if name != sha256}
+            if not kept:
                 raise last_exemplar(gallery, class_id)
-            embedding = class_embedding(list(present.values()))
-            self._rows.change_exemplars(next_state, row, embedding, removed=sha256)
-            held.move(next_state, row, embedding)
-            return self._rows.get_class(gallery, row, class_id), next_state.revision
-
-    def exemplar_embeddings(self, gallery: str, class_id: str) -> dict[str, Floats]:
-        """See `GalleryStore`."""
-        return self._rows.exemplar_embeddings(gallery, class_id, self._row(self._get(gallery), class_id))
-
-    def exemplar_image(self, gallery: str, class_id: str, index: int) -> tuple[bytes, Exemplar]:
-        """See `GalleryStore`."""
-        row = self._row(self._get(gallery), class_id)
-        found = self._rows.exemplar(gallery, class_id, row, index)
-        if found is None:
-            raise exemplar_not_found(gallery, class_id, str(index), {"index": str(index)})
-        return found.image, found.exemplar
-
-    def classes_with_image(self, gallery: str, sha256: str) -> list[str]:
-        """See `GalleryStore`."""
-        self._get(gallery)
-        return self._rows.classes_with_image(gallery, sha256)
-
-    def search(self, gallery: str, queries: Floats, count: int) -> Search:
-        """See `GalleryStore`."""
-        held = self._get(gallery)
-        held.check(queries)
-        return held.search(queries, count)
-
-    def gaps(self, gallery: str) -> Floats | None:
-        """See `GalleryStore`."""
-        return self._get(gallery).gaps()
-
-    def nearest_pairs(self, gallery: str, count: int, threshold: float) -> tuple[list[Pair], int, int]:
-        """See `GalleryStore`."""
-        return self._get(gallery).nearest_pairs(count, threshold)
+            removed = sha256 if sha256 in present else None
+            return self._change_exemplars(gallery, class_id, row, kept, request, removed=removed)
 
     @contextmanager
-    def _change(self, gallery: str) -> Iterator[tuple[Searchable, Gallery]]:
-        """The gallery to change and its next state, one change at a time."""
+    def _one_change(self, request: Request[Any] | None) -> Iterator[None]:
+        """One change at a time, and none for a request that was answered before."""
         with self._writing:
-            held = self._get(gallery)
-            yield (
-                held,
-                dataclasses.replace(held.gallery, revision=held.gallery.revision + 1, update_time=now()),
+            response = None if request is None else self.response_to(request)
+            if response is not None:
+                raise RepeatedRequest(response)
+            yield
+
+    def _check_deletable(self, gallery: str, force: bool) -> None:
+        if force and gallery in self._galleries:
+            return  # even one that is broken
+        count = self._galleries.get(gallery).gallery.class_count
+        if count:
+            raise FailedPreconditionError(
+                "GALLERY_NOT_EMPTY",
+                f"gallery {gallery!r} holds {count:,} classes; delete them first, or use force",
+                {"gallery": gallery, "class_count": str(count)},
             )
 
-    def _get(self, gallery: str) -> Searchable:
+    def _change_exemplars(
+        self,
+        gallery: str,
+        class_id: str,
+        row: int,
+        embeddings: Mapping[str, Floats],
+        request: Request[tuple[ClassRecord, int]] | None,
+        added: Sequence[NewExemplar] = (),
+        removed: str | None = None,
+    ) -> tuple[ClassRecord, int]:
+        """Add or remove, and search the class by `embeddings`, which are those of all its exemplars afterwards."""
         held = self._galleries.get(gallery)
-        if held is None:
-            raise self._broken.get(gallery) or gallery_not_found(gallery)
-        return held
+        changed = bool(added) or removed is not None
+        updated = _next(held.gallery) if changed else held.gallery
+        with self._database.transaction() as writer:
+            if changed:
+                if removed is not None:
+                    exemplar_rows.remove(writer, row, removed)
+                exemplar_rows.append(writer, row, added)
+                class_rows.move(writer, updated, row, class_embedding(np.stack(list(embeddings.values()))))
+                gallery_rows.write(writer, updated)
+            outcome = class_rows.read(writer, gallery, row, class_id), updated.revision
+            _keep_response(writer, request, outcome)
+        if changed:
+            held.move(updated, row, outcome[0].embedding)
+        return outcome
 
-    def _row(self, held: Searchable, class_id: str) -> int:
-        row = held.row_of(class_id)
-        if row is None:
-            raise class_not_found(held.gallery.id, class_id)
-        return row
 
-    def _intact_row(self, held: Searchable, class_id: str) -> int:
-        row = self._row(held, class_id)
-        if class_id in held.damaged:
-            raise damaged(held.gallery.id, [class_id])
-        return row
+def _next(gallery: Gallery) -> Gallery:
+    """The gallery's next state."""
+    return dataclasses.replace(gallery, revision=gallery.revision + 1, update_time=now())
+
+
+def _keep_response(writer: sqlite3.Connection, request: Request[Outcome] | None, outcome: Outcome) -> None:
+    """Keep the response to a request, if there is one, in the change's own transaction."""
+    if request is not None:
+        request_rows.keep(writer, request, request.response(outcome), now_micros())

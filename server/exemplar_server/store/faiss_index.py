@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import faiss
 import numpy as np
-import numpy.typing as npt
 
-from exemplar_encoder.arrays import Floats
-
-Rows = npt.NDArray[np.int64]
+from exemplar_encoder.arrays import Floats, Ints
 
 # FAISS's batch search computes |x|^2 + |y|^2 - 2xy in float32; this bounds its error, relative to the squared norms.
 _ROUNDING = 1e-5
@@ -40,7 +37,7 @@ class FlatIndex:
     def __len__(self) -> int:
         return int(self._index.ntotal)
 
-    def add(self, rows: Rows, vectors: Floats) -> None:
+    def add(self, rows: Ints, vectors: Floats) -> None:
         """Add `rows` int64 `[n]`, none of them held yet, with their `vectors` float32 `[n, dimension]`.
 
         FAISS would keep two vectors under one identifier in silence, so a row to be replaced is removed first.
@@ -49,7 +46,7 @@ class FlatIndex:
             self._norm = max(self._norm, float(np.square(vectors, dtype=np.float64).sum(axis=1).max()))
             self._index.add_with_ids(vectors, rows)
 
-    def remove(self, rows: Rows) -> None:
+    def remove(self, rows: Ints) -> None:
         """Remove those of `rows` that are held."""
         if not len(rows):
             return
@@ -61,12 +58,12 @@ class FlatIndex:
         self._index = self._empty()
         self._index.add_with_ids(vectors[keep], held[keep])
 
-    def contents(self) -> tuple[Rows, Floats]:
+    def contents(self) -> tuple[Ints, Floats]:
         """All rows int64 `[n]` and their vectors float32 `[n, dimension]`, as copies."""
         rows = faiss.vector_to_array(self._index.id_map).astype(np.int64)
         return rows, self._index.index.reconstruct_n(0, len(rows)) if len(rows) else self._no_vectors()
 
-    def nearest(self, queries: Floats, count: int) -> tuple[Rows, Floats]:
+    def nearest(self, queries: Floats, count: int) -> tuple[Ints, Floats]:
         """Every row that may be among the `count` nearest, ties included.
 
         Args:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from exemplar_encoder.arrays import Floats
-from exemplar_server.store.faiss_index import FlatIndex, Rows
+from exemplar_encoder.arrays import Floats, Ints
+from exemplar_server.store.faiss_index import FlatIndex
 
 _SAMPLE = 256
 
@@ -21,15 +21,15 @@ class Gaps:
 
     def __init__(self, index: FlatIndex) -> None:
         self._index = index
-        self._rows: Rows = np.empty(0, np.int64)
+        self._rows: Ints = np.empty(0, np.int64)
         self._vectors: Floats = np.empty((0, index.dimension), np.float32)
         self._nearest: Floats = np.empty(0, np.float32)
-        self._neighbor: Rows = np.empty(0, np.int64)
+        self._neighbor: Ints = np.empty(0, np.int64)
         self._stale = False
         self._value: Floats | None = None
         self._changed = False
 
-    def added(self, rows: Rows, vectors: Floats) -> None:
+    def added(self, rows: Ints, vectors: Floats) -> None:
         """New `rows` int64 `[n]` with `vectors` float32 `[n, dimension]` are in the index."""
         if self._stale or not len(rows):
             return
@@ -42,7 +42,7 @@ class Gaps:
             self._nearest[nearer], self._neighbor[nearer] = found[nearer], rows[closest[nearer]]
         self._choose(rows, vectors)
 
-    def removed(self, rows: Rows) -> None:
+    def removed(self, rows: Ints) -> None:
         """`rows` int64 `[n]` are no longer in the index."""
         if self._stale or not len(rows):
             return
@@ -65,7 +65,7 @@ class Gaps:
             self._value = np.sort(self._nearest) if len(self._index) > 1 else None
         return self._value
 
-    def _choose(self, rows: Rows, vectors: Floats) -> None:
+    def _choose(self, rows: Ints, vectors: Floats) -> None:
         """Let classes into the sample, or leave them out."""
         held = len(self._rows)
         kept = np.argsort(_keys(np.concatenate([self._rows, rows])), kind="stable")[:_SAMPLE]
@@ -86,7 +86,7 @@ class Gaps:
         self._nearest[unknown], self._neighbor[unknown] = distances[places, closest], rows[places, closest]
 
 
-def _keys(rows: Rows) -> npt.NDArray[np.uint64]:
+def _keys(rows: Ints) -> npt.NDArray[np.uint64]:
     """A hash of each row (SplitMix64's finalizer: Steele, Lea & Flood, OOPSLA 2014)."""
     z = rows.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -7,16 +7,13 @@ n^2/2 distances: about a second for 10,000 vectors, and minutes beyond 100,000.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from exemplar_encoder.arrays import Floats
+from exemplar_encoder.arrays import Floats, Ints
 
 _BLOCK_CELLS = 1_000_000
 
-Indices = npt.NDArray[np.int64]
 
-
-def nearest_pairs(vectors: Floats, count: int, threshold: float) -> tuple[Indices, Floats, int]:
+def nearest_pairs(vectors: Floats, count: int, threshold: float) -> tuple[Ints, Floats, int]:
     """Find the nearest pairs.
 
     Args:
@@ -55,7 +52,7 @@ def nearest_pairs(vectors: Floats, count: int, threshold: float) -> tuple[Indice
     return best, best_distances, close
 
 
-def _distances(vectors: Floats, first: Indices, second: Indices) -> Floats:
+def _distances(vectors: Floats, first: Ints, second: Ints) -> Floats:
     """Exact distances of some pairs, a slice at a time since all may be asked for."""
     distances = np.empty(len(first), np.float32)
     step = max(1, _BLOCK_CELLS // max(1, vectors.shape[1]))

@@ -1,7 +1,7 @@
 """The SQLite file: its tables, its version, its checksums, and how its errors are told.
 
 Every row carries a checksum over all that it says, so that a flipped bit is noticed and never served. An exemplar's
-image is checked by the SHA-256 that is kept beside it.
+image is checked by the SHA-256 that names it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from exemplar_server.errors import DataLossError, ResourceExhaustedError, StartError
 
-VERSION = 2
+VERSION = 1
 
 _TABLES = """
 CREATE TABLE galleries (
@@ -29,8 +29,8 @@ CREATE TABLE galleries (
     max_exemplars_per_class INTEGER,
     created INTEGER NOT NULL,
     updated INTEGER NOT NULL,
-    checksum BLOB NOT NULL,
-    calibration TEXT
+    calibration TEXT,
+    checksum BLOB NOT NULL
 );
 CREATE TABLE classes (
     row INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -52,16 +52,23 @@ CREATE TABLE exemplars (
     height INTEGER NOT NULL,
     format TEXT NOT NULL,
     size_bytes INTEGER NOT NULL,
+    region TEXT,
     embedding BLOB NOT NULL,
     checksum BLOB NOT NULL,
     image BLOB NOT NULL,
-    PRIMARY KEY (class, position)
+    PRIMARY KEY (class, position),
+    UNIQUE (sha256, class)
 );
-CREATE INDEX exemplars_by_sha256 ON exemplars (sha256);
+CREATE TABLE requests (
+    id TEXT PRIMARY KEY,
+    method TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    response BLOB NOT NULL,
+    time INTEGER NOT NULL,
+    checksum BLOB NOT NULL
+);
+CREATE INDEX requests_by_time ON requests (time);
 """
-
-# What takes a database from each older version to the next.
-_CHANGES = {1: "ALTER TABLE galleries ADD COLUMN calibration TEXT;"}
 
 
 def checksum(*values: object) -> bytes:
@@ -87,7 +94,7 @@ def damaged(gallery: str, class_ids: Sequence[str], what: str = "what is stored"
 
 
 def open_database(path: Path, max_bytes: int | None = None) -> tuple[sqlite3.Connection, sqlite3.Connection]:
-    """Open the file, creating its tables where it is new and bringing one of an older version up to date.
+    """Open the file, creating its tables where it is new.
 
     Args:
         path: the file.
@@ -97,23 +104,22 @@ def open_database(path: Path, max_bytes: int | None = None) -> tuple[sqlite3.Con
         The connection that writes and one that only reads; each is for one thread at a time.
 
     Raises:
-        StartError: the file was written by a newer version, or cannot be read at all.
+        StartError: the file is of another version's format, or cannot be read at all.
     """
     try:
         writer = _connect(path)
         version = writer.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
+        if version not in (0, VERSION):  # 0: nothing was ever written
             writer.close()
             raise StartError(
-                f"{path} was written by a newer version (its format is {version}, this program knows {VERSION}); "
+                f"{path} was written by another version (its format is {version}, this program knows {VERSION}); "
                 "use that version, or another data directory"
             )
         writer.execute("PRAGMA journal_mode = WAL")
         writer.execute("PRAGMA synchronous = FULL")
         writer.execute("PRAGMA foreign_keys = ON")
-        if version < VERSION:
-            steps = _TABLES if version == 0 else "".join(_CHANGES[older] for older in range(version, VERSION))
-            writer.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;")
+        if version == 0:
+            writer.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
         if max_bytes is not None:
             page_size = writer.execute("PRAGMA page_size").fetchone()[0]
             writer.execute(f"PRAGMA max_page_count = {max(1, max_bytes // page_size)}")

@@ -10,18 +10,19 @@ import numpy as np
 import pytest
 
 from exemplar_encoder import Calibration
+from exemplar_encoder.arrays import Floats
 from exemplar_encoder.calibration import gaps_of
-from exemplar_trainer.calibration import from_gallery as recalibrate
-from exemplar_trainer.calibration.from_gallery import LEAST_CLASSES, CrossFit, Labeled, cross_fit, refit
+from exemplar_trainer.calibration import from_gallery
+from exemplar_trainer.calibration.from_gallery import LEAST_CLASSES, CrossFit, LabeledGallery, cross_fit, refit
 from exemplar_trainer.calibration.from_held_out import fit_calibration
 from exemplar_trainer.evaluation.open_set import OpenSet, judge_tasks
-from exemplar_trainer.evaluation.tasks import NOBODY, Task
+from exemplar_trainer.evaluation.tasks import NO_CLASS, Task
 from tests.trainer.synthetic_sets import gaussian_embeddings, synthetic_set
 
 CLASSES, STRANGERS, EACH = 60, 20, 8
 
 
-def world(spread: float, seed: int, strangers: int = STRANGERS) -> tuple[Labeled, Labeled]:
+def world(spread: float, seed: int, strangers: int = STRANGERS) -> tuple[LabeledGallery, LabeledGallery]:
     """A gallery with labeled queries, and the same gallery with fresh queries and only strangers never met.
 
     Of each class, the first picture is the exemplar. Pictures are the less alike the greater the spread.
@@ -29,20 +30,20 @@ def world(spread: float, seed: int, strangers: int = STRANGERS) -> tuple[Labeled
     total = CLASSES + strangers + 100
     images = synthetic_set({"": total}, images_per_class=2 * EACH + 1)
     vectors = gaussian_embeddings(images, spread, dimension=24, seed=seed).reshape(total, 2 * EACH + 1, -1)
-    labels = np.repeat(np.append(np.arange(CLASSES), np.full(strangers, NOBODY)), EACH)
+    labels = np.repeat(np.append(np.arange(CLASSES), np.full(strangers, NO_CLASS)), EACH)
     exemplars = vectors[:CLASSES, 0]
     seen = vectors[: CLASSES + strangers, 1 : EACH + 1].reshape(len(labels), -1)
     fresh = np.concatenate([vectors[:CLASSES, EACH + 1 :], vectors[-100:, :EACH]]).reshape(-1, 24)
-    fresh_labels = np.repeat(np.append(np.arange(CLASSES), np.full(100, NOBODY)), EACH)
-    return Labeled(exemplars, seen, labels), Labeled(exemplars, fresh, fresh_labels)
+    fresh_labels = np.repeat(np.append(np.arange(CLASSES), np.full(100, NO_CLASS)), EACH)
+    return LabeledGallery(exemplars, seen, labels), LabeledGallery(exemplars, fresh, fresh_labels)
 
 
-def accepted(calibration: Calibration, labeled: Labeled, rate: float) -> tuple[float, float]:
+def accepted(calibration: Calibration, labeled: LabeledGallery, rate: float) -> tuple[float, float]:
     """The shares of strangers and of known queries within the threshold, in the gallery as it is."""
     distances = np.linalg.norm(labeled.queries[:, None] - labeled.classes[None], axis=2).min(axis=1)
     count = len(labeled.classes)
     within = distances <= calibration.threshold(rate, count, calibration.spacing(count, gaps_of(labeled.classes)))
-    known = labeled.labels != NOBODY
+    known = labeled.labels != NO_CLASS
     return float(within[~known].mean()), float(within[known].mean())
 
 
@@ -93,25 +94,25 @@ def test_a_fold_is_judged_by_a_fit_that_saw_nothing_of_it(
     foreign: Calibration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labeled, _ = world(0.9, 2)
-    seen: dict[int, Labeled] = {}
+    seen: dict[int, LabeledGallery] = {}
 
-    def observed(part: Labeled, rate: float, seed: int) -> Calibration:
+    def observed(part: LabeledGallery, rate: float, seed: int) -> Calibration:
         fitted = refit(part, rate, seed)
         seen[id(fitted)] = part
         return fitted
 
-    def compared(embeddings: np.ndarray, tasks: Sequence[Task], calibrations: Sequence[Calibration]) -> OpenSet:
+    def compared(embeddings: Floats, tasks: Sequence[Task], calibrations: Sequence[Calibration]) -> OpenSet:
         if calibrations[0] is not foreign:
             for task, calibration in zip(tasks, calibrations, strict=True):
                 part = seen[id(calibration)]
                 asked = embeddings[task.queries]
                 assert not (asked[:, None] == part.queries[None]).all(axis=2).any()
-                enrolled = embeddings[task.exemplars[task.truth[task.truth != NOBODY], 0]]
+                enrolled = embeddings[task.exemplars[task.truth[task.truth != NO_CLASS], 0]]
                 assert not (enrolled[:, None] == part.classes[None]).all(axis=2).any()
         return judge_tasks(embeddings, tasks, calibrations)
 
-    monkeypatch.setattr(recalibrate, "refit", observed)
-    monkeypatch.setattr(recalibrate, "judge_tasks", compared)
+    monkeypatch.setattr(from_gallery, "refit", observed)
+    monkeypatch.setattr(from_gallery, "judge_tasks", compared)
     cross_fit(labeled, foreign)
     assert len(seen) == 10
 
@@ -128,9 +129,9 @@ def test_what_is_held_out_is_gone_and_the_rest_keep_their_classes() -> None:
 
 def test_what_is_left_out_is_left_out_of_strangers_too() -> None:
     labeled, _ = world(0.9, 2, strangers=3)
-    some = np.flatnonzero(labeled.labels == NOBODY)[:5]
+    some = np.flatnonzero(labeled.labels == NO_CLASS)[:5]
     left = labeled.without(np.array([0]), some)
-    assert (left.labels == NOBODY).sum() == 3 * EACH - 5
+    assert (left.labels == NO_CLASS).sum() == 3 * EACH - 5
     assert not (left.queries[:, None] == labeled.queries[some][None]).all(axis=2).any()
 
 
@@ -148,7 +149,7 @@ def test_no_rate_is_promised_that_so_few_pictures_cannot_show() -> None:
     few = dataclasses.replace(labeled, queries=labeled.queries[:200], labels=labeled.labels[:200])
     fitted = refit(few, 0.05)
     assert fitted.false_accept_rates[0] == pytest.approx(1 / 200)
-    assert fitted.class_count == 25
+    assert fitted.fitted_on.startswith("200 labeled pictures, of 25 ")
     assert fitted.threshold(1e-4, 60, 1.0) == fitted.threshold(1 / 200, 60, 1.0)
 
 
@@ -169,8 +170,8 @@ def test_the_smallest_galleries_are_calibrated_and_judged(
     foreign: Calibration, spread: float, strangers: int
 ) -> None:
     labeled, _ = world(spread, 4, strangers)
-    kept = (labeled.labels < LEAST_CLASSES) | (labeled.labels == NOBODY)
-    small = Labeled(labeled.classes[:LEAST_CLASSES], labeled.queries[kept], labeled.labels[kept])
+    kept = (labeled.labels < LEAST_CLASSES) | (labeled.labels == NO_CLASS)
+    small = LabeledGallery(labeled.classes[:LEAST_CLASSES], labeled.queries[kept], labeled.labels[kept])
     fitted = refit(small, 0.05)
     assert math.isfinite(fitted.threshold(0.05, 8, fitted.spacing(8, gaps_of(small.classes))))
     found = cross_fit(small, foreign)
@@ -179,7 +180,7 @@ def test_the_smallest_galleries_are_calibrated_and_judged(
 
 def test_classes_that_nobody_asked_about_are_there_to_be_confused_with(foreign: Calibration) -> None:
     labeled, _ = world(0.9, 5)
-    kept = (labeled.labels < 20) | (labeled.labels == NOBODY)
+    kept = (labeled.labels < 20) | (labeled.labels == NO_CLASS)
     partly = dataclasses.replace(labeled, queries=labeled.queries[kept], labels=labeled.labels[kept])
     assert cross_fit(partly, foreign).gallery_size == CLASSES - 1
-    assert refit(partly, 0.05).class_count == 20
+    assert " of 20 of a gallery's classes" in refit(partly, 0.05).fitted_on

@@ -8,15 +8,11 @@ import math
 import numpy as np
 import pytest
 
+from exemplar_encoder.arrays import Floats
 from exemplar_trainer.data.image_set import ImageSet
-from exemplar_trainer.evaluation.episodes import (
-    EpisodeError,
-    Protocol,
-    decide,
-    draw_episodes,
-    measure,
-    pairwise_distances,
-)
+from exemplar_trainer.evaluation.accuracy import Accuracy, answer, measure
+from exemplar_trainer.evaluation.distances import pairwise_distances
+from exemplar_trainer.evaluation.episodes import EpisodeError, Protocol, draw_episodes
 from tests.trainer.synthetic_sets import gaussian_embeddings, synthetic_set
 
 SET = synthetic_set({"A": 8, "B": 6, "C": 12}, images_per_class=7)
@@ -24,7 +20,11 @@ EMBEDDINGS = gaussian_embeddings(SET, spread=1.0)
 PROTOCOLS = [Protocol(5), Protocol(20), Protocol(5, within_group=True), Protocol(6, 3, within_group=True)]
 
 
-def accuracy_by_hand(embeddings: np.ndarray, images: ImageSet, protocol: Protocol, count: int, seed: int) -> float:
+def accuracy(embeddings: Floats, protocol: Protocol, count: int, seed: int) -> Accuracy:
+    return measure(embeddings, draw_episodes(SET, protocol, count, seed))
+
+
+def accuracy_by_hand(embeddings: Floats, images: ImageSet, protocol: Protocol, count: int, seed: int) -> float:
     """Name each query by the exemplar that a loop over plain floats finds nearest."""
     right = asked = 0
     for episode in draw_episodes(images, protocol, count, seed):
@@ -43,10 +43,10 @@ def accuracy_by_hand(embeddings: np.ndarray, images: ImageSet, protocol: Protoco
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda p: p.name)
 def test_the_accuracy_is_the_one_that_loops_find(protocol: Protocol) -> None:
-    found = measure(EMBEDDINGS, SET, protocol, 40, seed=3)
+    found = accuracy(EMBEDDINGS, protocol, 40, seed=3)
     assert 0.2 < found.value < 1
     assert found.value == pytest.approx(accuracy_by_hand(EMBEDDINGS, SET, protocol, 40, seed=3), abs=1e-9)
-    assert found.episodes == 40
+    assert (found.tasks, found.queries) == (40, 40 * protocol.way)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda p: p.name)
@@ -139,24 +139,24 @@ def test_several_exemplars_are_one_renormalized_mean() -> None:
         for episode in draw_episodes(images, Protocol(2, 2), 50, seed=0)
         if images.sources[episode.queries[0]] == "002"
     )
-    chosen, distances = decide(embeddings, episode)
+    answers = answer(embeddings, episode)
     order = np.argsort(images.labels[episode.queries])
     degrees = np.array([[1, 139], [141, 1]])  # queries at 41 and 181 from the means at 40 and 180
     expected = 2 * np.sin(np.radians(degrees) / 2)
-    assert distances[np.ix_(order, order)] == pytest.approx(expected, abs=1e-3)
-    assert chosen.tolist() == [0, 1]
+    assert answers.distances[np.ix_(order, order)] == pytest.approx(expected, abs=1e-3)
+    assert answers.chosen.tolist() == [0, 1]
 
 
 def test_perfect_embeddings_are_always_right_and_meaningless_ones_are_at_chance() -> None:
     perfect = np.eye(26, dtype=np.float32)[SET.labels]
-    assert measure(perfect, SET, Protocol(20), 50, seed=0).value == 1.0
+    assert accuracy(perfect, Protocol(20), 50, seed=0).value == 1.0
     noise = gaussian_embeddings(SET, spread=1000.0)
-    assert measure(noise, SET, Protocol(20), 400, seed=0).value == pytest.approx(1 / 20, abs=0.03)
+    assert accuracy(noise, Protocol(20), 400, seed=0).value == pytest.approx(1 / 20, abs=0.03)
 
 
 def test_the_interval_covers_the_accuracy_of_other_draws() -> None:
-    truth = measure(EMBEDDINGS, SET, Protocol(5), 5000, seed=99).value
-    found = [measure(EMBEDDINGS, SET, Protocol(5), 100, seed) for seed in range(100)]
+    truth = accuracy(EMBEDDINGS, Protocol(5), 5000, seed=99).value
+    found = [accuracy(EMBEDDINGS, Protocol(5), 100, seed) for seed in range(100)]
     inside = [one.low <= truth <= one.high for one in found]
     assert 0.88 <= np.mean(inside) <= 1.0
     assert all(0.01 < one.high - one.low < 0.15 for one in found)

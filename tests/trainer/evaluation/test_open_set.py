@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from exemplar_trainer.calibration.from_held_out import fit_calibration
-from exemplar_trainer.evaluation import protocols
 from exemplar_trainer.evaluation.episodes import Protocol
 from exemplar_trainer.evaluation.open_set import OpenSet, judge_open_set, judge_tasks
-from exemplar_trainer.evaluation.tasks import NOBODY, Questions, Task
+from exemplar_trainer.evaluation.tasks import NO_CLASS, Questions, Task
+from exemplar_trainer.evaluation.tree import open_set_questions
 from tests.trainer.synthetic_sets import gaussian_embeddings, synthetic_set
 
 SET = synthetic_set({f"G{index}": 24 for index in range(6)}, images_per_class=6)
@@ -21,7 +21,7 @@ FIGURES = ("auroc", "false_positives", "oscr", "calibration_error")
 
 
 def asked(number: int, seed: int = 0, way: int = 10) -> Questions:
-    return protocols.open_set(SET, Protocol(way), number, seed)
+    return open_set_questions(SET, Protocol(way), number, seed)
 
 
 def judged(questions: Questions, seed: int = 0) -> OpenSet:
@@ -82,18 +82,21 @@ def test_the_intervals_cover_what_thousands_of_tasks_find() -> None:
     assert (covered[[0, 1, 2, *range(4, len(truth))]] >= 12).all()  # the calibration error of few queries is more
 
 
-def test_of_a_single_task_the_queries_are_drawn_again() -> None:
-    for _, interval in flat(judged(asked(1, way=20))):
+def test_of_a_single_task_only_shares_of_its_queries_have_an_interval() -> None:
+    found = judged(asked(1, way=20)).intervals
+    assert found is not None
+    assert (found.auroc, found.oscr, found.calibration_error) == (None, None, None)
+    for interval in (found.false_positives, *found.realized, *found.accepted):
         assert interval is not None
         assert interval[0] < interval[1]
 
 
-def test_where_nothing_can_be_drawn_again_there_is_no_interval() -> None:
+def test_of_a_single_query_of_each_kind_there_is_no_interval() -> None:
     images = SET.members
     task = Task(
         np.array([[images[0][0]], [images[1][0]]]),
         np.array([images[0][1], images[2][1]]),
-        np.array([0, NOBODY]),
+        np.array([0, NO_CLASS]),
     )
     found = judged(dataclasses.replace(asked(1), tasks=(task,)))
     assert {interval for _, interval in flat(found)} == {None}

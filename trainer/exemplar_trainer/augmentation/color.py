@@ -12,8 +12,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 from keras import ops
+
+from exemplar_encoder.arrays import Floats, Floats64
 
 # ITU-R 601, as Pillow grays an image.
 _LUMA = np.array([0.299, 0.587, 0.114])
@@ -40,9 +41,7 @@ class ColorJitter:
     gray: float = 0.0
 
 
-def draw_colors(
-    rng: np.random.Generator, jitter: ColorJitter, count: int, background: tuple[int, ...]
-) -> npt.NDArray[np.float32]:
+def draw_colors(rng: np.random.Generator, jitter: ColorJitter, count: int, background: tuple[int, ...]) -> Floats:
     """Draw one change of color an image.
 
     Args:
@@ -77,22 +76,22 @@ class Recolor(keras.layers.Layer):
         super().__init__(name="colors", dtype="float32")
 
     def call(self, images: Any, colors: Any) -> Any:
-        """Float32 images `[n, h, w, channels]` from 0 to 255, and the same out."""
+        """Recolor float32 images `[n, h, w, channels]` from 0 to 255; the same shape out."""
         channels = images.shape[-1]
         mixed = ops.einsum("nhwc,ndc->nhwd", images, colors[:, :, :channels])
         return ops.clip(mixed + colors[:, None, None, :, channels], 0.0, 255.0)
 
 
-def _turned(angle: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Rotations about the axis of grays, `[n, 3, 3]` (Rodrigues' formula)."""
+def _turned(angle: Floats64) -> Floats64:
+    """Return rotations about the axis of grays, `[n, 3, 3]` (Rodrigues' formula)."""
     third = 1.0 / np.sqrt(3.0)
     axis = third * np.array([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]])
     sin, cos = np.sin(angle)[:, None, None], np.cos(angle)[:, None, None]
-    turned: npt.NDArray[np.float64] = np.eye(3) + sin * axis + (1.0 - cos) * (axis @ axis)
+    turned: Floats64 = np.eye(3) + sin * axis + (1.0 - cos) * (axis @ axis)
     return turned
 
 
-def _saturated(share: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Matrices `[n, 3, 3]` between all gray (0), no change (1) and more color (above)."""
+def _saturated(share: Floats64) -> Floats64:
+    """Return matrices `[n, 3, 3]` between all gray (0), no change (1) and more color (above)."""
     gray = np.tile(_LUMA, (3, 1))
     return gray + share[:, None, None] * (np.eye(3) - gray)

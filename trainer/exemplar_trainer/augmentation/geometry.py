@@ -14,9 +14,14 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 from keras import ops
 from PIL import Image
+
+from exemplar_encoder.arrays import Floats, Ints
+from exemplar_trainer.augmentation.resizing import resized
+
+GRID = 5
+"""Points of an elastic distortion's grid, along each side."""
 
 
 @dataclass(frozen=True)
@@ -31,24 +36,23 @@ class Affine:
 
 @dataclass(frozen=True)
 class Elastic:
-    """Normally distributed displacements, `amplitude` as a share of the side, on a `grid` x `grid` of points."""
+    """Normally distributed displacements of a coarse grid of points, `amplitude` as a share of the side."""
 
     amplitude: float = 0.0
-    grid: int = 5
 
 
-def draw_displacements(rng: np.random.Generator, elastic: Elastic, count: int) -> npt.NDArray[np.float32]:
-    """Draw one field an image: float32 `[count, grid, grid, 2]`, displacements (x, y) as a share of the side."""
-    shape = (count, elastic.grid, elastic.grid, 2)
+def draw_displacements(rng: np.random.Generator, elastic: Elastic, count: int) -> Floats:
+    """Draw one field an image: float32 `[count, GRID, GRID, 2]`, displacements (x, y) as a share of the side."""
+    shape = (count, GRID, GRID, 2)
     return rng.normal(0.0, elastic.amplitude, shape).astype(np.float32)
 
 
 def draw_transforms(
     rng: np.random.Generator,
     affine: Affine,
-    orientations: npt.NDArray[np.int64],
+    orientations: Ints,
     size: tuple[int, int],
-) -> npt.NDArray[np.float32]:
+) -> Floats:
     """Draw one transform an image.
 
     Args:
@@ -102,26 +106,12 @@ class Distort(keras.layers.Layer):
 
 
 def _spread(displacements: Any, height: int, width: int) -> Any:
-    """Fields `[n, g, g, 2]` to `[n, height, width, 2]`, bicubic."""
+    """Widen fields `[n, g, g, 2]` to `[n, height, width, 2]`, bicubic."""
     return resized(displacements, (height, width), Image.Resampling.BICUBIC)
 
 
-def resized(images: Any, size: tuple[int, int], kind: Image.Resampling = Image.Resampling.BILINEAR) -> Any:
-    """Images float32 `[n, h, w, c]` to `[n, *size, c]` as Pillow would: a product with two fixed matrices."""
-    height, width = size
-    if tuple(images.shape[1:3]) == size:
-        return images
-    down, across = resizing(images.shape[1], height, kind), resizing(images.shape[2], width, kind)
-    return ops.einsum("yi,nijc,xj->nyxc", down, images, across)
-
-
-def resizing(length: int, target: int, kind: Image.Resampling) -> npt.NDArray[np.float32]:
-    """What resizes columns of a length to another as Pillow would: float32 `[target, length]`."""
-    return np.asarray(Image.fromarray(np.eye(length, dtype=np.float32)).resize((length, target), kind))
-
-
 def _sample(images: Any, x: Any, y: Any) -> Any:
-    """Images `[n, h, w, c]` at places `[n, h, w]`, bilinear between pixels and 0 outside."""
+    """Look up images `[n, h, w, c]` at places `[n, h, w]`, bilinear between pixels and 0 outside."""
     height, width, channels = images.shape[1:]
     # One pixel of background around each image stands for everything outside.
     padded = ops.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)])

@@ -13,17 +13,20 @@ import numpy as np
 
 from exemplar_encoder import Bundle, Figure, Manifest, Preprocessing
 from exemplar_encoder.arrays import Floats
-from exemplar_trainer.bundles.compact import round_to_half
+from exemplar_trainer.bundles.half_precision import round_to_half
 from exemplar_trainer.bundles.write import Ingredients, export_bundle
 from exemplar_trainer.calibration.cross_fit import check_calibration
 from exemplar_trainer.calibration.from_held_out import fit_calibration, pair_distances
 from exemplar_trainer.data.image_set import ImageSet
-from exemplar_trainer.evaluation.episodes import Accuracy, EpisodeError, Protocol, measure
+from exemplar_trainer.evaluation.accuracy import Accuracy, measure
+from exemplar_trainer.evaluation.episodes import EpisodeError, Protocol, draw_episodes
 from exemplar_trainer.reports.bundle import Findings, render_report
-from exemplar_trainer.reports.contact_sheet import draw_decisions
+from exemplar_trainer.reports.contact_sheet import draw_named_queries
+from exemplar_trainer.training.embed import embed
 
 EPISODES = 400
-COHORT_SIZE = 512
+
+_BACKGROUND_CLASSES = 512
 
 _UNSEEN = "Measured on classes that training never saw; every query decided on its own."
 _SEEN_SINCE = (
@@ -43,7 +46,7 @@ PROTOCOLS = (
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a network comes from.
+    """Says where a network comes from.
 
     Attributes:
         name: the bundle's.
@@ -52,7 +55,7 @@ class Origin:
         facts: rows for the report, name and value.
         training: free facts for the manifest.
         records: the log of its training.
-        seed: of the cohort's draw.
+        seed: of the draw of background classes.
     """
 
     name: str
@@ -78,29 +81,29 @@ def make_bundle(
         network: the base network; its weights are rounded as a bundle holds them.
         origin: where it comes from.
         unseen: classes it was not trained on, to measure and calibrate with.
-        strangers: what the cohort is drawn from.
+        strangers: other classes, to fill galleries up with while it is calibrated; those among `unseen` are left out.
         target: the bundle's folder.
         measured: the network to measure and calibrate with, where `network` itself has seen these classes.
 
     Raises:
         BundleError: see `export_bundle`.
     """
-    round_to_half(network)  # before anything is measured: figures and cohort are those of the weights that ship
-    embeddings = embed(measured or network, unseen)
+    round_to_half(network)  # before anything is measured: figures are those of the weights that ship
+    judged = measured or network
+    embeddings = embed(judged, unseen.pixels)
     accuracies = _accuracies(embeddings, unseen)
-    seen = [label for label, name in enumerate(strangers.class_names) if name not in unseen.class_names]
-    background = _cohort(measured or network, strangers.only(seen), origin.seed) if seen else None
+    background = _background(judged, strangers, unseen, origin.seed)
     calibration = fit_calibration(embeddings, unseen, background=background)
     check = check_calibration(embeddings, unseen, background=background)
     genuine, impostor = pair_distances(embeddings, unseen)
-    hits, misses = draw_decisions(embeddings, unseen, accuracies[0].protocol, 24, seed=1)
+    hits, misses = draw_named_queries(embeddings, unseen, accuracies[0][0], 24, seed=1)
     created = datetime.now(UTC).isoformat(timespec="seconds")
     report = render_report(
         Findings(
             title=f"{origin.name} (recipe {origin.recipe})",
             lead=_UNSEEN if measured is None else _SEEN_SINCE,
             facts=[("made", created), *origin.facts],
-            accuracies=accuracies,
+            accuracies=[(protocol.name, accuracy) for protocol, accuracy in accuracies],
             by_group=_by_group(embeddings, unseen),
             calibration=calibration,
             check=check,
@@ -112,12 +115,13 @@ def make_bundle(
             misses=misses,
         )
     )
-    figures = [Figure(f"{a.protocol.name} accuracy", a.value, a.low, a.high) for a in accuracies]
-    figures.append(Figure("expected calibration error", check.expected_calibration_error))
-    figures.append(Figure("AUROC, known against unknown", check.separation.auroc))
-    figures.append(Figure("unknown accepted where 95 % of known are", check.separation.false_positives))
-    figures.append(Figure("OSCR", check.separation.oscr))
-    for asked, realized in zip(check.false_accept_rates, check.realized_rates, strict=True):
+    figures = [Figure(f"{protocol.name} accuracy", a.value, a.low, a.high) for protocol, a in accuracies]
+    judged = check.open_set
+    figures.append(Figure("expected calibration error", judged.calibration_error))
+    figures.append(Figure("AUROC, known against unknown", judged.auroc))
+    figures.append(Figure("unknown accepted where 95 % of known are", judged.false_positives))
+    figures.append(Figure("OSCR", judged.oscr))
+    for asked, realized in zip(judged.asked, judged.realized, strict=True):
         figures.append(Figure(f"realized false-accept rate at {asked:.0%}", realized))
     manifest = Manifest(
         name=origin.name,
@@ -128,30 +132,21 @@ def make_bundle(
         figures=tuple(figures),
         training=origin.training,
     )
-    cohort = _cohort(network, strangers, origin.seed)
-    return export_bundle(Ingredients(network, manifest, calibration, cohort, report), target)
+    return export_bundle(Ingredients(network, manifest, calibration, report), target)
 
 
-def embed(network: keras.Model, images: ImageSet) -> Floats:
-    """Embeddings float32 `[images, dimension]` of a whole set."""
-    batches = [
-        keras.ops.convert_to_numpy(network.predict_on_batch(images.pixels[start : start + 256].astype(np.float32)))
-        for start in range(0, len(images.labels), 256)
-    ]
-    return np.concatenate(batches).astype(np.float32)
-
-
-def _accuracies(embeddings: Floats, unseen: ImageSet) -> tuple[Accuracy, ...]:
-    """Every protocol that the classes can supply; a small set gets the largest episodes it has."""
+def _accuracies(embeddings: Floats, unseen: ImageSet) -> list[tuple[Protocol, Accuracy]]:
+    """Measure by every protocol that the classes can supply; a small set gets the largest episodes it has."""
     found = []
     for protocol in PROTOCOLS:
         try:
-            found.append(measure(embeddings, unseen, protocol, EPISODES, seed=0))
+            found.append((protocol, _measure(embeddings, unseen, protocol)))
         except EpisodeError:  # too few classes or images for this one; the next may do
             continue
     if not found:
-        found.append(measure(embeddings, unseen, Protocol(min(5, len(unseen.class_names))), EPISODES, seed=0))
-    return tuple(found)
+        protocol = Protocol(min(5, len(unseen.class_names)))
+        found.append((protocol, _measure(embeddings, unseen, protocol)))
+    return found
 
 
 def _by_group(embeddings: Floats, unseen: ImageSet) -> list[tuple[str, Accuracy]]:
@@ -161,14 +156,21 @@ def _by_group(embeddings: Floats, unseen: ImageSet) -> list[tuple[str, Accuracy]
             continue
         inside = np.flatnonzero(np.isin(unseen.labels, classes))
         protocol = Protocol(min(20, len(classes)), 1, within_group=bool(group))
-        rows.append((group, measure(embeddings[inside], unseen.only(classes.tolist()), protocol, 100, seed=0)))
+        accuracy = _measure(embeddings[inside], unseen.only(classes.tolist()), protocol, episodes=100)
+        rows.append((f"{group or '(no group)'}, {protocol.way}-way", accuracy))
     return rows
 
 
-def _cohort(network: keras.Model, images: ImageSet, seed: int) -> Floats:
-    """Embeddings of images, at most one a class: strangers to compare a query with."""
+def _measure(embeddings: Floats, images: ImageSet, protocol: Protocol, episodes: int = EPISODES) -> Accuracy:
+    return measure(embeddings, draw_episodes(images, protocol, episodes, seed=0))
+
+
+def _background(network: keras.Model, strangers: ImageSet, unseen: ImageSet, seed: int) -> Floats | None:
+    """Embed one image of each of some classes that are not among the unseen ones; None where there are no others."""
+    others = [label for label, name in enumerate(strangers.class_names) if name not in unseen.class_names]
+    if not others:
+        return None
+    firsts = np.array([strangers.members[label][0] for label in others])
     rng = np.random.default_rng([seed, 5])
-    firsts = np.array([members[0] for members in images.members])
-    chosen = np.sort(rng.permutation(firsts)[:COHORT_SIZE])
-    pixels = images.pixels[chosen].astype(np.float32)
-    return keras.ops.convert_to_numpy(network.predict_on_batch(pixels)).astype(np.float32)
+    chosen = np.sort(rng.permutation(firsts)[:_BACKGROUND_CLASSES])
+    return embed(network, strangers.pixels[chosen])

@@ -5,7 +5,6 @@ Nothing is trained; all images given are unseen, and serve to measure and to cal
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,11 @@ from keras import layers
 from exemplar_encoder import Bundle, Preprocessing
 from exemplar_encoder.preprocess import Framing
 from exemplar_trainer.bundles.build import Origin, make_bundle
-from exemplar_trainer.data.image_set import load_images
+from exemplar_trainer.data.reading import OnCount, read_data_set, uncounted
+from exemplar_trainer.data.wording import counted
 from exemplar_trainer.networks.backbone import backbone_network, load_pretrained
 
-# What a model takes black and white as, and what makes that of 0 and 255.
+# The numbers that a model takes black and white as, and what makes them of 0 and 255.
 PIXELS: dict[str, dict[str, float]] = {
     "0-255": {"scale": 1.0, "offset": 0.0},
     "0-1": {"scale": 1 / 255, "offset": 0.0},
@@ -65,7 +65,7 @@ def open_model(path: Path, pixels: str = "0-255") -> keras.Model:
 
 
 def open_backbone(name: str, weights: str, size: tuple[int, int]) -> keras.Model:
-    """A published backbone's own features as a base network.
+    """Build a base network of a published backbone's own features.
 
     Args:
         name: one of `BACKBONES`.
@@ -77,7 +77,7 @@ def open_backbone(name: str, weights: str, size: tuple[int, int]) -> keras.Model
     return network
 
 
-def export_foreign(
+def export_external(
     network: keras.Model,
     made: str,
     data: Path,
@@ -85,32 +85,32 @@ def export_foreign(
     name: str,
     framing: Framing = "whole",
     max_unreadable: int = 20,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    on_image: OnCount = uncounted,
 ) -> Bundle:
     """Measure and calibrate a base network on images of the user's, and make a bundle of it.
 
     Args:
-        network: what `open_model` or `open_backbone` gave.
-        made: for people: what it was made from.
-        data: folder or zip of images, see `load_images`.
+        network: from `open_model` or `open_backbone`.
+        made: its origin, for people.
+        data: folder or zip of images, see `read_data_set`.
         target: the bundle's folder.
         name: the bundle's.
-        framing: what an input shows.
-        max_unreadable: so many images may be skipped.
-        progress: called with images read and images in all.
+        framing: the part of an image that an input shows.
+        max_unreadable: how many images may be skipped.
+        on_image: told of images read and images in all.
 
     Raises:
-        DatasetError: as `load_images`.
+        DatasetError: as `read_data_set`.
         BundleError: as `export_bundle`.
     """
     height, width, channels = network.input_shape[1:]
     spec = Preprocessing(width, height, channels, resample="bilinear", framing=framing)
-    images = load_images(data, spec, max_unreadable, progress)
+    images = read_data_set(data, spec, max_unreadable, on_image)
     count = len(images.class_names)
     facts = [
         ("made from", made),
         ("trained here", "no"),
-        ("measured on", f"{data.name}: {count:,} classes, {len(images.labels):,} images"),
+        ("measured on", f"{data.name}: {counted(count, 'class', 'classes')}, {counted(len(images.labels), 'image')}"),
         ("unreadable images left out", f"{len(images.skipped):,}"),
         ("input", f"{width} x {height} x {channels}"),
         ("embedding", f"{network.output_shape[-1]} values of unit length"),

@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from exemplar_trainer.bundles.compact import fits_half
+from exemplar_trainer.bundles.half_precision import fits_half
 
 
 def write_saved_model(network: keras.Model, path: Path) -> None:

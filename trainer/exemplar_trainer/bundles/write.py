@@ -1,4 +1,4 @@
-"""A trained base network to a bundle: weights in three forms, golden samples, calibration, cohort, report.
+"""A trained base network to a bundle: weights in three forms, golden samples, calibration, report.
 
 The folder is assembled beside its destination, sealed, loaded and replayed on both engines, and only then moved into
 place: a bundle that exists is a bundle that works.
@@ -17,26 +17,21 @@ import numpy as np
 
 from exemplar_encoder import Bundle, BundleError, Calibration, Manifest, decode, load_encoder, preprocess
 from exemplar_encoder import bundle as layout
-from exemplar_encoder.arrays import Floats, Pixels
 from exemplar_encoder.bundle import seal
-from exemplar_encoder.encoder import GOLDEN_TOLERANCE
-from exemplar_encoder.engines import run_padded
-from exemplar_trainer.bundles.compact import fold_normalization, round_to_half
 from exemplar_trainer.bundles.golden import draw_golden_images
+from exemplar_trainer.bundles.half_precision import round_to_half
+from exemplar_trainer.bundles.litert import write_litert
 from exemplar_trainer.bundles.saved_model import write_saved_model
-
-# Engines that compute with the same weights differ by less than this, a tenth of what a bundle is refused for.
-_ENGINES_AGREE = GOLDEN_TOLERANCE / 10
+from exemplar_trainer.networks.fold_normalization import fold_normalization
 
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What goes into a bundle. `cohort` is float32 `[n, dimension]`; `report` is one HTML page."""
+    """What goes into a bundle; `report` is one HTML page."""
 
     network: keras.Model
     manifest: Manifest
     calibration: Calibration
-    cohort: Floats
     report: str
 
 
@@ -77,37 +72,15 @@ def _write(ingredients: Ingredients, folder: Path) -> None:
     pixels = np.stack([preprocess(decode(image, background=spec.background).pixels, spec) for image in images])
     embeddings = keras.ops.convert_to_numpy(network(pixels.astype(np.float32), training=False))
     np.save(folder / layout.GOLDEN_EMBEDDINGS, embeddings.astype(np.float32))
-    _write_litert(folder / layout.SAVED_MODEL, folder / layout.LITERT, pixels, embeddings)
+    write_litert(folder / layout.SAVED_MODEL, folder / layout.LITERT, pixels, embeddings)
     seal(folder, ingredients.manifest)
 
 
 def _write_weights(network: keras.Model, path: Path) -> None:
-    """A `.keras` file, packed: of weights rounded to half precision a third of the bytes are zero."""
+    """Write a `.keras` file, packed: of weights rounded to half precision a third of the bytes are zero."""
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         plain = Path(scratch) / path.name
         network.save(plain)
         with zipfile.ZipFile(plain) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
             for name in source.namelist():
                 packed.writestr(name, source.read(name))
-
-
-def _write_litert(saved_model: Path, path: Path, pixels: Pixels, embeddings: Floats) -> None:
-    """Weights in half precision where that changes nothing.
-
-    Of some networks the converter folds constants into weights that were rounded already, and would round them anew.
-    """
-    import tensorflow as tf
-
-    from exemplar_encoder.engines.litert import LiteRTEngine
-    from exemplar_encoder.engines.tensorflow import plain_path
-
-    for half in (True, False):
-        with plain_path(saved_model) as source:
-            converter = tf.lite.TFLiteConverter.from_saved_model(str(source), signature_keys=["serve"])
-            if half:
-                converter.optimizations = [tf.lite.Optimize.DEFAULT]
-                converter.target_spec.supported_types = [tf.float16]
-            path.write_bytes(converter.convert())
-        engine = LiteRTEngine(path, threads=1)
-        if np.abs(run_padded(engine, pixels, embeddings.shape[1]) - embeddings).max() <= _ENGINES_AGREE:
-            return

@@ -1,4 +1,4 @@
-"""Refits a calibration on a gallery's own classes and labeled queries, and judges such a fit honestly.
+"""Refits a calibration on a gallery's own classes and labeled queries, and judges such a fit by others.
 
 The exemplars are the gallery's and stay as they are. Galleries of several sizes are put together from its classes;
 the queries of the classes left out are strangers there, beside those that are strangers anyway, every picture alike.
@@ -8,23 +8,17 @@ the other folds, its other half and its share of the strangers are unknown, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from exemplar_encoder import Calibration
 from exemplar_encoder.arrays import Floats, Ints
-from exemplar_trainer.calibration.thresholds import (
-    GALLERIES,
-    QUERIES,
-    SIZES,
-    Met,
-    fit_met,
-    meet,
-)
+from exemplar_trainer.calibration.fit import fit
+from exemplar_trainer.calibration.observations import GALLERIES, QUERIES, SIZES, Observation, observe
+from exemplar_trainer.data.reading import OnCount, uncounted
 from exemplar_trainer.evaluation.open_set import OpenSet, judge_tasks
-from exemplar_trainer.evaluation.tasks import NOBODY, Task
+from exemplar_trainer.evaluation.tasks import NO_CLASS, Task
 
 # Of a hundred strangers, five decide where one in twenty is accepted; of fewer, chance does. A fold needs two
 # classes, one to know and one not to.
@@ -40,13 +34,13 @@ _MAX_ENROLLED = 4000
 
 
 @dataclass(frozen=True)
-class Labeled:
-    """A gallery's classes, and queries of which it is known what they show.
+class LabeledGallery:
+    """A gallery's classes, and queries with the class that each shows.
 
     Attributes:
         classes: what each class is searched by, float32 `[classes, dimension]` of unit length.
         queries: float32 `[queries, dimension]` of unit length.
-        labels: the class of each query, or `NOBODY` for a stranger; int64 `[queries]`.
+        labels: the class of each query, or `NO_CLASS` for a stranger; int64 `[queries]`.
     """
 
     classes: Floats
@@ -55,11 +49,11 @@ class Labeled:
 
     @property
     def asked(self) -> Ints:
-        """The classes that have queries."""
-        return np.unique(self.labels[self.labels != NOBODY])
+        """The classes that have queries, int64 `[classes]`."""
+        return np.unique(self.labels[self.labels != NO_CLASS])
 
     def draw_strangers(self, rng: np.random.Generator, left_out: Ints, strangers: Ints, most: int) -> Ints:
-        """Some queries that a gallery does not know: as many of each kind as there are in all, in proportion.
+        """Draw queries that a gallery does not know, of both kinds in the proportion that they have in all.
 
         Args:
             rng: the draw.
@@ -67,27 +61,27 @@ class Labeled:
             strangers: queries of no class at all, int64 `[m]`.
             most: how many at most.
         """
-        share = float((self.labels != NOBODY).mean())
+        share = float((self.labels != NO_CLASS).mean())
         first = rng.permutation(left_out)[: max(1, round(most * share))]
         second = rng.permutation(strangers)[: round(len(first) * (1 - share) / share)]
         return np.concatenate([first, second])
 
-    def without(self, classes: Ints, queries: Ints) -> Labeled:
-        """All but these classes with their queries, and these queries."""
+    def without(self, classes: Ints, queries: Ints) -> LabeledGallery:
+        """Return all but these classes with their queries, and but these queries."""
         kept = np.setdiff1d(np.arange(len(self.classes)), classes)
         left = np.setdiff1d(np.flatnonzero(~np.isin(self.labels, classes)), queries)
         labels = self.labels[left]
-        places = np.where(labels == NOBODY, NOBODY, np.searchsorted(kept, labels))
-        return Labeled(self.classes[kept], self.queries[left], places)
+        places = np.where(labels == NO_CLASS, NO_CLASS, np.searchsorted(kept, labels))
+        return LabeledGallery(self.classes[kept], self.queries[left], places)
 
 
 @dataclass(frozen=True)
 class CrossFit:
-    """What became of the rates and probabilities in galleries that the judging calibrations were not fitted on.
+    """Two calibrations judged by the same galleries, none of which the refitted one was fitted on.
 
     Attributes:
-        before: judged by the model's calibration.
-        after: judged by the refitted ones, on the same questions.
+        before: the model's.
+        after: the refitted one; by each fold that of the others.
         gallery_size: how many classes those galleries held, on average.
     """
 
@@ -96,7 +90,7 @@ class CrossFit:
     gallery_size: int
 
 
-def refit(labeled: Labeled, default_false_accept_rate: float, seed: int = 0) -> Calibration:
+def refit(labeled: LabeledGallery, default_false_accept_rate: float, seed: int = 0) -> Calibration:
     """Fit on all of it.
 
     Args:
@@ -106,14 +100,14 @@ def refit(labeled: Labeled, default_false_accept_rate: float, seed: int = 0) -> 
     """
     rng = np.random.default_rng([seed, 8])
     count = len(labeled.classes)
-    galleries: list[Met] = []
+    galleries: list[Observation] = []
     for way in (size for size in SIZES if size < count - 1):
         for _ in range(max(4, min(GALLERIES, _MAX_ENROLLED // way))):
             galleries += _gallery(labeled, rng, rng.permutation(count)[:way])
     # The gallery as it is, but for one class: whose queries are strangers to it.
     for left in rng.permutation(labeled.asked)[: max(20, _MAX_ENROLLED // count)]:
         galleries += _gallery(labeled, rng, np.delete(np.arange(count), left))
-    return fit_met(
+    return fit(
         galleries,
         f"{len(labeled.labels):,} labeled pictures, of {len(labeled.asked):,} of a gallery's classes and of none",
         default_false_accept_rate,
@@ -122,10 +116,10 @@ def refit(labeled: Labeled, default_false_accept_rate: float, seed: int = 0) -> 
 
 
 def cross_fit(
-    labeled: Labeled,
+    labeled: LabeledGallery,
     model: Calibration,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    on_count: OnCount = uncounted,
 ) -> CrossFit:
     """Judge a refit, and the model's own calibration, by queries of classes that the refit was not fitted on.
 
@@ -133,10 +127,10 @@ def cross_fit(
         labeled: at least `LEAST_CLASSES` classes with queries.
         model: the model's calibration.
         seed: of the draw.
-        progress: called with folds done and folds in all.
+        on_count: told of folds done and folds in all.
     """
     rng = np.random.default_rng([seed, 9])
-    asked, strangers = rng.permutation(labeled.asked), rng.permutation(np.flatnonzero(labeled.labels == NOBODY))
+    asked, strangers = rng.permutation(labeled.asked), rng.permutation(np.flatnonzero(labeled.labels == NO_CLASS))
     folds = min(_FOLDS, len(asked) // 2)
     tasks: list[Task] = []
     refitted: list[Calibration] = []
@@ -146,7 +140,7 @@ def cross_fit(
         for _ in range(_DRAWS):
             tasks.append(_task(labeled, rng, classes, unknown))
             refitted.append(calibration)
-        progress(fold + 1, folds)
+        on_count(fold + 1, folds)
     embeddings = np.concatenate([labeled.classes, labeled.queries])
     return CrossFit(
         before=judge_tasks(embeddings, tasks, [model] * len(tasks)),
@@ -155,32 +149,32 @@ def cross_fit(
     )
 
 
-def _gallery(labeled: Labeled, rng: np.random.Generator, enrolled: Ints) -> list[Met]:
-    """What some queries met in a gallery of these classes; nothing where there is no stranger to it."""
-    place = np.full(len(labeled.classes), NOBODY)
+def _gallery(labeled: LabeledGallery, rng: np.random.Generator, enrolled: Ints) -> list[Observation]:
+    """Observe a gallery of these classes; there is nothing to observe where it has no strangers."""
+    place = np.full(len(labeled.classes), NO_CLASS)
     place[enrolled] = np.arange(len(enrolled))
-    own = np.where(labeled.labels == NOBODY, NOBODY, place[labeled.labels])
-    known = rng.permutation(np.flatnonzero(own != NOBODY))[:QUERIES]
-    left_out = np.flatnonzero((own == NOBODY) & (labeled.labels != NOBODY))
-    strangers = labeled.draw_strangers(rng, left_out, np.flatnonzero(labeled.labels == NOBODY), QUERIES)
+    own = np.where(labeled.labels == NO_CLASS, NO_CLASS, place[labeled.labels])
+    known = rng.permutation(np.flatnonzero(own != NO_CLASS))[:QUERIES]
+    left_out = np.flatnonzero((own == NO_CLASS) & (labeled.labels != NO_CLASS))
+    strangers = labeled.draw_strangers(rng, left_out, np.flatnonzero(labeled.labels == NO_CLASS), QUERIES)
     if not len(strangers):
         return []
     classes, queries = labeled.classes[enrolled], labeled.queries
-    return [meet(classes, queries[known], own[known], queries[strangers])]
+    return [observe(classes, queries[known], own[known], queries[strangers])]
 
 
-def _task(labeled: Labeled, rng: np.random.Generator, fold: Ints, strangers: Ints) -> Task:
-    """Half of a fold's classes enrolled beside those of other folds, and as many known queries as unknown ones."""
+def _task(labeled: LabeledGallery, rng: np.random.Generator, fold: Ints, strangers: Ints) -> Task:
+    """Enroll half of a fold's classes beside those of other folds, and ask as many known queries as unknown ones."""
     own = rng.permutation(fold)
     half = len(own) // 2
     enrolled = np.setdiff1d(np.arange(len(labeled.classes)), own[half:])
     known = np.flatnonzero(np.isin(labeled.labels, own[:half]))
     left_out = np.flatnonzero(np.isin(labeled.labels, own[half:]))
     unknown = labeled.draw_strangers(rng, left_out, strangers, _ASKED)
-    alike = min(len(known), len(unknown))  # the probability takes half of all queries to be strangers'
+    alike = min(len(known), len(unknown))
     known, unknown = rng.permutation(known)[:alike], rng.permutation(unknown)[:alike]
     return Task(
         exemplars=enrolled[:, None],
         queries=len(labeled.classes) + np.concatenate([known, unknown]),
-        truth=np.concatenate([np.searchsorted(enrolled, labeled.labels[known]), np.full(alike, NOBODY)]),
+        truth=np.concatenate([np.searchsorted(enrolled, labeled.labels[known]), np.full(alike, NO_CLASS)]),
     )

@@ -1,9 +1,8 @@
-"""Fits what a distance means, on classes the network never saw; see `Calibration` for the model behind it.
+"""Fits a calibration on classes the network never saw; see `Calibration` for the model behind it.
 
 Galleries of many sizes are put together from the set, of one group and of all, half of them with exemplars from one
-source (such as a drawer) where classes share some; queries of enrolled and of other classes meet them. What is too
-close to call among more classes than the set has, galleries tell that are filled up with classes training saw. How
-well a fit holds on classes it was not fitted on, `calibration_check` says, and by gallery size `calibration_sizes`.
+source (such as a drawer) where classes share some; queries of enrolled and of other classes meet them. The margin
+among more classes than the set has is found in galleries that are filled up with classes training saw.
 """
 
 from __future__ import annotations
@@ -12,18 +11,18 @@ import numpy as np
 
 from exemplar_encoder import Calibration
 from exemplar_encoder.arrays import Floats, Ints
-from exemplar_trainer.calibration.thresholds import (
+from exemplar_trainer.calibration.fit import fit
+from exemplar_trainer.calibration.observations import (
     GALLERIES,
     MOST_QUERIES,
     QUERIES,
     SIZES,
-    Met,
-    fit_met,
-    meet,
+    Observation,
+    observe,
 )
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.data.pairs import draw_pairs, draw_strangers
-from exemplar_trainer.evaluation.episodes import pairwise_distances
+from exemplar_trainer.evaluation.distances import pairwise_distances
 
 _MAX_IMAGES = 4000
 _MAX_CLASSES = 2000
@@ -46,11 +45,11 @@ def fit_calibration(
     everything = _at_most(len(images.class_names), _MAX_CLASSES, seed)
     galleries = _galleries(embeddings, images, everything, rng)
     larger = [] if background is None else _larger_galleries(embeddings, images, everything, background, rng)
-    return fit_met(galleries, f"{len(images.class_names):,} classes that training never saw", larger=larger)
+    return fit(galleries, f"{len(images.class_names):,} classes that training never saw", larger=larger)
 
 
 def pair_distances(embeddings: Floats, images: ImageSet, seed: int = 0) -> tuple[Floats, Floats]:
-    """Distances of pairs of one class, and of pairs of two classes of one group: the ones hard to tell apart.
+    """Return distances of pairs of one class, and of pairs of two classes of one group: the ones hard to tell apart.
 
     Where no group has two classes, all pairs of two classes count. Of a very large set, a sample is compared.
     """
@@ -64,10 +63,10 @@ def pair_distances(embeddings: Floats, images: ImageSet, seed: int = 0) -> tuple
     return distances[same], distances[near if near.any() else ~same]
 
 
-def _galleries(embeddings: Floats, images: ImageSet, everything: Ints, rng: np.random.Generator) -> list[Met]:
-    """Galleries of many sizes, of one group and of all: services know things of one kind, or of many."""
+def _galleries(embeddings: Floats, images: ImageSet, everything: Ints, rng: np.random.Generator) -> list[Observation]:
+    """Observe galleries of many sizes, of one group and of all: services know things of one kind, or of many."""
     groups = [group for group in images.classes_by_group.values() if len(group) >= 2]
-    found: list[Met] = []
+    found: list[Observation] = []
     for pools in (groups, [everything]):
         largest = max((len(pool) for pool in pools), default=0)
         sizes = [size for size in SIZES if size < largest]
@@ -85,8 +84,8 @@ def _galleries(embeddings: Floats, images: ImageSet, everything: Ints, rng: np.r
 
 def _larger_galleries(
     embeddings: Floats, images: ImageSet, everything: Ints, background: Floats, rng: np.random.Generator
-) -> list[Met]:
-    """Galleries of more classes than the set has: nearly all of its own, and some of the `background`."""
+) -> list[Observation]:
+    """Observe galleries of more classes than the set has: nearly all of its own, and some of the `background`."""
     way = _nearly(everything)
     found = []
     for size in (size for size in SIZES if way < size <= way + len(background)):
@@ -98,12 +97,12 @@ def _larger_galleries(
 
 
 def _number(way: int) -> int:
-    """How many galleries of a size: each has a few strangers in the tail that a small rate is about."""
+    """Return how many galleries of a size to observe: each has a few strangers in the tail that small rates mean."""
     return max(_LEAST_GALLERIES, min(GALLERIES, _MAX_ENROLLED // way))
 
 
 def _nearly(everything: Ints) -> int:
-    """So many of all classes that a tenth is left to be strangers."""
+    """Return how many of all classes to enroll, so that a tenth is left to be strangers."""
     return len(everything) - max(1, len(everything) // 10)
 
 
@@ -114,7 +113,7 @@ def _gallery(
     enrolled: Ints,
     others: Ints,
     filling: Floats | None = None,
-) -> Met:
+) -> Observation:
     count = min(MOST_QUERIES, max(QUERIES, len(enrolled)))
     pairs, source = draw_pairs(images, enrolled, rng, one_source=bool(rng.random() < 0.5))
     asked = rng.permutation(len(enrolled))[:count]
@@ -123,11 +122,11 @@ def _gallery(
     exemplars = embeddings[pairs[:, 0]]
     classes = exemplars if filling is None else np.concatenate([exemplars, filling])
     groups = np.unique(images.groups, return_inverse=True)[1][unknown]
-    return meet(classes, embeddings[pairs[asked, 1]], asked, embeddings[strangers], groups)
+    return observe(classes, embeddings[pairs[asked, 1]], asked, embeddings[strangers], groups)
 
 
 def _whole_classes(images: ImageSet, seed: int) -> Ints:
-    """Positions of at most `_MAX_IMAGES` images: every class of a set that large gives a few, or some classes do."""
+    """Return positions of at most `_MAX_IMAGES` images: of a set that large, a few of every class or of some."""
     if len(images.labels) <= _MAX_IMAGES:
         return np.arange(len(images.labels))
     classes = _at_most(len(images.class_names), _MAX_CLASSES, seed)

@@ -1,4 +1,4 @@
-"""A gallery's classes and a folder of labeled pictures, as the server embeds them.
+"""A gallery's classes as the server holds them, and a folder of labeled pictures as the server embeds them.
 
 A folder named by the id of an enrolled class holds queries of it (`stamps/penny-black/1.jpg` is of
 `stamps:penny-black`, as `exemplar index` names classes); pictures in any other folder are strangers. A picture that
@@ -7,21 +7,20 @@ is an exemplar of the gallery is no query, since it lies at distance 0 from its 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
-from exemplar import Class, Client, Embedding, ItemError
-from exemplar_encoder import Calibration
+from exemplar import Client, Embedding, ExemplarError
+from exemplar_encoder import Calibration, EncodedImage
 from exemplar_encoder.arrays import Floats
-from exemplar_trainer.calibration.from_gallery import LEAST_CLASSES, LEAST_QUERIES, Labeled
-from exemplar_trainer.data.image_set import SUFFIXES, some
-from exemplar_trainer.evaluation.tasks import NOBODY
+from exemplar_trainer.calibration.from_gallery import LEAST_CLASSES, LEAST_QUERIES, LabeledGallery
+from exemplar_trainer.data.files import SUFFIXES
+from exemplar_trainer.data.wording import counted, some
+from exemplar_trainer.evaluation.tasks import NO_CLASS
 
 SEPARATOR = ":"
 
@@ -29,35 +28,46 @@ MAX_CLASSES = 2000
 
 _BATCH = 64
 
-Progress = Callable[[str, int, int], None]
-Item = TypeVar("Item")
+OnActivity = Callable[[str, int, int], None]
+"""Told what is being done, how many are done, and of how many."""
 
 
-class LabeledError(Exception):
+class LabeledImagesError(Exception):
     """Pictures that a gallery cannot be calibrated on; the message is a sentence."""
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """What was found.
+class LabeledImages:
+    """A gallery and labeled pictures, ready to fit on.
 
     Attributes:
-        labeled: classes and queries.
+        gallery: classes and queries.
         model: the calibration of the gallery's model.
         strangers: names of the folders that are no enrolled class.
         left_out: how many pictures are exemplars of the gallery, or came before.
         skipped: pictures that could not be embedded, with the reason.
     """
 
-    labeled: Labeled
+    gallery: LabeledGallery
     model: Calibration
     strangers: tuple[str, ...]
     left_out: int
     skipped: tuple[str, ...]
 
 
-def gather(client: Client, gallery: str, root: Path, seed: int, progress: Progress) -> Gathered:
-    """Fetch the gallery's exemplars, and have them and the labeled pictures embedded.
+@dataclass(frozen=True)
+class _StoredClass:
+    """A class as the server has it: its id, the SHA-256 of its exemplars, and the vector it is searched by."""
+
+    id: str
+    exemplars: tuple[str, ...]
+    vector: Floats
+
+
+def embed_labeled_images(
+    client: Client, gallery: str, root: Path, seed: int, on_activity: OnActivity = lambda activity, done, total: None
+) -> LabeledImages:
+    """Read the classes of a gallery, and have labeled pictures embedded.
 
     Of a very large gallery `MAX_CLASSES` are taken, those that have pictures first.
 
@@ -66,64 +76,40 @@ def gather(client: Client, gallery: str, root: Path, seed: int, progress: Progre
         gallery: its id.
         root: the folder of labeled pictures.
         seed: which classes are taken of a very large gallery.
-        progress: called with what is being done, how many are done and how many there are.
+        on_activity: told of classes read, then of pictures embedded.
 
     Raises:
-        LabeledError: too little to calibrate on, or a gallery of another model than the server's.
+        LabeledImagesError: too little to calibrate on, or a gallery of another model than the server's.
         ExemplarError: a request failed.
     """
     pictures = read_folders(root)
-    model = _calibration(client, gallery)
-    everything = list(client.classes(gallery))
-    known = {each.id for each in everything} & pictures.keys()
+    model = _model_calibration(client, gallery)
+    stored = list(_stored_classes(client, gallery, on_activity))
+    known = {each.id for each in stored} & pictures.keys()
     if not known:
-        raise LabeledError(
+        raise LabeledImagesError(
             f"no folder in {root} is named like a class of gallery {gallery!r}: the folders are "
-            f"{some(sorted(pictures))}, the classes {some([each.id for each in everything]) or 'none'}"
+            f"{some(sorted(pictures))}, the classes {some([each.id for each in stored]) or 'none'}"
         )
-    classes = _taken(everything, known, seed)
-    vectors = _class_vectors(client, gallery, classes, progress)
+    classes = _taken(stored, known, seed)
     place = {each.id: index for index, each in enumerate(classes)}
-    strangers = tuple(sorted(pictures.keys() - known))
-    pictures = {name: found for name, found in pictures.items() if name in place or name not in known}
-    seen = {exemplar.sha256 for each in everything for exemplar in each.exemplars}
-    queries: list[Floats] = []
-    labels: list[int] = []
-    skipped: list[str] = []
-    left_out = done = 0
-    total = sum(len(found) for found in pictures.values())
-    for batch in _batches((name, path) for name, found in sorted(pictures.items()) for path in found):
-        done += len(batch)
-        contents = [path.read_bytes() for _, path in batch]
-        fresh = []
-        for (name, path), content in zip(batch, contents, strict=True):
-            digest = hashlib.sha256(content).hexdigest()
-            if digest in seen:
-                left_out += 1
-            else:
-                seen.add(digest)
-                fresh.append((name, path, content))
-        entries = client.embed_many([content for _, _, content in fresh]) if fresh else []
-        for (name, path, _), entry in zip(fresh, entries, strict=True):
-            if isinstance(entry, ItemError):
-                skipped.append(f"{path}: {entry.message}")
-            else:
-                queries.append(_vector(entry))
-                labels.append(place.get(name, NOBODY))
-        progress("Embedding pictures", done, total)
-    labeled = Labeled(vectors, np.array(queries, np.float32), np.array(labels, np.int64))
+    wanted = {name: paths for name, paths in pictures.items() if name in place or name not in known}
+    exemplars = {sha256 for each in stored for sha256 in each.exemplars}
+    names, queries, left_out, skipped = _embed(client, wanted, exemplars, on_activity)
+    labels = np.array([place.get(name, NO_CLASS) for name in names], np.int64)
+    labeled = LabeledGallery(np.stack([each.vector for each in classes]), queries, labels)
     _require_enough(root, labeled)
-    return Gathered(labeled, model, strangers, left_out, tuple(skipped))
+    return LabeledImages(labeled, model, tuple(sorted(pictures.keys() - known)), left_out, tuple(skipped))
 
 
 def read_folders(root: Path) -> dict[str, list[Path]]:
-    """Pictures by the name of their folder, as a class id.
+    """Return pictures by the name of their folder, as a class id.
 
     Raises:
-        LabeledError: there is no such folder, or no picture in a folder of it.
+        LabeledImagesError: there is no such folder, or no picture in a folder of it.
     """
     if not root.is_dir():
-        raise LabeledError(f"{root} is no folder")
+        raise LabeledImagesError(f"{root} is no folder")
     found: dict[str, list[Path]] = {}
     for path in sorted(root.rglob("*")):
         parts = path.relative_to(root).parts
@@ -132,60 +118,79 @@ def read_folders(root: Path) -> dict[str, list[Path]]:
         if len(parts) > 1:
             found.setdefault(SEPARATOR.join(parts[:-1]), []).append(path)
     if not found:
-        raise LabeledError(f"{root} holds no folder of pictures; expected one named by each class's id")
+        raise LabeledImagesError(f"{root} holds no folder of pictures; expected one named by each class's id")
     return found
 
 
-def _calibration(client: Client, gallery: str) -> Calibration:
-    """The calibration of the gallery's model, which has to be the server's."""
+def _model_calibration(client: Client, gallery: str) -> Calibration:
+    """Return the calibration of the gallery's model, which has to be the server's."""
     made_with = client.get_gallery(gallery).model
     loaded = {model.id: model.calibration for model in client.models()}
     if made_with not in loaded:
-        raise LabeledError(
+        raise LabeledImagesError(
             f"gallery {gallery!r} was made with model {made_with}, but the server runs {', '.join(sorted(loaded))}"
         )
-    theirs = loaded[made_with]
-    return Calibration(**{field.name: getattr(theirs, field.name) for field in fields(Calibration)})
+    return Calibration.from_json(loaded[made_with].data)
 
 
-def _taken(everything: Sequence[Class], known: set[str], seed: int) -> list[Class]:
+def _stored_classes(client: Client, gallery: str, on_activity: OnActivity) -> Iterator[_StoredClass]:
+    total = client.get_gallery(gallery).class_count
+    for done, each in enumerate(client.classes(gallery, embeddings=True), 1):
+        if each.embedding is None:
+            raise LabeledImagesError(f"the server returned no embedding of class {each.id!r}; is it up to date?")
+        yield _StoredClass(each.id, tuple(exemplar.sha256 for exemplar in each.exemplars), _vector(each.embedding))
+        on_activity("Reading classes", done, max(done, total))
+
+
+def _taken(stored: Sequence[_StoredClass], known: Collection[str], seed: int) -> list[_StoredClass]:
     rng = np.random.default_rng([seed, 10])
-    chosen = sorted(rng.permutation(len(everything)), key=lambda index: everything[index].id not in known)
-    return [everything[index] for index in sorted(chosen[:MAX_CLASSES])]
+    chosen = sorted(rng.permutation(len(stored)), key=lambda index: stored[index].id not in known)
+    return [stored[index] for index in sorted(chosen[:MAX_CLASSES])]
 
 
-def _class_vectors(client: Client, gallery: str, classes: Sequence[Class], progress: Progress) -> Floats:
-    """What each class is searched by, as the server computes it: its exemplars' mean, renormalized."""
-    owners = [index for index, each in enumerate(classes) for _ in each.exemplars]
-    wanted = ((each, index) for each in classes for index in range(len(each.exemplars)))
-    vectors: list[Floats] = []
-    for batch in _batches(wanted):
-        images = [client.exemplar_image(gallery, each.id, index) for each, index in batch]
-        for (each, _), entry in zip(batch, client.embed_many(images), strict=True):
-            if isinstance(entry, ItemError):
-                raise LabeledError(f"an exemplar of class {each.id!r} cannot be embedded: {entry.message}")
-            vectors.append(_vector(entry))
-        progress("Fetching exemplars", len(vectors), len(owners))
-    sums = np.zeros((len(classes), len(vectors[0])))
-    np.add.at(sums, owners, np.array(vectors, np.float64))
-    return (sums / np.linalg.norm(sums, axis=1, keepdims=True)).astype(np.float32)
+def _embed(
+    client: Client, pictures: Mapping[str, Sequence[Path]], exemplars: Collection[str], on_activity: OnActivity
+) -> tuple[list[str], Floats, int, list[str]]:
+    """Have each picture embedded once: names of folders, float32 `[queries, dimension]`, left out, and skipped."""
+    seen = set(exemplars)
+    names: list[str] = []
+    queries: list[Floats] = []
+    skipped: list[str] = []
+    left_out = done = 0
+    total = sum(map(len, pictures.values()))
+    paths = ((name, path) for name, paths in sorted(pictures.items()) for path in paths)
+    while batch := list(islice(paths, _BATCH)):
+        fresh: list[tuple[str, Path, bytes]] = []
+        for name, path in batch:
+            content = path.read_bytes()
+            sha256 = EncodedImage(content).sha256()
+            if sha256 in seen:
+                left_out += 1
+            else:
+                seen.add(sha256)
+                fresh.append((name, path, content))
+        entries = client.embed_many([content for _, _, content in fresh]) if fresh else []
+        for (name, path, _), entry in zip(fresh, entries, strict=True):
+            if isinstance(entry, ExemplarError):
+                skipped.append(f"{path}: {entry.message}")
+            else:
+                names.append(name)
+                queries.append(_vector(entry))
+        done += len(batch)
+        on_activity("Embedding pictures", done, total)
+    return names, np.array(queries, np.float32), left_out, skipped
 
 
-def _require_enough(root: Path, labeled: Labeled) -> None:
-    queries = int((labeled.labels != NOBODY).sum())
+def _require_enough(root: Path, labeled: LabeledGallery) -> None:
+    queries = int((labeled.labels != NO_CLASS).sum())
     classes = len(labeled.asked)
     if queries < LEAST_QUERIES or classes < LEAST_CLASSES:
-        raise LabeledError(
-            f"{root} holds {queries:,} usable {'query' if queries == 1 else 'queries'} of {classes:,} enrolled "
-            f"{'class' if classes == 1 else 'classes'}, too few to promise anything; it takes {LEAST_QUERIES} of "
-            f"{LEAST_CLASSES} classes or more, and none of them an exemplar"
+        raise LabeledImagesError(
+            f"{root} holds {counted(queries, 'usable query', 'usable queries')} of "
+            f"{counted(classes, 'enrolled class', 'enrolled classes')}, too few to promise anything; it takes "
+            f"{LEAST_QUERIES} of {LEAST_CLASSES} classes or more, and none of them an exemplar"
         )
 
 
 def _vector(embedding: Embedding) -> Floats:
     return np.array(embedding.values, np.float32)
-
-
-def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:
-    while batch := list(islice(items, _BATCH)):
-        yield batch

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from exemplar_trainer.cli.console import counting, fail, failures, notes
+
+if TYPE_CHECKING:
+    from exemplar_encoder import Encoder
+    from exemplar_trainer.data.reading import OnCount
+    from exemplar_trainer.evaluation.tasks import Questions
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Measure how good bundles are on images they never saw."
@@ -19,18 +23,22 @@ app = typer.Typer(
 
 Bundles = Annotated[
     list[Path],
-    typer.Option("--bundle", "-b", help="A bundle's folder; repeat it to compare several.", show_default=False),
+    typer.Option("--bundle", "-b", help="Folder of a bundle; repeat it to compare several.", show_default=False),
 ]
 Tree = Annotated[Path, typer.Argument(help="Folder or zip of images, .../GROUP/CLASS/IMAGE.", show_default=False)]
-Within = Annotated[bool, typer.Option("--within-group", help="All classes of a task from one group: the hard way.")]
-Groups = Annotated[list[str] | None, typer.Option("--group", help="Only this group; repeat it.")]
+Within = Annotated[
+    bool, typer.Option("--within-group", help="Take all classes of a task from one group, the hard way.")
+]
+Groups = Annotated[
+    list[str] | None, typer.Option("--group", help="Ask about this group only; repeat it for several.")
+]
 HeldOut = Annotated[
-    bool, typer.Option("--held-out", help="Only the groups that the first bundle's training held out.")
+    bool, typer.Option("--held-out", help="Ask about the groups that the first bundle's training held out.")
 ]
 Number = Annotated[int, typer.Option(min=2, help="Tasks to draw.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the draw; the same seed asks the same questions.")]
-MaxUnreadable = Annotated[int, typer.Option(min=0, help="So many images that cannot be read are left out.")]
-Html = Annotated[Path | None, typer.Option("--html", help="Write a page with pictures here.")]
+MaxUnreadable = Annotated[int, typer.Option(min=0, help="Leave out up to this many images that cannot be read.")]
+Html = Annotated[Path | None, typer.Option("--html", help="Write an HTML page with pictures to this file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
 
 _SIZES = (20, 200, 900)
@@ -54,16 +62,16 @@ def episodes(
     html: Html = None,
     as_json: AsJson = False,
 ) -> None:
-    """N-way K-shot episodes; exemplar and query from different sources, where there are such images."""
-    from exemplar_trainer.evaluation import protocols
+    """Ask N-way K-shot episodes; exemplar and query come from different sources, where there are such images."""
     from exemplar_trainer.evaluation.episodes import Protocol
+    from exemplar_trainer.evaluation.tree import episode_questions, read_tree, usual_shots
 
-    def ask(encoder: Any, only: Sequence[str], progress: protocols.Progress) -> Iterator[Any]:
-        images = protocols.read_tree(data, encoder.bundle.manifest.preprocessing, only, progress, max_unreadable)
-        shots, notes = (shot, ()) if shot else protocols.usual_shots(images)
+    def ask(encoder: Encoder, only: Sequence[str], on_count: OnCount) -> Iterator[Questions]:
+        images = read_tree(data, encoder.bundle.manifest.preprocessing, only, max_unreadable, on_count)
+        shots, left_out = (shot, ()) if shot else usual_shots(images)
         for each in shots:
-            asked = protocols.episodes(images, Protocol(way, each, within_group), number, seed)
-            yield replace(asked, notes=asked.notes + notes)
+            asked = episode_questions(images, Protocol(way, each, within_group), number, seed)
+            yield replace(asked, notes=asked.notes + left_out)
 
     _evaluate(ask, bundle, [data], group or (), held_out, seed, html, as_json)
 
@@ -75,11 +83,11 @@ def runs(
     html: Html = None,
     as_json: AsJson = False,
 ) -> None:
-    """The published layout of within-alphabet runs: "test-path training-path" a line in each class_labels.txt."""
-    from exemplar_trainer.evaluation import protocols
+    """Ask the published runs: lines of "test-path training-path" in the class_labels.txt of each run."""
+    from exemplar_trainer.evaluation.lake_runs import lake_runs
 
-    def ask(encoder: Any, only: Sequence[str], progress: protocols.Progress) -> Iterator[Any]:
-        yield protocols.runs(folder, encoder, progress)
+    def ask(encoder: Encoder, only: Sequence[str], on_count: OnCount) -> Iterator[Questions]:
+        yield lake_runs(folder, encoder, on_count)
 
     _evaluate(ask, bundle, [folder], html=html, as_json=as_json)
 
@@ -96,11 +104,11 @@ def pairs(
     html: Html = None,
     as_json: AsJson = False,
 ) -> None:
-    """Two folders: show a class in one (a catalogue picture), ask about it in the other (a photo)."""
-    from exemplar_trainer.evaluation import protocols
+    """Show classes in one folder (catalogue pictures) and ask about them in another (photos)."""
+    from exemplar_trainer.evaluation.folder_pairs import folder_pairs
 
-    def ask(encoder: Any, only: Sequence[str], progress: protocols.Progress) -> Iterator[Any]:
-        yield protocols.pairs(exemplars, queries, encoder, way, number, seed, progress, max_unreadable)
+    def ask(encoder: Encoder, only: Sequence[str], on_count: OnCount) -> Iterator[Questions]:
+        yield folder_pairs(exemplars, queries, encoder, way, number, seed, max_unreadable, on_count)
 
     _evaluate(ask, bundle, [exemplars, queries], seed=seed, html=html, as_json=as_json)
 
@@ -120,14 +128,14 @@ def openset(
     html: Html = None,
     as_json: AsJson = False,
 ) -> None:
-    """Half of the queries are of classes that are not enrolled: are they told apart, at the rates promised?"""
-    from exemplar_trainer.evaluation import protocols
+    """Ask about classes that are not enrolled, too: are they told apart, at the rates promised?"""
     from exemplar_trainer.evaluation.episodes import Protocol
+    from exemplar_trainer.evaluation.tree import open_set_questions, read_tree
 
-    def ask(encoder: Any, only: Sequence[str], progress: protocols.Progress) -> Iterator[Any]:
-        images = protocols.read_tree(data, encoder.bundle.manifest.preprocessing, only, progress, max_unreadable)
+    def ask(encoder: Encoder, only: Sequence[str], on_count: OnCount) -> Iterator[Questions]:
+        images = read_tree(data, encoder.bundle.manifest.preprocessing, only, max_unreadable, on_count)
         for shots in shot or [1]:
-            yield protocols.open_set(images, Protocol(way, shots, within_group), number, seed)
+            yield open_set_questions(images, Protocol(way, shots, within_group), number, seed)
 
     _evaluate(ask, bundle, [data], group or (), held_out, seed, html, as_json)
 
@@ -135,7 +143,7 @@ def openset(
 @app.command()
 def calibration(
     data: Tree,
-    bundle: Annotated[Path, typer.Option("--bundle", "-b", help="A bundle's folder.", show_default=False)],
+    bundle: Annotated[Path, typer.Option("--bundle", "-b", help="Folder of a bundle.", show_default=False)],
     gallery_size: Annotated[
         list[int] | None, typer.Option(min=2, help="Classes enrolled; repeat it. [default: 20, 200, 900]")
     ] = None,
@@ -144,34 +152,34 @@ def calibration(
     max_unreadable: MaxUnreadable = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Does a fit hold on groups it was not fitted on, in small and large galleries, by one drawer and by any?"""
+    """Judge the fit of a calibration on groups that it was not fitted on, in small and large galleries."""
     from exemplar_encoder import BundleError, load_encoder
-    from exemplar_trainer.calibration.by_size import check_sizes
-    from exemplar_trainer.data.image_set import DatasetError, read_images
+    from exemplar_trainer.calibration.gallery_sizes import check_gallery_sizes
+    from exemplar_trainer.data.image_set import DatasetError
+    from exemplar_trainer.data.reading import read_images
     from exemplar_trainer.evaluation.provenance import held_out_of
     from exemplar_trainer.evaluation.tasks import EvaluationError
     from exemplar_trainer.reports.tables import print_sizes
 
-    console = Console(stderr=True, markup=False, emoji=False, highlight=False, quiet=as_json)
-    try:
+    console = notes(quiet=as_json)
+    with failures(BundleError, DatasetError, EvaluationError, OSError):
         encoder = load_encoder(bundle)
         held_out = held_out_of(encoder.bundle)  # before images are read, which takes longer
-        with _counting(console, "Reading") as progress:
-            images = read_images(data, encoder.bundle.manifest.preprocessing, max_unreadable, progress)
+        with counting(console, "Reading") as on_count:
+            images = read_images(data, encoder.bundle.manifest.preprocessing, max_unreadable, on_count)
         console.print(f"{bundle}: {len(images.labels):,} images to embed")
         embeddings = encoder.embed(images.pixels)
-        with _counting(console, "Judging") as progress:
-            found = check_sizes(embeddings, images, held_out, gallery_size or _SIZES, number, seed, progress)
-    except (BundleError, DatasetError, EvaluationError, OSError) as error:
-        _fail(error)
+        with counting(console, "Judging") as on_count:
+            sizes = gallery_size or _SIZES
+            found = check_gallery_sizes(embeddings, images, held_out, sizes, number, seed, on_count)
     if as_json:
-        typer.echo(json.dumps([asdict(kept) for kept in found], indent=1))
+        typer.echo(json.dumps([asdict(check) for check in found], indent=1))
     else:
         print_sizes(found)
 
 
 def _evaluate(
-    ask: Callable[[Any, Sequence[str], Callable[[int, int], None]], Iterator[Any]],
+    ask: Callable[[Encoder, Sequence[str], OnCount], Iterator[Questions]],
     bundles: Sequence[Path],
     data: Sequence[Path],
     groups: Sequence[str] = (),
@@ -183,27 +191,25 @@ def _evaluate(
     """Ask every bundle, print, and write the page."""
     from exemplar_encoder import BundleError, load_encoder
     from exemplar_trainer.data.image_set import DatasetError
-    from exemplar_trainer.evaluation.compare import results_of
+    from exemplar_trainer.evaluation.compare import Result, results_of
     from exemplar_trainer.evaluation.episodes import EpisodeError
     from exemplar_trainer.evaluation.provenance import held_out_of
     from exemplar_trainer.evaluation.tasks import EvaluationError, Terms
-    from exemplar_trainer.reports.evaluation import Result, render_evaluation
+    from exemplar_trainer.reports.evaluation import render_evaluation
     from exemplar_trainer.reports.tables import as_json_result, print_results
 
     if groups and held_out:
         raise typer.BadParameter("--held-out names the groups itself; leave one of the two out", param_hint="--group")
-    console = Console(stderr=True, markup=False, emoji=False, highlight=False, quiet=as_json)
+    console = notes(quiet=as_json)
     results: list[Result] = []
-    try:
+    with failures(BundleError, DatasetError, EpisodeError, EvaluationError, OSError):
         encoders = [load_encoder(path) for path in bundles]
         only = held_out_of(encoders[0].bundle) if held_out else groups
         terms = Terms(tuple(map(str, data)), tuple(only), seed)
         for encoder in encoders:
-            with _counting(console, "Reading") as progress:
-                asked = list(ask(encoder, only, progress))
+            with counting(console, "Reading") as on_count:
+                asked = list(ask(encoder, only, on_count))
             results += results_of(encoder, asked, terms, held_out, console.print)
-    except (BundleError, DatasetError, EpisodeError, EvaluationError, OSError) as error:
-        _fail(error)
     if as_json:
         typer.echo(json.dumps([as_json_result(result) for result in results], indent=1))
     else:
@@ -212,23 +218,8 @@ def _evaluate(
         try:
             html.write_text(render_evaluation("Evaluation", results), encoding="utf-8")
         except OSError as error:
-            _fail(OSError(f"the page cannot be written: {error}"))
+            fail(f"the page cannot be written: {error}")
         console.print(f"Pictures and groups: {html}")
-
-
-def _fail(error: Exception) -> NoReturn:
-    Console(stderr=True, markup=False, emoji=False, highlight=False, style="red").print(str(error))
-    raise typer.Exit(1) from error
-
-
-@contextmanager
-def _counting(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar that is told how many are done, and of how many."""
-    with Progress(
-        TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True
-    ) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def main() -> None:

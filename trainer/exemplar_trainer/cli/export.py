@@ -46,7 +46,9 @@ def export(
         str, typer.Option(help="What an input shows: whole (the image) or ink (the drawing on it).")
     ] = "whole",
     name: Annotated[str, typer.Option(help="The bundle's name for people.")] = "",
-    max_unreadable: Annotated[int, typer.Option(min=0, help="So many unreadable images may be skipped.")] = 20,
+    max_unreadable: Annotated[
+        int, typer.Option(min=0, help="How many images that cannot be read are left out; one more is an error.")
+    ] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Make a bundle of a network as it is, and measure and calibrate it on images of your own.
@@ -59,11 +61,12 @@ def export(
     load_backend()
     from exemplar_encoder import BundleError
     from exemplar_encoder.preprocess import Framing
-    from exemplar_trainer.bundles.external_model import PIXELS, ModelError, export_foreign, open_backbone, open_model
-    from exemplar_trainer.cli.console import Screen, outcome
+    from exemplar_trainer.bundles.external_model import PIXELS, ModelError, export_external, open_backbone, open_model
+    from exemplar_trainer.cli.console import failures
+    from exemplar_trainer.cli.run_screen import RunScreen, outcome
     from exemplar_trainer.data.image_set import DatasetError
     from exemplar_trainer.networks import BACKBONES
-    from exemplar_trainer.networks.backbone import WeightsError
+    from exemplar_trainer.networks.backbone import PUBLISHED, WeightsError
     from exemplar_trainer.recipes.options import parse_size
 
     if (model is None) == (not backbone):
@@ -78,21 +81,18 @@ def export(
         raise typer.BadParameter(f"--pixels is one of {', '.join(PIXELS)}, not {pixels!r}")
     if framing not in ("whole", "ink"):
         raise typer.BadParameter(f"there is no framing {framing!r}; there are whole and ink")
-    with Screen(quiet=as_json) as screen:
-        try:
-            if model is not None:
-                made, network = model.name, open_model(model, pixels or "0-255")
-            else:
-                begun = weights or "imagenet"
-                made, network = f"{backbone}, {begun}", open_backbone(backbone, begun, parse_size(size or "224"))
-            title = name or (model.stem if model else backbone)
-            shown: Framing = "ink" if framing == "ink" else "whole"
-            bundle = export_foreign(
-                network, made, images.absolute(), output, title, shown, max_unreadable, screen.loading()
-            )
-        except (DatasetError, ModelError, WeightsError, BundleError, ValueError, OSError) as error:
-            screen.error(str(error))
-            raise typer.Exit(1) from error
+    title = name or (model.stem if model else backbone)
+    shown: Framing = "ink" if framing == "ink" else "whole"
+    kinds = (DatasetError, ModelError, WeightsError, BundleError, ValueError, OSError)
+    with failures(*kinds), RunScreen(quiet=as_json) as screen:
+        if model is not None:
+            made, network = model.name, open_model(model, pixels or "0-255")
+        else:
+            begun = weights or PUBLISHED
+            made, network = f"{backbone}, {begun}", open_backbone(backbone, begun, parse_size(size or "224"))
+        bundle = export_external(
+            network, made, images.absolute(), output, title, shown, max_unreadable, screen.reading()
+        )
         screen.finish(bundle)
     if as_json:
         typer.echo(json.dumps(outcome(bundle), indent=1))

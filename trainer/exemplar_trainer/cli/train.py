@@ -1,4 +1,4 @@
-"""`exemplar train`: the command, its messages and its progress bar."""
+"""`exemplar train`: an embedding model from a tree of images, as a bundle."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def train(
         ),
     ] = "",
     name: Annotated[str, typer.Option(help="The bundle's name for people.")] = "",
-    loss: Annotated[str, typer.Option(help="Another loss than the recipe's; --list-losses names them.")] = "",
+    loss: Annotated[
+        str,
+        typer.Option(
+            help="Another loss than the recipe's: nca, nca-cosface, supcon, multi-similarity, triplet, lifted or "
+            "contrastive."
+        ),
+    ] = "",
     steps: Annotated[int | None, typer.Option(min=1, help="Another number of steps than the recipe's.")] = None,
     size: Annotated[str, typer.Option(help="Another input, in pixels: a side, or WIDTHxHEIGHT.")] = "",
-    early_size: Annotated[
-        int | None,
-        typer.Option(
-            min=8, help="Smaller images, of so many pixels, in the first half of the steps: they take less time."
-        ),
-    ] = None,
     color: Annotated[bool, typer.Option("--color", help="Color pictures: three channels instead of one.")] = False,
     backbone: Annotated[
         str,
@@ -61,9 +61,9 @@ def train(
             "[default: imagenet]"
         ),
     ] = "",
-    frozen: Annotated[bool, typer.Option("--frozen", help="Leave the backbone as it came; train its last layer.")] = (
-        False
-    ),
+    frozen: Annotated[
+        bool, typer.Option("--frozen", help="Leave the backbone as it came; train its last layer.")
+    ] = False,
     framing: Annotated[
         str,
         typer.Option(
@@ -76,13 +76,6 @@ def train(
         str,
         typer.Option(help="float32, or mixed_bfloat16 where the processor has it."),
     ] = "float32",
-    start_from: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of another run of the same network and classes, to begin with its weights; one "
-            "that saw what this run holds out is refused."
-        ),
-    ] = None,
     teacher: Annotated[
         list[Path] | None,
         typer.Option(
@@ -94,11 +87,15 @@ def train(
         list[str] | None,
         typer.Option(help="A group to hold out from training; repeat it. Absent: every fifth group by name."),
     ] = None,
-    hold_out_every: Annotated[int, typer.Option(min=2, help="Hold out every so-manieth group, by name.")] = 5,
+    hold_out_every: Annotated[
+        int, typer.Option(min=2, help="Hold out the first of every N groups, by name.", metavar="N")
+    ] = 5,
     hold_out_classes: Annotated[
         bool, typer.Option("--hold-out-classes", help="Hold out single classes even where there are groups.")
     ] = False,
-    max_unreadable: Annotated[int, typer.Option(min=0, help="So many unreadable images may be skipped.")] = 20,
+    max_unreadable: Annotated[
+        int, typer.Option(min=0, help="How many images that cannot be read are left out; one more is an error.")
+    ] = 20,
     final_of: Annotated[
         Path | None,
         typer.Option(
@@ -107,7 +104,6 @@ def train(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN.")] = False,
-    list_losses: Annotated[bool, typer.Option("--list-losses", help="Name the losses and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Train an embedding model on a tree of images and make a bundle of it.
@@ -120,107 +116,90 @@ def train(
 
     load_backend()
     from exemplar_encoder import BundleError
-    from exemplar_trainer.cli.console import Screen, outcome
+    from exemplar_trainer.bundles.from_run import execute
+    from exemplar_trainer.cli.console import fail, failures, notes
+    from exemplar_trainer.cli.run_screen import RunScreen, outcome
     from exemplar_trainer.data.image_set import DatasetError
-    from exemplar_trainer.losses import LOSSES
     from exemplar_trainer.networks.backbone import WeightsError
-    from exemplar_trainer.recipes.options import ChoiceError, Choices, choose
+    from exemplar_trainer.recipes.options import OptionError, Options, recipe_from
     from exemplar_trainer.training.checkpoint import FILE as CHECKPOINT
     from exemplar_trainer.training.checkpoint import CheckpointError
     from exemplar_trainer.training.loop import DivergedError, TrainingStoppedError
-    from exemplar_trainer.training.run import execute
     from exemplar_trainer.training.run_folder import FILE, Run, RunError, refuse_taken
 
-    if list_losses:
-        typer.echo("\n".join(LOSSES))
-        return
+    known = (DatasetError, RunError, CheckpointError, DivergedError, WeightsError, BundleError, ValueError, OSError)
     teachers = tuple(str(path.absolute()) for path in teacher or ())
-    to_go_on = f"To go on: exemplar train --resume --run {shlex.quote(str(run))}"
-    with Screen(quiet=as_json) as screen:
+
+    def described() -> Run:
+        """The run that the options ask for."""
+        if resume:
+            _refuse_options(context, "--resume goes on", ("data",))
+            begun = Run.load(run)
+            return begun if data is None else dataclasses.replace(begun, data=str(data.absolute()))
+        if final_of is not None:
+            _refuse_options(context, "--final-of trains", ("final_of", "name", "teacher"))
+            refuse_taken(run)
+            return Run.final(name, final_of, teachers)
+        if data is None:
+            raise typer.BadParameter("name a folder or zip of images, or --resume a run")
+        refuse_taken(run)
+        options = Options(
+            recipe=recipe,
+            loss=loss,
+            steps=steps,
+            size=size,
+            color=color,
+            backbone=backbone,
+            weights=weights,
+            frozen=frozen,
+            framing=framing,
+            learning_rate=learning_rate,
+            precision=precision,
+            seed=seed,
+        )
         try:
-            if resume:
-                _refuse_choices(context, "--resume goes on", ("data",))
-                job = Run.load(run)
-                if data is not None:
-                    job = dataclasses.replace(job, data=str(data.absolute()))
-            elif final_of is not None:
-                _refuse_choices(context, "--final-of trains", ("final_of", "name", "teacher"))
-                refuse_taken(run)
-                job = Run.final(name, final_of, teachers)
-            elif data is None:
-                raise typer.BadParameter("name a folder or zip of images, or --resume a run")
-            else:
-                refuse_taken(run)
-                if early_size is not None and start_from is not None:
-                    raise ChoiceError(
-                        "--early-size is for a network that begins from nothing, so not with --start-from"
-                    )
-                chosen = choose(
-                    Choices(
-                        recipe=recipe,
-                        loss=loss,
-                        steps=steps,
-                        size=size,
-                        early_size=early_size,
-                        color=color,
-                        backbone=backbone,
-                        weights=weights,
-                        frozen=frozen,
-                        framing=framing,
-                        learning_rate=learning_rate,
-                        precision=precision,
-                        seed=seed,
-                    )
-                )
-                job = Run(
-                    name or f"{data.stem}-{chosen.name}",
-                    chosen,
-                    str(data.absolute()),
-                    tuple(hold_out or ()),
-                    max_unreadable,
-                    str(start_from.absolute()) if start_from else "",
-                    hold_out_every,
-                    hold_out_classes,
-                    teachers=teachers,
-                )
-            screen.begin(job, run)
-            bundle = execute(job, run, screen.watcher(job))
-        except ChoiceError as error:
+            chosen = recipe_from(options)
+        except OptionError as error:
             raise typer.BadParameter(str(error)) from error
-        except TrainingStoppedError as stopped:
-            screen.message(f"Stopped after step {stopped.step:,}. {to_go_on}")
-            raise typer.Exit(EXIT_STOPPED) from stopped
-        except KeyboardInterrupt as stopped:  # while images are read, or after training
-            screen.message(f"Stopped. {to_go_on if (run / FILE).exists() else 'Nothing was kept.'}")
-            raise typer.Exit(EXIT_STOPPED) from stopped
-        except ModuleNotFoundError as error:
-            if error.name != "tensorflow" or not (run / CHECKPOINT).exists():
-                raise
-            screen.error(
-                "the network is trained, but TensorFlow, which writes its bundle, is not installed here: copy "
-                f"{run} to where it is, and there: exemplar train --resume --run RUN IMAGES"
-            )
-            raise typer.Exit(1) from error
-        except (
-            DatasetError,
-            RunError,
-            CheckpointError,
-            DivergedError,
-            WeightsError,
-            BundleError,
-            ValueError,
-            OSError,
-        ) as error:
-            screen.error(str(error))
-            raise typer.Exit(1) from error
-        screen.finish(bundle)
+        return Run(
+            name=name or f"{data.stem}-{chosen.name}",
+            recipe=chosen,
+            data=str(data.absolute()),
+            hold_out=tuple(hold_out or ()),
+            max_unreadable=max_unreadable,
+            hold_out_every=hold_out_every,
+            hold_out_classes=hold_out_classes,
+            teachers=teachers,
+        )
+
+    with failures(*known):
+        asked = described()
+    to_go_on = f"To go on: exemplar train --resume --run {shlex.quote(str(run))}"
+    try:
+        with failures(*known), RunScreen(quiet=as_json) as screen:
+            screen.begin(asked, run)
+            bundle = execute(asked, run, screen.watcher(asked))
+            screen.finish(bundle)
+    except TrainingStoppedError as stopped:
+        notes().print(f"Stopped after step {stopped.step:,}. {to_go_on}")
+        raise typer.Exit(EXIT_STOPPED) from stopped
+    except KeyboardInterrupt as stopped:  # while images are read, or after training
+        notes().print(f"Stopped. {to_go_on if (run / FILE).exists() else 'Nothing was kept.'}")
+        raise typer.Exit(EXIT_STOPPED) from stopped
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow" or not (run / CHECKPOINT).exists():
+            raise
+        fail(
+            "the network is trained, but TensorFlow, which writes its bundle, is not installed here: copy "
+            f"{run} to where it is, and there: exemplar train --resume --run RUN IMAGES"
+        )
     if as_json:
         typer.echo(json.dumps(outcome(bundle), indent=1))
 
 
-def _refuse_choices(context: typer.Context, what: str, also: tuple[str, ...] = ()) -> None:
-    """A run that is resumed, or made final, keeps the choices it began with, so none may be given again."""
-    kept = ("run", "resume", "list_losses", "as_json", *also)
+def _refuse_options(context: typer.Context, what: str, also: tuple[str, ...]) -> None:
+    """A run that is resumed, or made final, keeps the options it began with, so none may be given again."""
+    kept = ("run", "resume", "as_json", *also)
     given = [
         str(parameter.opts[-1] if parameter.opts[-1].startswith("-") else "the folder or zip")
         for parameter in context.command.params
@@ -229,7 +208,7 @@ def _refuse_choices(context: typer.Context, what: str, also: tuple[str, ...] = (
         and getattr(context.get_parameter_source(parameter.name), "name", "") == "COMMANDLINE"
     ]
     if given:
-        raise typer.BadParameter(f"{what} with the choices of the run; leave out {', '.join(given)}")
+        raise typer.BadParameter(f"{what} with the options of the run; leave out {', '.join(given)}")
 
 
 def main() -> None:

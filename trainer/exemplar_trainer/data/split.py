@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from exemplar_trainer.data.image_set import (
-    LEAST_HELD_OUT_CLASSES,
-    LEAST_TRAINING_CLASSES,
-    DatasetError,
-    ImageSet,
-    some,
-)
+from exemplar_trainer.data.image_set import DatasetError, ImageSet
+from exemplar_trainer.data.wording import some
 
 EVERY = 5
+
+# Two classes make pairs; on four a calibration can be fitted to two and judged by the other two.
+LEAST_TRAINING_CLASSES = 2
+LEAST_HELD_OUT_CLASSES = 4
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ def split(images: ImageSet, hold_out: Sequence[str] = (), every: int = EVERY, by
     Args:
         images: the whole set.
         hold_out: what to hold out, by name: groups; or classes, with `by_class` or where there are no two groups.
-        every: without names, the first of every so many sorted names; in a small set the ones after those too, until
-            they have enough classes to measure on.
+        every: without names, one of this many sorted names is held out, the first of them; in a small set the ones
+            after those too, until they have enough classes to measure on.
         by_class: hold out single classes even where there are groups.
 
     Raises:

@@ -1,6 +1,6 @@
-"""How good is a bundle? Questions are asked of it, each query is decided alone, and the answers are counted.
+"""How good is a bundle? It is asked questions, each query is decided on its own, and the answers are counted.
 
-A protocol (`protocols.py`) reads images and poses tasks; `judge.py` answers and counts them; `openset.py` asks
-whether the bundle knows when it does not know, and `separation.py` how well distances can tell; `page.py` shows what
-was found. None of it needs TensorFlow.
+Questions come from a tree of images (`tree`), from the published runs (`lake_runs`) or from two folders
+(`folder_pairs`). `accuracy` counts what was named rightly, `open_set` what became of queries of unknown classes, and
+`compare` puts bundles side by side. Nothing here needs Keras or TensorFlow.
 """

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from exemplar_encoder.arrays import Floats, Ints
-from exemplar_trainer.evaluation.episodes import class_embeddings, pairwise_distances
+from exemplar_encoder import class_embedding
+from exemplar_encoder.arrays import Bools, Floats, Ints
+from exemplar_trainer.evaluation.distances import pairwise_distances
 from exemplar_trainer.evaluation.intervals import share_interval
-from exemplar_trainer.evaluation.tasks import NOBODY, Questions, Task
+from exemplar_trainer.evaluation.tasks import NO_CLASS, Questions, Task
 
 _HARDEST = 24
 
 
 @dataclass(frozen=True)
 class Answers:
-    """A task's answers: the row of the class chosen for each query, int64 `[queries]`, and Euclidean distances
-    float32 `[queries, way]`."""
+    """A task's answers.
 
+    Attributes:
+        classes: what each class was searched by, float32 `[way, dimension]`.
+        chosen: the row of the class chosen for each query, int64 `[queries]`.
+        distances: Euclidean, float32 `[queries, way]`.
+    """
+
+    classes: Floats
     chosen: Ints
     distances: Floats
 
 
 @dataclass(frozen=True)
-class Share:
-    """A mean over tasks with its 95 % interval, see `share_interval`."""
+class Accuracy:
+    """The share that was named rightly: a mean over tasks with its 95 % interval, see `share_interval`."""
 
     value: float
     low: float
@@ -49,11 +56,17 @@ class Confusion:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a bundle did with a protocol's questions; unknown queries are left out, see `openset`."""
+class Assessment:
+    """How a bundle answered questions; queries of unknown classes are left out, see `open_set`.
 
-    accuracy: Share
-    by_group: tuple[tuple[str, Share], ...]
+    Attributes:
+        accuracy: over all tasks.
+        by_group: over the tasks of each group, by name; empty where tasks have none.
+        hardest: the pairs of classes that were confused most often, those first.
+    """
+
+    accuracy: Accuracy
+    by_group: tuple[tuple[str, Accuracy], ...]
     hardest: tuple[Confusion, ...]
 
 
@@ -62,42 +75,47 @@ def answer(embeddings: Floats, task: Task) -> Answers:
 
     Args:
         embeddings: float32 `[images, dimension]` of unit length.
-        task: positions in it. A class of several exemplars is their mean, renormalized.
+        task: positions in it.
     """
-    distances = pairwise_distances(embeddings[task.queries], class_embeddings(embeddings, task.exemplars))
-    return Answers(distances.argmin(axis=1), distances)
+    classes = class_embedding(embeddings[task.exemplars])
+    distances = pairwise_distances(embeddings[task.queries], classes)
+    return Answers(classes, distances.argmin(axis=1), distances)
 
 
-def judge(embeddings: Floats, questions: Questions) -> Verdict:
+def measure(embeddings: Floats, tasks: Sequence[Task]) -> Accuracy:
+    """Answer tasks and return how many queries of known classes were named rightly.
+
+    Args:
+        embeddings: float32 `[images, dimension]` of unit length.
+        tasks: at least one with a query whose class is there.
+    """
+    return _accuracy(_right(task, answer(embeddings, task)) for task in tasks)
+
+
+def assess(embeddings: Floats, questions: Questions) -> Assessment:
     """Answer every task and count.
 
     Args:
         embeddings: float32 `[images, dimension]` of unit length, of the questions' images.
         questions: at least one task with a query whose class is there.
     """
-    shares: list[tuple[str, float, int]] = []
+    found: list[tuple[str, Bools]] = []
     confused: Counter[tuple[str, str]] = Counter()
     example: dict[tuple[str, str], tuple[float, int, int, int]] = {}
     for task in questions.tasks:
-        known = np.flatnonzero(task.truth != NOBODY)
-        if len(known) == 0:
-            continue
         answers = answer(embeddings, task)
-        right = answers.chosen[known] == task.truth[known]
-        shares.append((task.group, float(right.mean()), len(known)))
-        for row in known[~right]:
+        found.append((task.group, _right(task, answers)))
+        for row in np.flatnonzero((answers.chosen != task.truth) & (task.truth != NO_CLASS)):
             own, other = int(task.truth[row]), int(answers.chosen[row])
             query, mine, its = int(task.queries[row]), int(task.exemplars[own, 0]), int(task.exemplars[other, 0])
             pair = (questions.classes[mine], questions.classes[its])
             confused[pair] += 1
             margin = float(answers.distances[row, other] - answers.distances[row, own])
             example[pair] = min(example.get(pair, (0.0, 0, 0, 0)), (margin, query, mine, its))
-    groups: dict[str, list[tuple[float, int]]] = defaultdict(list)
-    for group, value, queries in shares:
-        groups[group].append((value, queries))
-    return Verdict(
-        accuracy=_share([(value, queries) for _, value, queries in shares]),
-        by_group=tuple((group, _share(rows)) for group, rows in sorted(groups.items()) if group),
+    groups = sorted({group for group, right in found if group and len(right)})
+    return Assessment(
+        accuracy=_accuracy(right for _, right in found),
+        by_group=tuple((name, _accuracy(right for group, right in found if group == name)) for name in groups),
         hardest=tuple(
             Confusion(right, chosen, count, *example[right, chosen][1:])
             for (right, chosen), count in sorted(confused.items(), key=lambda item: (-item[1], item[0]))[:_HARDEST]
@@ -105,7 +123,12 @@ def judge(embeddings: Floats, questions: Questions) -> Verdict:
     )
 
 
-def _share(rows: Sequence[tuple[float, int]]) -> Share:
-    values = np.array([value for value, _ in rows], dtype=np.float64)
-    queries = sum(count for _, count in rows)
-    return Share(float(values.mean()), *share_interval(values, queries), len(rows), queries)
+def _right(task: Task, answers: Answers) -> Bools:
+    """Of the queries whose class is there, whether they were named rightly."""
+    return (answers.chosen == task.truth)[task.truth != NO_CLASS]
+
+
+def _accuracy(right: Iterable[Bools]) -> Accuracy:
+    tasks = [each for each in right if len(each)]
+    values, queries = np.array([each.mean() for each in tasks]), sum(map(len, tasks))
+    return Accuracy(float(values.mean()), *share_interval(values, queries), len(tasks), queries)

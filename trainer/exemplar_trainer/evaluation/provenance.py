@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from exemplar_encoder import Bundle
-from exemplar_trainer.data.image_set import some
+from exemplar_trainer.data.wording import some
 from exemplar_trainer.evaluation.tasks import EvaluationError, Questions
 
 MARK = " *"
@@ -17,11 +17,11 @@ NOTE = (
 
 
 def trained_on(training: Mapping[str, Any], questions: Questions) -> bool | None:
-    """Whether training saw any of the classes asked about, all of the tree that the bundle's training split.
+    """Tell whether training saw any of the classes asked about, all of the tree that the bundle's training split.
 
     Args:
-        training: what the bundle's manifest says of its training.
-        questions: on classes that are named as in that tree.
+        training: the account of its training in the bundle's manifest.
+        questions: on classes named as in that tree.
 
     Returns:
         None where the manifest does not tell, as for a network that was trained elsewhere.
@@ -33,7 +33,7 @@ def trained_on(training: Mapping[str, Any], questions: Questions) -> bool | None
 
 
 def held_out_of(bundle: Bundle) -> Sequence[str]:
-    """What a bundle's training held out, by name.
+    """Return the names of the groups or classes that a bundle's training held out.
 
     Raises:
         EvaluationError: nothing.

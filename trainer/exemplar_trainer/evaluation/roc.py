@@ -21,7 +21,7 @@ Points = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Separation:
-    """What was found; a curve is at most 201 points (share of strangers accepted, share of known queries).
+    """How well they are told apart; a curve is at most 201 points (strangers accepted, known queries), as shares.
 
     Attributes:
         auroc: probability that a known query is nearer its nearest class than a stranger is.

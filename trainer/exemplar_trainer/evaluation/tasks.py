@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from exemplar_encoder.arrays import Ints, Pixels
 
-NOBODY = -1
+NO_CLASS = -1
 """The truth of a query whose class is not among the task's."""
 
 
@@ -36,7 +36,7 @@ class Task:
     Attributes:
         exemplars: positions of images, int64 `[way, shot]`.
         queries: positions of images, int64 `[queries]`.
-        truth: for each query the row of its class in `exemplars`, or `NOBODY`; int64 `[queries]`.
+        truth: for each query the row of its class in `exemplars`, or `NO_CLASS`; int64 `[queries]`.
         group: what the classes have in common, such as an alphabet; may be empty.
     """
 
@@ -48,18 +48,18 @@ class Task:
 
 @dataclass(frozen=True)
 class Questions:
-    """A protocol's tasks on the images of one input format.
+    """Tasks of one kind, on the images of one input format.
 
     Attributes:
-        title: the protocol in words.
+        title: the kind in words.
         pixels: uint8 `[images, height, width, channels]`, preprocessed.
         names: for each image, where it was read.
         classes: for each image, its class.
         tasks: in the order in which they were drawn.
-        groups: for each image, the group of its class; empty where the protocol knows of none.
+        groups: for each image, the group of its class; empty where none are known.
         notes: sentences that a reader of the figures should know, such as what was left out.
         same_source: how many known queries are by a source of their class's exemplars, as file names tell it; None
-            where the protocol knows of no sources.
+            where no sources are known.
     """
 
     title: str

@@ -35,11 +35,7 @@ LOSSES: dict[str, Callable[[int, int], keras.layers.Layer]] = {
 # These read rows 2i and 2i + 1 of a batch as a pair, and so need the pair sampler.
 PAIR_LOSSES = frozenset({"contrastive", "contrastive-head"})
 
-# These have weights for each class, which mean nothing for others.
-CLASS_LOSSES = frozenset({"nca-cosface"})
-
 __all__ = [
-    "CLASS_LOSSES",
     "LOSSES",
     "NCA",
     "PAIR_LOSSES",

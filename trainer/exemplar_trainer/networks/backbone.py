@@ -23,15 +23,17 @@ BACKBONES: dict[str, Callable[..., keras.Model]] = {
 }
 
 EMBEDDING = "embedding"
+PUBLISHED = "imagenet"
 
 
 class WeightsError(Exception):
     """Pretrained weights that cannot be had or do not fit; the message says which and what to do."""
 
 
-def missing_weights(weights: str) -> WeightsError:
-    """A file that is not there."""
-    return WeightsError(f"there is no weights file {weights}; give a path, or imagenet for the published weights")
+def refuse_missing_weights(weights: str) -> None:
+    """WeightsError when a weights file is not there; `weights` as in a recipe."""
+    if weights not in ("", PUBLISHED) and not Path(weights).is_file():
+        raise WeightsError(f"there is no weights file {weights}; give a path, or imagenet for the published weights")
 
 
 def backbone_network(name: str, input_shape: tuple[int, int, int], dimension: int | None) -> keras.Model:
@@ -71,9 +73,8 @@ def load_pretrained(network: keras.Model, name: str, weights: str) -> None:
     Raises:
         WeightsError: there is no such file, it is of another network, or the download failed.
     """
-    published = weights == "imagenet"
-    if not published and not Path(weights).is_file():
-        raise missing_weights(weights)
+    refuse_missing_weights(weights)
+    published = weights == PUBLISHED
     shape = tuple(network.input_shape[1:])
     try:
         source = _features(name, keras.Input(shape), weights)

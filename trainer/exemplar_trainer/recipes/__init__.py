@@ -1,1 +1,1 @@
-"""Everything that decides what a training run does, as plain data."""
+"""Everything that decides what a training run does: its type, the recipes that ship, and options that change one."""

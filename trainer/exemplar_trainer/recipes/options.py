@@ -7,27 +7,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from exemplar_encoder import Preprocessing
 from exemplar_trainer.losses import LOSSES
 from exemplar_trainer.networks import BACKBONES
-from exemplar_trainer.recipes.recipe import RECIPES, Recipe
+from exemplar_trainer.recipes.recipe import Recipe
+from exemplar_trainer.recipes.shipped import RECIPES
 
 
-class ChoiceError(ValueError):
-    """A choice that does not exist or does not go with another; the message names what does."""
+class OptionError(ValueError):
+    """An option that names nothing, or does not go with another; the message says what does."""
 
 
 @dataclass(frozen=True)
-class Choices:
+class Options:
     """The options of the command; "", None or False where one was not given.
 
-    `size` is a side, or WIDTHxHEIGHT, in pixels; `early_size` a longer side.
+    `size` is a side, or WIDTHxHEIGHT, in pixels.
     """
 
     recipe: str = ""
     loss: str = ""
     steps: int | None = None
     size: str = ""
-    early_size: int | None = None
     color: bool = False
     backbone: str = ""
     weights: str = ""
@@ -38,67 +39,64 @@ class Choices:
     seed: int | None = None
 
 
-def choose(choices: Choices) -> Recipe:
-    """The recipe that the options amount to.
+def recipe_from(given: Options) -> Recipe:
+    """Return the recipe that the options amount to.
 
     Without a name it is `default`; `color` for color pictures, `photo` for a backbone.
 
     Raises:
-        ChoiceError: an option names nothing, or does not go with another.
+        OptionError: an option names nothing, or does not go with another.
     """
-    c = choices
-    _one_of("recipe", c.recipe, ("", *RECIPES))
-    _one_of("loss", c.loss, ("", *LOSSES))
-    _one_of("framing", c.framing, ("", "ink", "whole"))
-    _one_of("precision", c.precision, ("float32", "mixed_bfloat16"))
-    _one_of("backbone", c.backbone, ("", *BACKBONES))
-    base = RECIPES[c.recipe or ("photo" if c.backbone else "color" if c.color else "default")]
-    network = c.backbone or base.network
-    if network not in BACKBONES and (c.weights or c.frozen):
-        raise ChoiceError(f"--weights and --frozen need a backbone: {', '.join(BACKBONES)}")
-    weights = _weights(c.weights or ("imagenet" if c.backbone else base.weights))
-    if c.frozen and not weights:
-        raise ChoiceError("--frozen leaves a backbone as it came; give it --weights")
-    if c.learning_rate is not None and c.learning_rate <= 0:
-        raise ChoiceError(f"--learning-rate must be more than 0, not {c.learning_rate:g}")
-    spec = base.preprocessing
-    width, height = parse_size(c.size) if c.size else (spec.width, spec.height)
-    in_color = c.color or network in BACKBONES or spec.channels == 3
-    framing = c.framing or ("whole" if in_color else spec.framing)
-    try:
-        preprocessing = replace(
-            spec,
-            width=width,
-            height=height,
-            channels=3 if in_color else 1,
-            framing="ink" if framing == "ink" else "whole",
-            levels="kept" if in_color or framing != "ink" else spec.levels,
-        )
-    except ValueError as error:
-        raise ChoiceError(f"--size: {error}") from error
-    if c.early_size is not None and c.early_size >= max(width, height):
-        raise ChoiceError(
-            f"--early-size must be less than the input's {max(width, height)} pixels, not {c.early_size}"
-        )
+    _one_of("recipe", given.recipe, ("", *RECIPES))
+    _one_of("loss", given.loss, ("", *LOSSES))
+    _one_of("framing", given.framing, ("", "ink", "whole"))
+    _one_of("precision", given.precision, ("float32", "mixed_bfloat16"))
+    _one_of("backbone", given.backbone, ("", *BACKBONES))
+    base = RECIPES[given.recipe or ("photo" if given.backbone else "color" if given.color else "default")]
+    network = given.backbone or base.network
+    if network not in BACKBONES and (given.weights or given.frozen):
+        raise OptionError(f"--weights and --frozen need a backbone: {', '.join(BACKBONES)}")
+    weights = _weights(given.weights or ("imagenet" if given.backbone else base.weights))
+    if given.frozen and not weights:
+        raise OptionError("--frozen leaves a backbone as it came; give it --weights")
+    if given.learning_rate is not None and given.learning_rate <= 0:
+        raise OptionError(f"--learning-rate must be more than 0, not {given.learning_rate:g}")
+    preprocessing = _preprocessing(given, base.preprocessing, given.color or network in BACKBONES)
     changes: dict[str, Any] = {
         "preprocessing": preprocessing,
         "network": network,
         "weights": weights,
-        "frozen": c.frozen or base.frozen,
-        "loss": c.loss or base.loss,
-        "steps": c.steps or base.steps,
-        "early_size": c.early_size or base.early_size,
-        "learning_rate": c.learning_rate or base.learning_rate,
-        "precision": c.precision,
-        "seed": base.seed if c.seed is None else c.seed,
+        "frozen": given.frozen or base.frozen,
+        "loss": given.loss or base.loss,
+        "steps": given.steps or base.steps,
+        "learning_rate": given.learning_rate or base.learning_rate,
+        "precision": given.precision,
+        "seed": base.seed if given.seed is None else given.seed,
     }
-    if width != height:
+    if preprocessing.width != preprocessing.height:
         changes["orientations"] = 1  # a quarter turn of a wide picture leaves half of it outside
     return replace(base, **changes)
 
 
+def _preprocessing(given: Options, base: Preprocessing, in_color: bool) -> Preprocessing:
+    width, height = parse_size(given.size) if given.size else (base.width, base.height)
+    in_color = in_color or base.channels == 3
+    framing = given.framing or ("whole" if in_color else base.framing)
+    try:
+        return replace(
+            base,
+            width=width,
+            height=height,
+            channels=3 if in_color else 1,
+            framing="ink" if framing == "ink" else "whole",
+            levels="kept" if in_color or framing != "ink" else base.levels,
+        )
+    except ValueError as error:
+        raise OptionError(f"--size: {error}") from error
+
+
 def _weights(given: str) -> str:
-    """As a recipe has them: a run may be resumed from another folder, so a file's path is whole."""
+    """Return weights as a recipe has them: a run may be resumed from another folder, so a file's path is whole."""
     if given in ("", "none"):
         return ""
     return given if given == "imagenet" else str(Path(given).absolute())
@@ -106,12 +104,12 @@ def _weights(given: str) -> str:
 
 def _one_of(what: str, given: str, known: tuple[str, ...]) -> None:
     if given not in known:
-        raise ChoiceError(f"there is no {what} {given!r}; there are {', '.join(name for name in known if name)}")
+        raise OptionError(f"there is no {what} {given!r}; there are {', '.join(name for name in known if name)}")
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """`(width, height)` of "64" or "96x64"; ChoiceError where it is neither."""
+    """Return `(width, height)` of "64" or "96x64"; OptionError where it is neither."""
     found = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4}))?", text)
     if found is None:
-        raise ChoiceError(f"--size takes a side or WIDTHxHEIGHT in pixels, such as 64 or 96x64, not {text!r}")
+        raise OptionError(f"--size takes a side or WIDTHxHEIGHT in pixels, such as 64 or 96x64, not {text!r}")
     return int(found[1]), int(found[2] or found[1])

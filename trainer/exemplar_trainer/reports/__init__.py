@@ -1,1 +1,1 @@
-"""What was found, for people: pages, plots, contact sheets and tables."""
+"""Findings for people: pages, plots, contact sheets and tables."""

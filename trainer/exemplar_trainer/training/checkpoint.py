@@ -14,6 +14,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from exemplar_trainer.training.learner import state
 
@@ -36,18 +37,6 @@ def save_checkpoint(run: Path, learner: keras.Model, step: int) -> None:
     partial.replace(run / FILE)
 
 
-def load_weights(run: Path, learner: keras.Model) -> None:
-    """Take over the weights of another run, of network and loss alike, but not its optimizer nor its step.
-
-    Raises:
-        CheckpointError: that run has no checkpoint, or is of another network, loss or number of classes.
-    """
-    if not (run / FILE).exists():
-        raise CheckpointError(f"{run} holds no {FILE} to start from")
-    _, arrays = _read(run / FILE)
-    _assign(run / FILE, learner.variables, arrays[: len(learner.variables)])
-
-
 def load_checkpoint(run: Path, learner: keras.Model) -> int:
     """Restore the state and return how many steps were done; 0 when there is no checkpoint yet.
 
@@ -58,16 +47,17 @@ def load_checkpoint(run: Path, learner: keras.Model) -> int:
     if not path.exists():
         return 0
     step, arrays = _read(path)
-    _assign(path, state(learner), arrays)
+    variables = state(learner)
+    if [tuple(array.shape) for array in arrays] != [tuple(variable.shape) for variable in variables]:
+        raise CheckpointError(
+            f"{path} belongs to another recipe, another set of classes or another version of the network"
+        )
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
     return step
 
 
-def saved_step(run: Path) -> int:
-    """After how many steps the state was saved; 0 when there is none yet. CheckpointError: the file is unreadable."""
-    return _read(run / FILE)[0] if (run / FILE).exists() else 0
-
-
-def _read(path: Path) -> tuple[int, list[np.ndarray]]:
+def _read(path: Path) -> tuple[int, list[npt.NDArray[Any]]]:
     try:
         with np.load(path, allow_pickle=False) as saved:
             return int(saved["step"]), [saved[name] for name in sorted(saved.files) if name != "step"]
@@ -75,14 +65,5 @@ def _read(path: Path) -> tuple[int, list[np.ndarray]]:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
-def _assign(path: Path, variables: list[keras.Variable], arrays: list[np.ndarray]) -> None:
-    if [tuple(array.shape) for array in arrays] != [tuple(variable.shape) for variable in variables]:
-        raise CheckpointError(
-            f"{path} belongs to another recipe, another set of classes or another version of the network"
-        )
-    for variable, array in zip(variables, arrays, strict=True):
-        variable.assign(array)
-
-
-def _values(learner: keras.Model) -> list[np.ndarray]:
+def _values(learner: keras.Model) -> list[npt.NDArray[Any]]:
     return [keras.ops.convert_to_numpy(variable.value) for variable in state(learner)]

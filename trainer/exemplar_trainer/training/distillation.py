@@ -17,9 +17,9 @@ import keras
 from keras import ops
 
 from exemplar_encoder import Bundle, Preprocessing
-from exemplar_trainer.augmentation.geometry import resized
-from exemplar_trainer.bundles.compact import fold_normalization
-from exemplar_trainer.data.image_set import some
+from exemplar_trainer.augmentation.resizing import resized
+from exemplar_trainer.data.wording import some
+from exemplar_trainer.networks.fold_normalization import fold_normalization
 
 
 class TeacherError(ValueError):
@@ -63,7 +63,7 @@ class Teachers:
         self.dimension = sum(network.output_shape[-1] for network in self._networks)
 
     def embed(self, images: Any) -> Any:
-        """Their embeddings of images as one unit vector each, float32 `[n, dimension]`; gradients end there.
+        """Return one unit vector an image, float32 `[n, dimension]`, of all their embeddings; gradients end there.
 
         Its cosines are the means of their cosines.
         """
@@ -72,7 +72,7 @@ class Teachers:
 
 
 class Distillation(keras.layers.Layer):
-    """`weight` times the mean of 1 - cosine between mapped embeddings and what the teachers found."""
+    """The loss: `weight` times the mean of 1 - cosine between mapped embeddings and the teachers'."""
 
     def __init__(self, taught: int, weight: float = 60.0) -> None:
         """`taught`: length of the teachers' vectors. The map is this layer's and stays out of the bundle."""
@@ -84,13 +84,13 @@ class Distillation(keras.layers.Layer):
         self.map = self.add_weight(shape=(embeddings_shape[-1], self.taught), initializer="random_normal", name="map")
 
     def call(self, embeddings: Any, taught: Any) -> Any:
-        """Embeddings float32 `[n, dimension]`, the teachers' float32 `[n, taught]` of unit length, scalar out."""
+        """Compare embeddings float32 `[n, dimension]` with the teachers', unit vectors `[n, taught]`; scalar out."""
         mapped = ops.normalize(ops.matmul(embeddings, self.map), axis=-1)
         return self.weight * (1.0 - ops.mean(ops.sum(mapped * taught, axis=-1)))
 
 
 def _computing_in(precision: str, network: keras.Model) -> keras.Model:
-    """The same network, its layers in a precision, but for the last one's: its vectors must be of unit length."""
+    """Copy a network with its layers in a precision, but for the last one: its vectors must be of unit length."""
     plain = fold_normalization(network)
 
     def clone(layer: keras.Layer) -> keras.Layer:

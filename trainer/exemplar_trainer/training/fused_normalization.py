@@ -39,7 +39,7 @@ class FusedBatchNormalization(layers.BatchNormalization):
 
 
 def with_fused_normalization(network: keras.Model) -> keras.Model:
-    """The same network with fused layers where the backend has them; freshly drawn weights."""
+    """Return the same network with fused layers where the backend has them; freshly drawn weights."""
     if keras.backend.backend() != "tensorflow":
         return network
 

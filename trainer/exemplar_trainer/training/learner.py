@@ -12,33 +12,30 @@ from typing import Any
 import keras
 
 from exemplar_trainer.augmentation.color import Recolor
-from exemplar_trainer.augmentation.geometry import Distort, resized
-from exemplar_trainer.augmentation.thickness import Thicken
+from exemplar_trainer.augmentation.geometry import Distort
 from exemplar_trainer.losses import LOSSES
 from exemplar_trainer.networks import NETWORKS
 from exemplar_trainer.networks.backbone import freeze, load_pretrained
 from exemplar_trainer.recipes.recipe import Recipe
-from exemplar_trainer.training.averaging import AdamW
 from exemplar_trainer.training.distillation import Distillation, Teachers
 from exemplar_trainer.training.fused_normalization import with_fused_normalization
 from exemplar_trainer.training.muon import ConvolutionalMuon
 
 
 class MetricLearner(keras.Model):
-    """Maps a batch, see `fit.make_batch`, to embeddings, and labels to a loss."""
+    """Maps a batch, see `batches.make_batch`, to embeddings, and labels to a loss."""
 
-    def __init__(self, recipe: Recipe, class_count: int, teachers: Teachers | None, size: tuple[int, int]) -> None:
+    def __init__(self, recipe: Recipe, class_count: int, teachers: Teachers | None) -> None:
         """See `build_learner`."""
         # Transforms must not be rounded to half precision on their way in; the layers within have their own policy.
         super().__init__(name="metric_learner", dtype="float32")
-        shape = (*size, recipe.preprocessing.channels)
-        self.base_network = with_fused_normalization(NETWORKS[recipe.network](shape, recipe.dimension))
+        network = NETWORKS[recipe.network](recipe.preprocessing.shape, recipe.dimension)
+        self.base_network = with_fused_normalization(network)
         if recipe.weights:
             load_pretrained(self.base_network, recipe.network, recipe.weights)
         if recipe.frozen:
             freeze(self.base_network)
-        self.augmentation = Distort(background_of(recipe))
-        self.thickening = Thicken() if recipe.thickness else None
+        self.augmentation = Distort(recipe.background)
         self.recoloring = Recolor()
         self.teachers = teachers
         self.distillation = Distillation(teachers.dimension) if teachers else None
@@ -53,13 +50,10 @@ class MetricLearner(keras.Model):
         self.built = True
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """`{"embeddings": float32 [n, dimension]}`, and what teachers make of the same images as "taught"."""
+        """Return `{"embeddings": float32 [n, dimension]}`, and the teachers' of the same images as "taught"."""
         distorted = self.augmentation(inputs["images"], inputs["transforms"], inputs["displacements"])
-        if self.thickening is not None:
-            distorted = self.thickening(distorted, inputs["thickness"])
         images = self.recoloring(distorted, inputs["colors"])
-        sized = resized(images, self.base_network.input_shape[1:3])
-        found = {"embeddings": self.base_network(sized, training=training)}
+        found = {"embeddings": self.base_network(images, training=training)}
         if self.teachers is not None:
             found["taught"] = self.teachers.embed(images)
         return found
@@ -67,37 +61,28 @@ class MetricLearner(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """The recipe's loss on what `call` found, `y_pred`, and labels `y`; beside it the teachers', if there are."""
+        """Return the loss of `y_pred`, from `call`, by labels `y`, and by the teachers where there are any."""
         loss = self.metric_loss(y_pred["embeddings"], y)
         if self.distillation is not None:
             loss = loss + self.distillation(y_pred["embeddings"], y_pred["taught"])
         return loss
 
 
-def background_of(recipe: Recipe) -> tuple[int, ...]:
-    """The background color in the network's own channels."""
-    spec = recipe.preprocessing
-    return spec.background if spec.channels == 3 else (spec.gray_background,)
-
-
-def build_learner(
-    recipe: Recipe, class_count: int, teachers: Teachers | None = None, size: tuple[int, int] | None = None
-) -> MetricLearner:
-    """A compiled learner at step 0, all its variables and the optimizer's created.
+def build_learner(recipe: Recipe, class_count: int, teachers: Teachers | None = None) -> MetricLearner:
+    """Build and compile a learner at step 0, all its variables and the optimizer's created.
 
     Args:
         recipe: what to do.
         class_count: how many labels the sampler can give.
         teachers: to learn from beside the labels.
-        size: height and width at which its base network sees the images; None for the recipe's input.
 
     Raises:
         WeightsError: the recipe's pretrained weights cannot be had.
-        ValueError: the network cannot take that size.
+        ValueError: the network cannot take the recipe's input.
     """
     keras.utils.set_random_seed(recipe.seed)
     with _computing_in(recipe.precision):
-        learner = MetricLearner(recipe, class_count, teachers, size or recipe.preprocessing.shape[:2])
+        learner = MetricLearner(recipe, class_count, teachers)
     learner.build(None)
     rate: Any = recipe.learning_rate
     if recipe.warm_up_steps:
@@ -109,25 +94,24 @@ def build_learner(
             warmup_steps=warm_up,
         )
     decay = recipe.weight_decay
-    averaging: dict[str, Any] = {"use_ema": recipe.weight_average > 0, "ema_momentum": recipe.weight_average}
     if recipe.optimizer == "muon":
-        optimizer = ConvolutionalMuon(rate, weight_decay=decay, adam_weight_decay=decay, **averaging)
+        optimizer = ConvolutionalMuon(rate, weight_decay=decay, adam_weight_decay=decay)
     else:
-        optimizer = AdamW(rate, weight_decay=decay, **averaging)
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=decay)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     learner.compile(optimizer=optimizer, jit_compile=_xla_pays())
     return learner
 
 
 def state(learner: keras.Model) -> list[keras.Variable]:
-    """Every variable of a learner, then its optimizer's."""
+    """Return every variable of a learner, then its optimizer's."""
     if not learner.optimizer.built:
         learner.optimizer.build(learner.trainable_variables)
     return [*learner.variables, *learner.optimizer.variables]
 
 
 def as_served(network: keras.Model, recipe: Recipe) -> keras.Model:
-    """A base network as it is served: stock layers in float32, whatever it was trained with."""
+    """Return a base network as it is served: stock layers in float32, whatever it was trained with."""
     served = NETWORKS[recipe.network](recipe.preprocessing.shape, recipe.dimension)
     served.set_weights(network.get_weights())
     return served
@@ -135,7 +119,7 @@ def as_served(network: keras.Model, recipe: Recipe) -> keras.Model:
 
 @contextmanager
 def _computing_in(precision: str) -> Iterator[None]:
-    """Layers that are made meanwhile compute in this precision."""
+    """Have layers that are made meanwhile compute in this precision."""
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy(precision)
     try:
@@ -145,6 +129,6 @@ def _computing_in(precision: str) -> Iterator[None]:
 
 
 def _xla_pays() -> bool:
-    """JAX always compiles by XLA; on a CPU TensorFlow does better without; Torch has none."""
+    """Return whether to compile by XLA: JAX always does, on a CPU TensorFlow does better without, Torch has none."""
     backend = keras.backend.backend()
     return backend == "jax" or (backend == "tensorflow" and bool(keras.distribution.list_devices("gpu")))

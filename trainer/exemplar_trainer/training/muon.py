@@ -14,14 +14,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from exemplar_trainer.training.averaging import WarmingAverage
-
 # The coefficients of the quintic Newton-Schulz iteration, and how often it is done.
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _ITERATIONS = 5
 
 
-class ConvolutionalMuon(WarmingAverage, keras.optimizers.Muon):
+class ConvolutionalMuon(keras.optimizers.Muon):
     """Muon for kernels of dense layers and convolutions, AdamW for everything else."""
 
     def _should_use_adamw(self, variable: Any) -> bool:
@@ -38,7 +36,7 @@ class ConvolutionalMuon(WarmingAverage, keras.optimizers.Muon):
 
 
 def orthogonalized(matrix: Any) -> Any:
-    """The nearest matrix of orthonormal rows or columns, roughly: singular values come out between 0.7 and 1.2.
+    """Return the nearest matrix of orthonormal rows or columns, roughly: its singular values are 0.7 to 1.2.
 
     The iteration runs on the smaller Gram matrix alone, since all of its polynomials commute: two large products
     instead of fifteen.

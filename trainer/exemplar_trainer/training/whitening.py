@@ -1,19 +1,19 @@
 """Within-class whitening: directions in which pictures of one class differ come to count less than others.
 
-What the loss leaves uneven is levelled after training, by the spread of the training pictures around their classes'
-means. It is a linear map, so the last layer takes it in, and the network that is served is the same size. Hatch,
-Kajarekar & Stolcke, "Within-Class Covariance Normalization for SVM-based Speaker Recognition", Interspeech 2006.
+The loss leaves some uneven; training ends by scaling them by the spread of the training pictures around their
+classes' means. That is a linear map, so the last layer takes it in, and the network that is served is as large as
+before. Hatch, Kajarekar & Stolcke, "Within-Class Covariance Normalization for SVM-based Speaker Recognition",
+Interspeech 2006.
 """
 
 from __future__ import annotations
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
-from exemplar_encoder.arrays import Floats
-from exemplar_trainer.bundles.build import embed
+from exemplar_encoder.arrays import Floats, Floats64, Ints
 from exemplar_trainer.data.image_set import ImageSet
+from exemplar_trainer.training.embed import embed
 
 _EMBEDDING = "embedding"
 
@@ -27,17 +27,17 @@ def whiten(network: keras.Model, images: ImageSet) -> None:
     """
     layer = network.get_layer(_EMBEDDING)
     before_scaling = keras.Model(network.input, layer.output)
-    transform = whitening(embed(before_scaling, images), images.labels)
+    transform = whitening(embed(before_scaling, images.pixels), images.labels)
     kernel, bias = (weights.astype(np.float64) for weights in layer.get_weights())
     turned = kernel @ transform
     scale = np.linalg.norm(kernel) / np.linalg.norm(turned)  # no direction depends on it, and weights keep their size
     layer.set_weights([turned * scale, bias @ transform * scale])
 
 
-def whitening(vectors: Floats, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """The inverse square root of the covariance within classes and as much again of its mean in every direction.
+def whitening(vectors: Floats, labels: Ints) -> Floats64:
+    """Return the inverse square root of the covariance within classes, its mean added in every direction.
 
-    What is added keeps directions in which a small set hardly varies from being blown up.
+    The addition keeps directions in which a small set hardly varies from being blown up.
 
     Args:
         vectors: float32 `[n, dimension]`.
@@ -53,5 +53,5 @@ def whitening(vectors: Floats, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.
     apart = values - (sums / np.maximum(counts, 1)[:, None])[labels]
     spread, directions = np.linalg.eigh(apart.T @ apart / len(values))
     widened = np.maximum(spread, 0.0) + max(float(spread.mean()), np.finfo(np.float32).tiny)
-    inverse_root: npt.NDArray[np.float64] = (directions / np.sqrt(widened)) @ directions.T
+    inverse_root: Floats64 = (directions / np.sqrt(widened)) @ directions.T
     return inverse_root

@@ -1,0 +1,1 @@
+"""The asyncio client. The synchronous one (`exemplar.sync`) is generated from these modules by `make proto`."""

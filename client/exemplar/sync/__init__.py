@@ -1,0 +1,2 @@
+# Generated from exemplar/aio/__init__.py by `make proto`: change that, not this.
+"""The synchronous client."""

@@ -1,0 +1,137 @@
+"""Inspecting exemplars before they mislead: one image, classes about to be stored, and a whole gallery.
+
+Looks and compares, and changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from exemplar_encoder import EncodedImage
+from exemplar_encoder.arrays import Floats
+from exemplar_server.batcher import EmbeddedImage
+from exemplar_server.classifier import Classifier
+from exemplar_server.errors import DataLossError, ServiceError
+from exemplar_server.exemplar_warnings import ExemplarWarning, image_warnings, neighbor_warnings
+from exemplar_server.store.records import Candidate, Exemplar, Gallery, NewExemplar, Pair
+
+CHECK_NEIGHBORS = 5
+
+# One neighbor is asked for to be compared, and one more because it may be the class itself.
+_COMPARED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ExemplarCheck:
+    """The findings about an image that was not stored."""
+
+    warnings: list[ExemplarWarning]
+    nearest: list[Candidate]
+    exemplar: Exemplar
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """The nearest pairs of a gallery, nearest first, and how many are nearer than the threshold in all."""
+
+    pairs: list[Pair]
+    too_close_count: int
+    threshold: float
+    gallery_revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedClass:
+    """A class as it would be stored: its embedding float32 `[dimension]`, and the names of its new exemplars."""
+
+    class_id: str
+    embedding: Floats
+    exemplars: Collection[str]
+
+
+class Inspector:
+    """Inspects galleries that are of the classifier's model."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self._store = classifier.store
+
+    async def check_exemplar(self, gallery_id: str | None, image: EncodedImage, class_id: str = "") -> ExemplarCheck:
+        """Look at an image as enrolling would, and store nothing.
+
+        Args:
+            gallery_id: the gallery to compare with; None for none.
+            image: the image.
+            class_id: the class it is meant for, which is not held against it.
+        """
+        gallery = None if gallery_id is None else self._classifier.gallery(gallery_id)
+        (embedded,) = await self._classifier.embed([image], inspection=image_warnings)
+        if isinstance(embedded, ServiceError):
+            raise embedded
+        exemplar = described(image, embedded).exemplar
+        warnings = embedded.warnings
+        nearest: list[Candidate] = []
+        if gallery is not None:
+            found = await self._classifier.search(gallery, embedded.embedding[None, :], CHECK_NEIGHBORS + 1)
+            nearest = [near for near in found.results[0] if near.class_id != class_id][:CHECK_NEIGHBORS]
+            same = await asyncio.to_thread(self._store.classes_with_exemplar, gallery.id, exemplar.sha256)
+            neighbors = [(near.class_id, near.distance) for near in nearest]
+            threshold = self._classifier.rules.rule(found.gallery, found.gaps).threshold
+            warnings = warnings + neighbor_warnings(set(same) - {class_id}, neighbors, threshold)
+        return ExemplarCheck(warnings, nearest, exemplar)
+
+    async def diagnose_gallery(self, gallery_id: str, max_pairs: int) -> Diagnosis:
+        """Find the pairs of classes most easily confused."""
+        gallery = self._classifier.gallery(gallery_id)
+        gaps = await asyncio.to_thread(self._store.gaps, gallery_id)
+        threshold = self._classifier.rules.make(gallery, gallery.class_count, gaps).threshold
+        pairs, close, revision = await asyncio.to_thread(self._store.nearest_pairs, gallery_id, max_pairs, threshold)
+        return Diagnosis(pairs, close, threshold, revision)
+
+    def compare(
+        self, gallery: Gallery, classes: Sequence[ComparedClass], joining: int
+    ) -> list[list[ExemplarWarning]]:
+        """Compare each class with those stored, and with the others that would be stored with it.
+
+        Args:
+            gallery: where they would be stored.
+            classes: the classes; of two with the same id the last counts.
+            joining: how many classes the gallery would hold more.
+        """
+        embeddings = np.stack([each.embedding for each in classes])
+        try:
+            stored = self._store.search(gallery.id, embeddings, _COMPARED)
+        except DataLossError:
+            # A damaged gallery cannot be searched, and enrolling is how it is mended.
+            return [[] for _ in classes]
+        ids = {each.class_id for each in classes}
+        count = stored.gallery.class_count + joining
+        threshold = self._classifier.rules.make(stored.gallery, count, stored.gaps).threshold
+        by_exemplar: dict[str, set[str]] = {}
+        for each in classes:
+            for sha256 in each.exemplars:
+                by_exemplar.setdefault(sha256, set()).add(each.class_id)
+        warnings = []
+        for index, each in enumerate(classes):
+            neighbors = {near.class_id: near.distance for near in stored.results[index] if near.class_id not in ids}
+            distances = np.linalg.norm(embeddings - embeddings[index], axis=1)
+            for other, distance in zip(classes, distances.tolist(), strict=True):
+                neighbors[other.class_id] = distance
+            neighbors.pop(each.class_id, None)
+            same: set[str] = set()
+            for sha256 in each.exemplars:
+                same |= by_exemplar[sha256] | (set(self._store.classes_with_exemplar(gallery.id, sha256)) - ids)
+            nearest = sorted(neighbors.items(), key=lambda near: (near[1], near[0]))
+            warnings.append(neighbor_warnings(same - {each.class_id}, nearest, threshold))
+        return warnings
+
+
+def described(image: EncodedImage, embedded: EmbeddedImage) -> NewExemplar:
+    """Return an embedded image as it would be stored."""
+    of = embedded.image
+    about = Exemplar(of.sha256, of.width, of.height, of.format, len(image.content), image.region)
+    return NewExemplar(about, image.content, embedded.embedding)

@@ -1,0 +1,43 @@
+"""The parts that the servicers work with, once they are loaded, and the limits they hold callers to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import grpc
+
+from exemplar_server.classifier import Classifier
+from exemplar_server.enrollment import Enroller
+from exemplar_server.errors import ResourceExhaustedError, invalid_field
+from exemplar_server.inspection import Inspector
+from exemplar_server.store import GalleryStore
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class Dependencies:
+    """Servicers exist before the model is loaded; calls are let through to them only once these parts are set."""
+
+    classifier: Classifier
+    inspector: Inspector
+    enroller: Enroller
+
+    def __init__(self, max_batch_items: int) -> None:
+        self.max_batch_items = max_batch_items
+
+    @property
+    def store(self) -> GalleryStore:
+        """Where the galleries are."""
+        return self.classifier.store
+
+    def check_batch(self, field: str, items: Sequence[object]) -> None:
+        """Refuse a batch that is empty or too large."""
+        if not items:
+            raise invalid_field(field, "a batch needs at least one item")
+        if len(items) > self.max_batch_items:
+            raise ResourceExhaustedError(
+                "BATCH_TOO_LARGE",
+                f"{field}: {len(items):,} items; the server's limit is {self.max_batch_items:,} a batch",
+                {"field": field, "limit": str(self.max_batch_items), "actual": str(len(items))},
+            )

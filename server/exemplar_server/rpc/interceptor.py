@@ -1,0 +1,148 @@
+"""What every call passes: is the server open, is the caller allowed, how did it end.
+
+Calls are refused while the server loads and while it drains; errors of the domain become statuses, and anything else
+becomes INTERNAL with an id that is also in the log. Health checks pass unasked, since they are how one learns that
+the server is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from time import perf_counter
+from typing import Any, TypeAlias
+
+import grpc
+import structlog
+
+from exemplar_server.errors import ServiceError, UnauthenticatedError, UnavailableError
+from exemplar_server.metrics import Metrics
+from exemplar_server.rpc.dependencies import Context
+from exemplar_server.rpc.status import abort, code_of
+
+_HEALTH = "/grpc.health.v1.Health/"
+_LOADING_RETRY = 0.5
+_DRAINING_RETRY = 1.0
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps each handler once; see the module."""
+
+    def __init__(self, metrics: Metrics, token: str | None) -> None:
+        self._log = structlog.get_logger()
+        self._metrics = metrics
+        self._expected = None if token is None else f"Bearer {token}".encode()
+        self._refusal: UnavailableError | None = UnavailableError(
+            "LOADING", "the server is still loading its model and galleries", retry_after=_LOADING_RETRY
+        )
+        self._wrapped: dict[str, Handler | None] = {}
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def open(self) -> None:
+        """Let calls in."""
+        self._refusal = None
+
+    async def drain(self, seconds: float) -> bool:
+        """Let no more calls in and wait for those inside; whether all of them ended in time."""
+        self._refusal = UnavailableError(
+            "DRAINING", "the server is shutting down; another may be there already", retry_after=_DRAINING_RETRY
+        )
+        if self._idle.is_set():
+            return True
+        try:
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Part of gRPC's interface: the handler of a method, wrapped."""
+        method = handler_call_details.method
+        if method in self._wrapped:
+            return self._wrapped[method]
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None  # unknown methods are not remembered, since callers could fill the memory with them
+        self._wrapped[method] = handler if method.startswith(_HEALTH) else self._wrap(method, handler)
+        return self._wrapped[method]
+
+    def _wrap(self, method: str, handler: Handler) -> Handler:
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(
+                self._unary(method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
+            )
+        if handler.stream_stream:  # reflection, the only stream there is
+            return grpc.stream_stream_rpc_method_handler(
+                self._stream(handler.stream_stream), handler.request_deserializer, handler.response_serializer
+            )
+        raise TypeError(f"{method} is of a kind that cannot be wrapped")
+
+    def _unary(self, method: str, handler: Any) -> Any:
+        short = method.rpartition("/")[2]
+
+        async def call(request: Any, context: Context) -> Any:
+            start = perf_counter()
+            code = "OK"
+            self._in_flight += 1
+            self._idle.clear()
+            try:
+                self._admit(context)
+                return await handler(request, context)
+            except ServiceError as error:
+                code = code_of(error).name
+                self._log.info("refused", method=short, code=code, reason=error.reason, message=error.message)
+                await abort(context, error)
+            except asyncio.CancelledError:
+                code = "CANCELLED"
+                raise
+            except Exception:  # noqa: BLE001 - the one place where what nobody expected is told
+                code = "INTERNAL"
+                incident = uuid.uuid4().hex[:12]
+                self._log.exception("failed", method=short, incident=incident)
+                await context.abort(
+                    grpc.StatusCode.INTERNAL, f"the server failed; its log tells more under incident {incident}"
+                )
+            finally:
+                self._in_flight -= 1
+                if not self._in_flight:
+                    self._idle.set()
+                self._metrics.answered(short, code, perf_counter() - start)
+
+        return call
+
+    def _stream(self, handler: Any) -> Any:
+        async def call(requests: Any, context: Context) -> AsyncIterator[Any]:
+            try:
+                self._check_token(context)
+            except ServiceError as error:
+                await abort(context, error)
+            async for response in handler(requests, context):
+                yield response
+
+        return call
+
+    def _admit(self, context: Context) -> None:
+        if self._expected is not None:
+            self._check_token(context)
+        if self._refusal is not None:
+            raise self._refusal
+
+    def _check_token(self, context: Context) -> None:
+        if self._expected is None:
+            return
+        given = dict(context.invocation_metadata() or ()).get("authorization", "")
+        content = given if isinstance(given, bytes) else given.encode()
+        if not hmac.compare_digest(content, self._expected):
+            raise UnauthenticatedError(
+                "TOKEN_INVALID", "the call needs the server's token, as metadata `authorization: Bearer <token>`"
+            )

@@ -1,0 +1,132 @@
+"""The open port: services, health, reflection and TLS, before and after the model is loaded.
+
+The port opens first, so that a caller learns LOADING rather than that nobody is there; health says NOT_SERVING until
+calls are let in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from exemplar.v1 import (
+    classification_service_pb2,
+    classification_service_pb2_grpc,
+    gallery_service_pb2,
+    gallery_service_pb2_grpc,
+    model_service_pb2,
+    model_service_pb2_grpc,
+)
+from exemplar_server.classifier import Classifier
+from exemplar_server.config import ServerSettings
+from exemplar_server.enrollment import Enroller
+from exemplar_server.errors import StartError
+from exemplar_server.inspection import Inspector
+from exemplar_server.metrics import Metrics
+from exemplar_server.rpc.classification import ClassificationServicer
+from exemplar_server.rpc.dependencies import Dependencies
+from exemplar_server.rpc.gallery_servicer import GalleryServicer
+from exemplar_server.rpc.interceptor import CallInterceptor
+from exemplar_server.rpc.models import ModelServicer
+
+SERVICES = tuple(
+    module.DESCRIPTOR.services_by_name[name].full_name
+    for module, name in (
+        (classification_service_pb2, "ClassificationService"),
+        (gallery_service_pb2, "GalleryService"),
+        (model_service_pb2, "ModelService"),
+    )
+)
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+
+# A call has ended for the interceptor when its answer is made; this is to send it, and to close health watches.
+_LAST_ANSWERS = 2.0
+
+
+@dataclass
+class Listener:
+    """The open port and what stands behind it; `address` has the real port."""
+
+    address: str
+    _server: grpc.aio.Server
+    _health: health.aio.HealthServicer
+    _interceptor: CallInterceptor
+    _dependencies: Dependencies
+
+    async def begin(self, classifier: Classifier, inspector: Inspector, enroller: Enroller) -> None:
+        """Let calls in."""
+        parts = self._dependencies
+        parts.classifier, parts.inspector, parts.enroller = classifier, inspector, enroller
+        self._interceptor.open()
+        await self._say(_SERVING)
+
+    async def drain(self, seconds: float) -> bool:
+        """Take no more calls and let those in flight end; False when the time was too short."""
+        await self._say(_NOT_SERVING)
+        drained = await self._interceptor.drain(seconds)
+        await self._server.stop(_LAST_ANSWERS)
+        return drained
+
+    async def close(self) -> None:
+        """Close the port and cut off what is still in flight."""
+        await self._server.stop(None)
+
+    async def _say(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in ("", *SERVICES):
+            await self._health.set(name, status)
+
+
+async def listen(settings: ServerSettings, metrics: Metrics) -> Listener:
+    """Open the port, letting no calls in yet.
+
+    Raises:
+        StartError: the address cannot be had, or a TLS file cannot be read.
+    """
+    token = settings.token.get_secret_value() if settings.token else None
+    interceptor = CallInterceptor(metrics, token)
+    options = [
+        # Without this a second server shares the port in silence, and each gets some of the calls.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+    ]
+    server = grpc.aio.server(interceptors=[interceptor], options=options)
+    dependencies = Dependencies(settings.max_batch_items)
+    classification_service_pb2_grpc.add_ClassificationServiceServicer_to_server(
+        ClassificationServicer(dependencies), server
+    )
+    gallery_service_pb2_grpc.add_GalleryServiceServicer_to_server(GalleryServicer(dependencies), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelServicer(dependencies), server)
+    checker = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checker, server)
+    reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    host = settings.address.rpartition(":")[0]
+    try:
+        credentials = _credentials(settings)
+        if credentials is None:
+            port = server.add_insecure_port(settings.address)
+        else:
+            port = server.add_secure_port(settings.address, credentials)
+    except RuntimeError as error:
+        raise StartError(
+            f"the address {settings.address} cannot be had, perhaps because another process has it; "
+            "free it, or choose another with --address"
+        ) from error
+    listener = Listener(f"{host}:{port}", server, checker, interceptor, dependencies)
+    await listener._say(_NOT_SERVING)
+    await server.start()
+    return listener
+
+
+def _credentials(settings: ServerSettings) -> grpc.ServerCredentials | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    try:
+        key, certificate = settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes()
+    except OSError as error:
+        raise StartError(f"the TLS file {error.filename} cannot be read: {error.strerror}") from error
+    return grpc.ssl_server_credentials([(key, certificate)])

@@ -1,0 +1,59 @@
+"""The rows of requests that were answered: what a repeated one is answered with, for `KEPT_FOR`.
+
+Functions over a connection; transactions are the caller's.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from exemplar_server.errors import DataLossError, InvalidArgumentError
+from exemplar_server.store.request import KEPT_FOR, Request
+from exemplar_server.store.schema import checksum
+
+_KEPT_MICROS = int(KEPT_FOR.total_seconds() * 1_000_000)
+
+
+def answered(connection: sqlite3.Connection, request: Request[Any], now: int) -> bytes | None:
+    """Return the response that a request was given; None where it is new.
+
+    Args:
+        connection: to read with.
+        request: the request.
+        now: microseconds since the epoch.
+
+    Raises:
+        InvalidArgumentError: its id was used for another request.
+        DataLossError: the response is damaged.
+    """
+    query = "SELECT checksum, id, method, digest, response, time FROM requests WHERE id = ? AND time > ?"
+    found = connection.execute(query, (request.id, now - _KEPT_MICROS)).fetchone()
+    if found is None:
+        return None
+    stored, *columns = found
+    if checksum(*columns) != stored:
+        raise DataLossError(
+            "DATA_CORRUPT",
+            f"the response kept for request {request.id} does not match its checksum; read what you meant to change, "
+            "and use a new request_id where it is still to be changed",
+            {"request_id": request.id},
+        )
+    _, method, digest, response, _ = columns
+    if (method, digest) != (request.method, request.digest):
+        raise InvalidArgumentError(
+            "REQUEST_ID_REUSED",
+            f"request_id: {request.id} was the id of another request, of {method}; use a new one for each request",
+            {"field": "request_id"},
+        )
+    return bytes(response)
+
+
+def keep(connection: sqlite3.Connection, request: Request[Any], response: bytes, now: int) -> None:
+    """Write down a request's response, and drop those that were kept long enough."""
+    connection.execute("DELETE FROM requests WHERE time <= ?", (now - _KEPT_MICROS,))
+    columns = (request.id, request.method, request.digest, response, now)
+    connection.execute(
+        "INSERT INTO requests (id, method, digest, response, time, checksum) VALUES (?, ?, ?, ?, ?, ?)",
+        (*columns, checksum(*columns)),
+    )

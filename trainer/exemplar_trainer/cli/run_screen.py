@@ -1,0 +1,119 @@
+"""What a person sees while a bundle is made: progress bars with loss, rate and time left, then a table of figures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from exemplar_encoder import Bundle
+from exemplar_encoder.bundle import REPORT
+from exemplar_trainer.cli.console import notes
+from exemplar_trainer.data.image_set import ImageSet
+from exemplar_trainer.data.reading import OnCount
+from exemplar_trainer.data.split import Split
+from exemplar_trainer.data.wording import counted, some
+from exemplar_trainer.training.run import Watcher
+from exemplar_trainer.training.run_folder import Run
+
+
+class RunScreen:
+    """Draws on standard error while it is entered; see `console`."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        """`quiet` shows nothing."""
+        self._notes = notes(quiet)
+        self._progress = Progress(
+            TextColumn("{task.description:<9}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._notes,
+            disable=quiet,
+        )
+
+    def __enter__(self) -> Self:
+        """Start drawing."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the terminal as it was."""
+        self._progress.stop()
+
+    def begin(self, run: Run, folder: Path) -> None:
+        """Say what is about to happen."""
+        self._notes.print(f"Training {run.name} with recipe {run.recipe.name} in {folder}")
+
+    def watcher(self, run: Run) -> Watcher:
+        """Return what `execute` tells this screen."""
+        tasks: dict[str, TaskID] = {}
+
+        def on_split(training: ImageSet, parts: Split) -> None:
+            classes = counted(len(training.class_names), "class", "classes")
+            if run.final_of:
+                self._notes.print(f"All {classes} to train on; figures and calibration are those of {run.final_of}")
+            else:
+                held_out = f"{len(parts.held_out.class_names):,} held out ({some(parts.held_out_names)})"
+                self._notes.print(f"{classes} to train on, {held_out}")
+            tasks["training"] = self._progress.add_task("training", total=run.recipe.steps, detail="")
+
+        def on_step(done: int, loss: float, rate: float) -> None:
+            detail = f"loss {loss:6.3f}  {rate:5.0f} images/s"
+            self._progress.update(tasks["training"], completed=done, detail=detail)
+
+        def on_trained() -> None:
+            self._progress.update(tasks["training"], completed=run.recipe.steps)
+            self._notes.print("Measuring and calibrating on the held-out classes, then exporting")
+
+        return Watcher(self.reading(), on_split, on_step, on_trained)
+
+    def reading(self) -> OnCount:
+        """Return what shows a bar of images read."""
+        tasks: list[TaskID] = []
+
+        def on_count(done: int, total: int) -> None:
+            if not tasks:
+                tasks.append(self._progress.add_task("images", total=total, detail=""))
+            self._progress.update(tasks[0], completed=done)
+
+        return on_count
+
+    def finish(self, bundle: Bundle) -> None:
+        """Show the figures and where things are."""
+        table = Table("episodes", "accuracy", "95 % interval", box=None, pad_edge=False)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for figure in bundle.figures:
+            if figure.low is not None and figure.high is not None:
+                name = figure.name.removesuffix(" accuracy")
+                table.add_row(name, f"{figure.value:.1%}", f"{figure.low:.1%} to {figure.high:.1%}")
+        self._notes.print(table)
+        self._notes.print(f"Bundle  {bundle.path}  ({bundle.id[:12]})")
+        self._notes.print(f"Report  {bundle.path / REPORT}")
+
+
+def outcome(bundle: Bundle) -> dict[str, Any]:
+    """Return what `--json` prints of a finished bundle."""
+    return {
+        "bundle": str(bundle.path),
+        "id": bundle.id,
+        "figures": [asdict(figure) for figure in bundle.figures],
+    }
