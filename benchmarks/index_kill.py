@@ -68,7 +68,7 @@ def measure(
 
 
 def draw(folder: Path, count: int) -> set[str]:
-    """Draws `count` random block patterns, and a few files that are no images."""
+    """Draw `count` random block patterns, and a few files that are no images."""
     folder.mkdir()
     rng = np.random.default_rng(1)
     for number in range(count):
@@ -80,7 +80,7 @@ def draw(folder: Path, count: int) -> set[str]:
 
 
 def kill_at(client: Client, command: Sequence[str], threshold: int) -> int:
-    """Runs the job until so many classes are in, and kills it; returns how many were in."""
+    """Run the job until `threshold` classes are in, kill it, and return how many were in."""
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             held = next((each.class_count for each in client.galleries() if each.id == GALLERY), 0)
@@ -94,7 +94,7 @@ def kill_at(client: Client, command: Sequence[str], threshold: int) -> int:
 def judge(
     code: int, wanted: set[str], present: list[str], summary: dict[str, Any], entries: list[dict[str, str]]
 ) -> list[str]:
-    """Returns what is not as promised."""
+    """Name what is not as promised."""
     errors = sorted(entry["class_id"] for entry in entries if entry["level"] == "error")
     checks = {
         "exit code is not 1, which bad images make it": code == 1,

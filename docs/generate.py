@@ -14,8 +14,8 @@ import typer
 import typer.main
 
 from exemplar.cli import EXTENSIONS, app, load
-from exemplar.commands.session import SHARED_PANEL
-from exemplar_server.config import PREFIX, Settings
+from exemplar.commands.parameters import SHARED_PANEL
+from exemplar_server.config import PREFIX, ServerSettings
 from exemplar_server.metrics import Metrics
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
@@ -96,7 +96,8 @@ def parameters(command: Any, kind: str, shared: bool = False) -> list[list[str]]
         meaning = re.sub(r"default: \(([^)]*)\)", r"default: \1", " ".join(meaning.split()))
         for pattern, words in RANGES:
             meaning = re.sub(pattern, words, meaning)
-        rows.append([f"`{written.strip()}`", html.escape(meaning, quote=False)])
+        names = ", ".join(f"`{name}`" for name in written.strip().split(", "))
+        rows.append([names, html.escape(meaning, quote=False)])
     return rows
 
 
@@ -141,7 +142,7 @@ def settings() -> str:
     """Return the page of the server's settings."""
     described = {each.name: each.help for each in commands()["exemplar serve"].params}
     rows = []
-    for name, field in Settings.model_fields.items():
+    for name, field in ServerSettings.model_fields.items():
         # The help ends with the default in words, which the page has in a column of its own.
         meaning, _, default = (described[name] or "").rstrip("]").partition(" [")
         if not default and field.is_required():

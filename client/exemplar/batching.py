@@ -1,4 +1,4 @@
-"""Cuts a stream of items into batches that the server takes: within its limits of items and of bytes."""
+"""Batches that the server takes, within its limits of items and of bytes, cut from a stream of items."""
 
 from __future__ import annotations
 

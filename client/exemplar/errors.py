@@ -66,8 +66,10 @@ class AlreadyExistsError(ExemplarError):
 
 
 class FailedPreconditionError(ExemplarError):
-    """The request does not fit the state: another model, an empty gallery, an exemplar refused by `strict`,
-    a class that has as many exemplars as its gallery allows, or no other than the one to be removed.
+    """The request does not fit the state of the server.
+
+    It may be another model, an empty gallery, an exemplar refused by `strict`, or a class that has as many exemplars
+    as its gallery allows, or no other than the one to be removed.
     """
 
     code = "FAILED_PRECONDITION"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 
 @dataclass(frozen=True)
@@ -31,3 +31,25 @@ class Region:
             raise ValueError(f"a region's unit is pixel or fraction, not {self.unit!r}")
         if self.unit == "pixel" and any(number % 1 != 0 for number in numbers):
             raise ValueError(f"a region in pixels takes whole numbers, not {numbers}")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `LEFT,TOP,WIDTH,HEIGHT`: four whole numbers of pixels, or four percentages, each with its `%`.
+
+        Raises:
+            ValueError: It is neither; the message is a sentence.
+        """
+        numbers = [number.strip() for number in text.split(",")]
+        shares = [number.removesuffix("%") for number in numbers if number.endswith("%")]
+        try:
+            if len(shares) == 4:
+                # By the exponent, not by a division, so that 33.3% is the float 0.333.
+                left, top, width, height = (float(f"{share}e-2") for share in shares)
+                return cls(left, top, width, height, "fraction")
+            left, top, width, height = (int(number) for number in numbers)
+            return cls(left, top, width, height)
+        except ValueError:
+            raise ValueError(
+                f"a region is LEFT,TOP,WIDTH,HEIGHT in pixels (10,20,300,200) or in percent of the picture "
+                f"(10%,20%,50%,50%); this is {text!r}"
+            ) from None

@@ -1,4 +1,4 @@
-"""What the client hands back: frozen dataclasses, free of protobuf.
+"""The client's results: frozen dataclasses, free of protobuf.
 
 Ids are bare (`stamps`, not `galleries/stamps`). A distance is Euclidean and smaller is closer; a probability lies
 in [0, 1]; times are aware datetimes in UTC.
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Verdict(StrEnum):
-    """What the server concludes about a query."""
+    """The server's conclusion about a query."""
 
     MATCH = "MATCH"
     AMBIGUOUS = "AMBIGUOUS"
@@ -27,7 +27,7 @@ class Verdict(StrEnum):
 
 
 class WarningKind(StrEnum):
-    """What may make an exemplar's class hard to recognize."""
+    """A reason why a class with an exemplar may be hard to recognize."""
 
     BLANK = "BLANK"
     TINY = "TINY"
@@ -192,7 +192,7 @@ class NearestClass:
 
 @dataclass(frozen=True)
 class ExemplarCheck:
-    """What an image would be as an exemplar; no warnings means that nothing was found."""
+    """An image judged as an exemplar: warnings, if any, the nearest classes, and what is known of the image."""
 
     warnings: tuple[ExemplarWarning, ...]
     nearest: tuple[NearestClass, ...]
@@ -234,8 +234,8 @@ class Calibration:
     """How distances become probabilities and verdicts: a summary for people, and the fitted numbers.
 
     Attributes:
-        method: What was fitted, with its version.
-        fitted_on: What it was fitted on, in words.
+        method: The method that was fitted, with its version.
+        fitted_on: The data it was fitted on, in words.
         default_false_accept_rate: The rate that holds where a gallery and a request name none.
         ambiguity_error_rate: The share of wrong names, among accepted ones, that AMBIGUOUS was set for.
         data: The fitted numbers, opaque: to be stored, and sent back to a gallery of the same model.

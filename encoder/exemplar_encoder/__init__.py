@@ -4,12 +4,13 @@ The trainer and the server share this package, so an image is read the same way 
 served. It imports nothing else of the project.
 """
 
-from exemplar_encoder.bundle import Bundle, BundleError, Figure, Manifest
+from exemplar_encoder.bundle import Bundle, BundleError
 from exemplar_encoder.calibration import Calibration, CalibrationError
 from exemplar_encoder.class_embedding import class_embedding
 from exemplar_encoder.decision import Decision, DecisionRule, Verdict
 from exemplar_encoder.decode import DecodedImage, ImageError, ImageLimits, ImageProblem, decode
 from exemplar_encoder.encoder import Encoder, PreparedImage, load_encoder
+from exemplar_encoder.manifest import Figure, Manifest
 from exemplar_encoder.preprocess import Preprocessing, preprocess, preprocess_with_margin
 from exemplar_encoder.region import EncodedImage, Region, RegionError
 

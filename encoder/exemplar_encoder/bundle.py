@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Self
+from typing import Self
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 
 from exemplar_encoder.arrays import Floats
 from exemplar_encoder.calibration import Calibration, CalibrationError
-from exemplar_encoder.preprocess import Preprocessing
+from exemplar_encoder.manifest import Figure, Manifest
 
-FORMAT_VERSION: Literal[1] = 1
 GOLDEN_SAMPLES = 16
 
 MANIFEST = "manifest.json"
@@ -36,7 +33,7 @@ REPORT = "report.html"
 
 
 def golden_image(index: int) -> str:
-    """The file of a golden sample's image, counted from 0."""
+    """Return the file of a golden sample's image, counted from 0."""
     return f"golden/{index:02d}.png"
 
 
@@ -56,60 +53,6 @@ class BundleError(Exception):
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One measured figure with the ends of its 95 % interval, where one was computed."""
-
-    name: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a bundle says of itself.
-
-    Attributes:
-        name: the trainer's name for it.
-        recipe: the recipe that trained it.
-        created: when, ISO 8601 in UTC.
-        dimension: length of an embedding.
-        preprocessing: how images become the network's input.
-        figures: what was measured on classes that training never saw.
-        training: free facts for people: groups held out, steps, seed.
-        files: SHA-256 of every file but the manifest and its checksum, by path.
-        format_version: of this layout.
-    """
-
-    name: str
-    recipe: str
-    created: str
-    dimension: int
-    preprocessing: Preprocessing
-    figures: tuple[Figure, ...] = ()
-    training: dict[str, Any] = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)
-    format_version: Literal[1] = FORMAT_VERSION
-
-    def to_json(self) -> str:
-        """As text, in one canonical form, since its hash is the bundle's id."""
-        return json.dumps(_CODEC.dump_python(self, mode="json"), indent=1, sort_keys=True) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Manifest:
-        """Read what `to_json` wrote; ValueError when it is something else."""
-        try:
-            return _CODEC.validate_json(text)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise ValueError(f"{place}: {first['msg']}" if place else first["msg"]) from error
-
-
-_CODEC = TypeAdapter(Manifest)
-
-
-@dataclass(frozen=True)
 class Bundle:
     """A verified bundle."""
 
@@ -124,7 +67,7 @@ class Bundle:
         return self.manifest.figures
 
     def golden(self) -> tuple[list[bytes], Floats]:
-        """The golden samples: encoded images, and their embeddings float32 `[16, dimension]`."""
+        """Return the golden samples: encoded images, and their embeddings float32 `[16, dimension]`."""
         images = [_read(self.path, golden_image(index)) for index in range(GOLDEN_SAMPLES)]
         return images, _read_array(self.path, GOLDEN_EMBEDDINGS, self.manifest.dimension)
 

@@ -84,7 +84,7 @@ class Calibration:
         method: the model behind the numbers.
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
     default_false_accept_rate: float
     ambiguity_margin: float

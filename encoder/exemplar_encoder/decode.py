@@ -22,9 +22,6 @@ from exemplar_encoder.region import Region, RegionError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
-# The first bytes of each format, to tell a damaged image from something that is no image at all.
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
 # Pillow warns of damaged EXIF blocks and of large sizes; both are handled here. A filter set once, since
 # `warnings.catch_warnings` swaps the filters of the whole process and images are decoded on many threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -125,13 +122,14 @@ def decode(
     found = "JPEG" if image.format == "MPO" else image.format or "unknown"
     try:
         image.load()
-        upright = _upright(image)
-        flat = _flatten(upright if region is None else _part(upright, region, limits), background)
+        # Before the region is cut out: how 16 bits become 8 depends on the whole.
+        whole = _flatten(_upright(image), background)
+        pixels = whole if region is None else _part(whole, region, limits)
     except ImageError:
         raise
     except Exception as error:
         raise _damaged(error) from error
-    return DecodedImage(flat, found, upright.width, upright.height)
+    return DecodedImage(pixels, found, whole.width, whole.height)
 
 
 def _part(image: Image.Image, region: Region, limits: ImageLimits) -> Image.Image:
@@ -161,12 +159,18 @@ def _check_size(width: int, height: int, limits: ImageLimits) -> None:
 
 
 def _unidentified(content: bytes) -> ImageError:
-    if content.startswith(_SIGNATURES) or (content[:4] == b"RIFF" and b"WEBP".startswith(content[8:12])):
+    if _is_claimed(content):
         return ImageError(ImageProblem.TRUNCATED, "the image is damaged or cut short: its header cannot be read")
     names = ", ".join(FORMATS[:-1])
     return ImageError(
         ImageProblem.UNSUPPORTED_FORMAT, f"the bytes are not an image in {names} or {FORMATS[-1]} format"
     )
+
+
+def _is_claimed(content: bytes) -> bool:
+    """Tell from the first bytes what is damaged from what is no image at all, by what the library goes by."""
+    accepts = (Image.OPEN[name][1] for name in FORMATS)
+    return any(accept is None or accept(content[:16]) for accept in accepts)
 
 
 def _damaged(error: Exception) -> ImageError:
@@ -190,7 +194,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """An opaque L or RGB image; gray stays gray, so that one-channel models lose nothing."""
+    """Return an opaque L or RGB image; gray stays gray, so that one-channel models lose nothing."""
     if image.mode in ("F", "LAB"):
         raise ImageError(ImageProblem.UNSUPPORTED_FORMAT, f"images of {image.mode} pixels are not supported")
     if image.mode in _SIXTEEN_BIT_MODES:
@@ -205,7 +209,7 @@ def _flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Imag
 
 
 def _from_sixteen_bits(image: Image.Image) -> Image.Image:
-    """Mode L, or LA where a value is declared transparent."""
+    """Scale to mode L, or LA where a value is declared transparent."""
     # Pillow's own conversion to L clips at 255 instead of scaling, which turns most 16-bit images white.
     values = np.asarray(image)
     scaled = values >> 8 if values.max(initial=0) > 255 else values

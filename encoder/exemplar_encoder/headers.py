@@ -15,7 +15,7 @@ _GIF_COMMENT = 254
 
 
 def declared_size(content: bytes) -> Size | None:
-    """Width and height of a WebP or GIF file, or None for anything else or a header that is cut short."""
+    """Read width and height of a WebP or GIF file; None for anything else, or a header that is cut short."""
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return _webp_size(content)
     if content[:6] in (b"GIF87a", b"GIF89a") and len(content) >= 13:
@@ -36,7 +36,7 @@ def _webp_size(content: bytes) -> Size | None:
 
 
 def _gif_size(content: bytes) -> Size:
-    """The screen, grown to hold the first frame, which is what Pillow makes of a frame that sticks out."""
+    """Read the screen's size, grown to hold the first frame, as Pillow does where a frame sticks out."""
     width, height = (int.from_bytes(content[start : start + 2], "little") for start in (6, 8))
     flags = content[10]
     position = 13 + (3 << (flags & 7) + 1 if flags & 128 else 0)
@@ -55,7 +55,7 @@ def _gif_size(content: bytes) -> Size:
 
 
 def _after_extension(content: bytes, position: int) -> int:
-    """The position after an extension whose label is at `position`, read block by block as Pillow does.
+    """Find the position after an extension whose label is at `position`, block by block as Pillow does.
 
     Pillow takes the first block of all but comments for granted, even an empty one, and one more after NETSCAPE2.0.
     Any other reading of such files could end at another frame than the one that Pillow will make room for.
@@ -75,6 +75,6 @@ def _after_extension(content: bytes, position: int) -> int:
 
 
 def _block(content: bytes, position: int) -> tuple[int, int]:
-    """Length of the data block at `position`, 0 at the end of a chain, and the position after it."""
+    """Read the length of the data block at `position`, 0 at the end of a chain, and find the position after it."""
     length = content[position] if position < len(content) else 0
     return length, position + 1 + length

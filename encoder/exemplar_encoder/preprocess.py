@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 from PIL import Image
+from pydantic import ConfigDict
 
 from exemplar_encoder.arrays import Pixels
 from exemplar_encoder.ink.framing import InkBox, ink_box
@@ -24,7 +25,7 @@ Resample = Literal["box", "bilinear"]
 
 _FILTERS = {"box": Image.Resampling.BOX, "bilinear": Image.Resampling.BILINEAR}
 
-# How many of the image's pixels to a pixel of the input are kept when a part of it is looked at.
+# This many of the image's pixels to a pixel of the input are kept before the filter, along each axis.
 _FINE = 4
 
 
@@ -37,6 +38,9 @@ class Preprocessing:
     (RGB, 0 to 255). `resample` is an area-aware filter: `box` averages, `bilinear` is a little smoother. With
     `levels` "stretched", for drawings in one channel, paper becomes background and ink its opposite, see `stretched`.
     """
+
+    # Of what a bundle says here nothing may be passed over.
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
     width: int
     height: int
@@ -92,18 +96,19 @@ def preprocess(image: Image.Image, spec: Preprocessing) -> Pixels:
 
 
 def preprocess_with_margin(image: Image.Image, spec: Preprocessing) -> tuple[Pixels, Box]:
-    """As `preprocess`, and the part of the input that shows the image; the rest of it is background."""
+    """As `preprocess`, and return with it the part of the input that shows the image; the rest is background."""
     mode = "L" if spec.channels == 1 else "RGB"
     if image.mode != mode:
         image = image.convert(mode)
     if spec.levels == "stretched":
         image = stretched(image, spec.gray_background)
     box = ink_box(image, spec.background) if spec.framing == "ink" else None
-    fitted, region = _whole(image, spec) if box is None else _boxed(image, box, spec)
-    return np.asarray(fitted, dtype=np.uint8).reshape(spec.shape), region
+    fitted, shown = _whole(image, spec) if box is None else _boxed(image, box, spec)
+    return np.asarray(fitted, dtype=np.uint8).reshape(spec.shape), shown
 
 
 def _whole(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Box]:
+    """Show all of the image in the middle of the input."""
     scale = min(spec.width / image.width, spec.height / image.height)
     width, height = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     if image.size != (width, height):
@@ -115,7 +120,7 @@ def _whole(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Box]:
 
 
 def _boxed(image: Image.Image, box: InkBox, spec: Preprocessing) -> tuple[Image.Image, Box]:
-    """A square of the image, widened to the input's shape; it may reach beyond the image."""
+    """Show a square of the image, widened to the input's shape; it may reach beyond the image."""
     left, top, right, bottom = box
     shorter = min(spec.width, spec.height)
     # Far more pixels than the input has are averaged first, so that no canvas is larger than a few inputs.
@@ -132,13 +137,13 @@ def _boxed(image: Image.Image, box: InkBox, spec: Preprocessing) -> tuple[Image.
         (spec.width, spec.height), _FILTERS[spec.resample], box=(left - x, top - y, right - x, bottom - y)
     )
     scale = shorter / side
-    region = (
+    shown = (
         max(0, math.ceil(-left * scale)),
         max(0, math.ceil(-top * scale)),
         min(spec.width, math.floor((image.width - left) * scale)),
         min(spec.height, math.floor((image.height - top) * scale)),
     )
-    return fitted, region
+    return fitted, shown
 
 
 def _on_background(

@@ -11,8 +11,12 @@ import math
 from dataclasses import dataclass
 from typing import Literal, Self
 
+import numpy as np
+
 Box = tuple[int, int, int, int]
 """`(left, top, right, bottom)` in whole pixels."""
+
+_PREFIX = "#xywh="
 
 
 class RegionError(ValueError):
@@ -35,17 +39,19 @@ class Region:
         if not all(math.isfinite(number) for number in numbers):
             raise RegionError(f"a region's numbers must be finite, not {numbers}")
         if self.left < 0 or self.top < 0 or self.width <= 0 or self.height <= 0:
-            raise RegionError(f"a region begins at 0 or more and has a width and height, but this one is {self}")
+            raise RegionError(f"a region begins at 0 or more and has a width and a height; this one is {numbers}")
         if self.unit == "fraction" and (self.left + self.width > 1 or self.top + self.height > 1):
-            raise RegionError(f"a region in fractions ends at 1 or before, but this one is {self}")
+            raise RegionError(f"a region in fractions ends at 1 or before; this one is {numbers}")
         if self.unit == "pixel" and any(number != int(number) for number in numbers):
             raise RegionError(f"a region in pixels takes whole numbers, not {numbers}")
 
     def __str__(self) -> str:
-        """As a media fragment, such as `#xywh=pixel:0,16,64,32`; `parse` reads it."""
+        """Return it as a media fragment, such as `#xywh=pixel:0,16,64,32`; `parse` reads it.
+
+        Equal regions have equal texts: the fewest decimals that give the same number back, and no exponent.
+        """
         numbers = (self.left, self.top, self.width, self.height)
-        written = [str(int(n)) if self.unit == "pixel" else repr(float(n)) for n in numbers]
-        return f"#xywh={self.unit}:{','.join(written)}"
+        return f"{_PREFIX}{self.unit}:{','.join(map(_written, numbers))}"
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -54,17 +60,17 @@ class Region:
         Raises:
             RegionError: it is something else.
         """
-        unit, _, numbers = text.removeprefix("#xywh=").partition(":")
+        unit, _, numbers = text.removeprefix(_PREFIX).partition(":")
         try:
             left, top, width, height = (float(number) for number in numbers.split(","))
         except ValueError:
-            raise RegionError(f"{text!r} is no region; write #xywh=pixel:LEFT,TOP,WIDTH,HEIGHT") from None
+            raise RegionError(f"{text!r} is no region; write {_PREFIX}pixel:LEFT,TOP,WIDTH,HEIGHT") from None
         if unit not in ("pixel", "fraction"):
             raise RegionError(f"{text!r} is in {unit!r}; a region is in pixel or fraction")
         return cls(left, top, width, height, "pixel" if unit == "pixel" else "fraction")
 
     def within(self, width: int, height: int) -> Box:
-        """The box in an image of this size, in pixels.
+        """Return the box in an image of this size, its edges rounded to the nearest pixel.
 
         Raises:
             RegionError: it reaches beyond the image, or is less than a pixel of it.
@@ -88,8 +94,13 @@ class EncodedImage:
     region: Region | None = None
 
     def sha256(self) -> str:
-        """Its name: SHA-256 of the content and of the region's text behind it, in lower-case hexadecimal."""
+        """Return its name: SHA-256 of the content and of the region's text behind it, in lower-case hexadecimal."""
         digest = hashlib.sha256(self.content)
         if self.region is not None:
             digest.update(str(self.region).encode("ascii"))
         return digest.hexdigest()
+
+
+def _written(number: float) -> str:
+    # Adding 0 makes of a negative zero the other one.
+    return np.format_float_positional(number + 0.0, trim="-")

@@ -11,14 +11,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from exemplar_indexer.sources import Entry, Item, Problem, checked
+from exemplar_indexer.items import Item, Problem, SourceEntry, checked
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 SEPARATOR = ":"
 
 
-def folder_entries(folder: Path) -> Iterator[Entry]:
-    """Yields a class for each image in `folder` and for each folder of images below it, in no special order."""
+def folder_entries(folder: Path) -> Iterator[SourceEntry]:
+    """Yield a class for each image in `folder` and for each folder of images below it, in no special order."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
@@ -29,7 +29,7 @@ def folder_entries(folder: Path) -> Iterator[Entry]:
                 yield checked(Item(Path(entry.name).stem, entry.path, entry.path))
 
 
-def _classes(folder: Path, root: Path) -> Iterator[Entry]:
+def _classes(folder: Path, root: Path) -> Iterator[SourceEntry]:
     first: str | None = None
     try:
         with os.scandir(folder) as entries:

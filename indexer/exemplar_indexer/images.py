@@ -1,4 +1,4 @@
-"""Reads what a source points to: local files directly, anything with `://` through fsspec."""
+"""Read what a source points to: local files directly, anything with `://` through fsspec."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
 
-from exemplar_indexer.sources import SourceError
+from exemplar_indexer.items import SourceError
 
 # A message cannot carry more, so reading on would only fill the memory.
 MAX_BYTES = 32 * 1024 * 1024
 
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*")
+# How the files begin that the server reads. The only such list: the server's decoder goes by its library's own, which
+# is not installed where a job only sends files. WebP is told by its container below.
+_SIGNATURES = (
+    *(b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8"),
+    # TIFF and BigTIFF of either byte order, and TIFF with the version's bytes turned, as some programs write it.
+    *(b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+"),
+)
 
 
 class ImageUnreadableError(Exception):
@@ -20,7 +26,7 @@ class ImageUnreadableError(Exception):
 
 
 def read_image(image: str, limit: int = MAX_BYTES) -> bytes:
-    """Returns an image's bytes, the first `limit` at most.
+    """Return an image's bytes, the first `limit` at most.
 
     Raises:
         ImageUnreadableError: It is not there, or cannot be read.
@@ -33,12 +39,12 @@ def read_image(image: str, limit: int = MAX_BYTES) -> bytes:
 
 
 def looks_like_image(start: bytes) -> bool:
-    """Tells from the first 16 bytes whether the server may be able to read the rest."""
-    return start.startswith(_SIGNATURES)
+    """Tell from the first 16 bytes whether the server may be able to read the rest."""
+    return start.startswith(_SIGNATURES) or (start[:4], start[8:12]) == (b"RIFF", b"WEBP")
 
 
 def fingerprint(image: str) -> str:
-    """Returns what changes when a local file changes: size and time of the last change. A URL has none.
+    """Return what changes when a local file changes: size and time of the last change. A URL has none.
 
     Raises:
         ImageUnreadableError: A local file is not there.
@@ -53,7 +59,7 @@ def fingerprint(image: str) -> str:
 
 
 def open_text(manifest: str) -> TextIO:
-    """Opens a UTF-8 text, with or without a byte order mark."""
+    """Open a UTF-8 text, with or without a byte order mark."""
     # The csv module wants line ends untouched.
     return io.TextIOWrapper(_open(manifest).__enter__(), encoding="utf-8-sig", newline="")
 

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from exemplar import AlreadyExistsError, AsyncClient, Client, Tls
 from exemplar_indexer.images import ImageUnreadableError, looks_like_image, read_image
-from exemplar_indexer.journal import Counts, Journal, Note, Outcome
-from exemplar_indexer.pipeline import Pipeline, Settings
+from exemplar_indexer.items import Item
+from exemplar_indexer.journal import Journal
+from exemplar_indexer.outcomes import Counts, Outcome
+from exemplar_indexer.pipeline import Delivery, Pipeline
 from exemplar_indexer.report import Summary, write_report, write_summary
-from exemplar_indexer.sources import Item, open_source
+from exemplar_indexer.sources import open_source
 
 _SIGNATURE_BYTES = 16
 _PAGE = 500
@@ -26,7 +28,7 @@ class Server:
     """Where the server is and how to talk to it; arguments of `exemplar.Client`."""
 
     address: str
-    timeout: float = 60.0
+    timeout: float = 30.0
     token: str | None = field(default=None, repr=False)
     tls: Tls | bool = False
 
@@ -37,14 +39,14 @@ class Job:
 
     Attributes:
         source: Folder or manifest.
-        settings: How it is sent.
+        delivery: How it is sent.
         report: File for the errors and warnings; a name ending in `.csv` makes it CSV, else it is JSON lines.
         create: Create the gallery when it is not there.
         redo: Enroll everything again, also what is in.
     """
 
     source: str
-    settings: Settings
+    delivery: Delivery
     report: Path
     create: bool = False
     redo: bool = False
@@ -57,7 +59,7 @@ def run_job(
     on_start: Callable[[Counts], None],
     on_progress: Callable[[Sequence[Outcome]], None],
 ) -> Summary:
-    """Runs a job until it is done, fails as a whole, or is interrupted by SIGINT or SIGTERM.
+    """Run a job until it is done, fails as a whole, or is interrupted by SIGINT or SIGTERM.
 
     Args:
         job: What to do.
@@ -76,8 +78,9 @@ def run_job(
             summary are written all the same.
     """
     started = time.monotonic()
-    journal.claim(job.source, job.settings.gallery)
-    with Client(server.address, timeout=server.timeout, token=server.token, tls=server.tls) as client:
+    journal.claim(job.source, job.delivery.gallery)
+    # Fewer attempts than while the job runs: that there is no server at all should be said at once.
+    with Client(server.address, timeout=server.timeout, token=server.token, tls=server.tls, attempts=3) as client:
         _meet_gallery(job, client, journal)
     before = journal.scan(open_source(job.source), redo=job.redo)
     on_start(before)
@@ -91,7 +94,7 @@ def run_job(
 
 
 def dry_run(job: Job, journal: Journal) -> Summary:
-    """Finds out what a job would do: reads the source and the start of each image, and asks no server.
+    """Find out what a job would do: reads the source and the start of each image, and asks no server.
 
     Args:
         job: What would be done.
@@ -105,7 +108,7 @@ def dry_run(job: Job, journal: Journal) -> Summary:
         SourceError: The source cannot be read.
     """
     started = time.monotonic()
-    journal.claim(job.source, job.settings.gallery)
+    journal.claim(job.source, job.delivery.gallery)
     before = journal.scan(open_source(job.source), redo=job.redo)
     after = 0
     while page := journal.pending(after, _PAGE):
@@ -115,7 +118,7 @@ def dry_run(job: Job, journal: Journal) -> Summary:
 
 
 def _meet_gallery(job: Job, client: Client, journal: Journal) -> None:
-    name = job.settings.gallery
+    name = job.delivery.gallery
     if job.create:
         with contextlib.suppress(AlreadyExistsError):
             client.create_gallery(name)
@@ -125,7 +128,7 @@ def _meet_gallery(job: Job, client: Client, journal: Journal) -> None:
 
 async def _move(job: Job, server: Server, journal: Journal, on_progress: Callable[[Sequence[Outcome]], None]) -> None:
     async with AsyncClient(server.address, timeout=server.timeout, token=server.token, tls=server.tls) as client:
-        task = asyncio.create_task(Pipeline(client, journal, job.settings, on_progress).run())
+        task = asyncio.create_task(Pipeline(client, journal, job.delivery, on_progress).run())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, task.cancel)
@@ -139,14 +142,12 @@ def _fault(item: Item) -> Outcome | None:
     try:
         start = read_image(item.image, _SIGNATURE_BYTES)
     except ImageUnreadableError as error:
-        reason, message = "IMAGE_UNREADABLE", str(error)
-    else:
-        if looks_like_image(start):
-            return None
-        reason = "IMAGE_UNSUPPORTED_FORMAT" if start else "IMAGE_EMPTY"
-        message = f"{item.image} is not an image of a known format" if start else f"{item.image} is empty"
-    note = Note("error", item.class_id, item.image, item.place, "SOURCE", reason, message)
-    return Outcome(item.class_id, False, [note])
+        return Outcome.failed(item, "IMAGE_UNREADABLE", str(error))
+    if not start:
+        return Outcome.failed(item, "IMAGE_EMPTY", f"{item.image} is empty")
+    if not looks_like_image(start):
+        return Outcome.failed(item, "IMAGE_UNSUPPORTED_FORMAT", f"{item.image} is not an image of a known format")
+    return None
 
 
 def _summary(job: Job, journal: Journal, before: Counts, seconds: float) -> Summary:
@@ -154,7 +155,7 @@ def _summary(job: Job, journal: Journal, before: Counts, seconds: float) -> Summ
     moved = counts.done - before.done
     return Summary(
         source=job.source,
-        gallery=job.settings.gallery,
+        gallery=job.delivery.gallery,
         complete=counts.pending == 0,
         total=counts.total,
         done=counts.done,

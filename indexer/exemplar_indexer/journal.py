@@ -1,7 +1,7 @@
 """A job's memory on disk: what is to be enrolled, what the server has acknowledged, and what went wrong.
 
 Promises: an item is done once, and only once, the server's acknowledgement is committed here; a job killed at any
-point goes on from there. An item whose image, name or attributes changed since is pending again.
+point goes on from there. An item whose image, region, name or attributes changed since is pending again.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import fcntl
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Self
 
 from exemplar_indexer.images import ImageUnreadableError, fingerprint
-from exemplar_indexer.sources import Entry, Item, Problem
+from exemplar_indexer.items import Item, SourceEntry
+from exemplar_indexer.outcomes import Counts, Note, Outcome
 
 _FORMAT = "1"
 
@@ -25,10 +26,7 @@ CREATE TABLE IF NOT EXISTS job (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHO
 CREATE TABLE IF NOT EXISTS item (
   number INTEGER PRIMARY KEY,
   class_id TEXT NOT NULL UNIQUE,
-  image TEXT NOT NULL,
-  place TEXT NOT NULL,
-  display_name TEXT NOT NULL,
-  attributes TEXT NOT NULL,
+  item TEXT NOT NULL,
   fingerprint TEXT NOT NULL,
   scan INTEGER NOT NULL,
   state TEXT NOT NULL CHECK (state IN ('pending', 'done', 'failed'))
@@ -51,49 +49,11 @@ class JournalError(Exception):
     """A job folder that cannot be used; the message is a sentence."""
 
 
-@dataclass(frozen=True)
-class Note:
-    """An error or a warning for the report."""
-
-    level: str
-    class_id: str
-    image: str
-    place: str
-    code: str
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of an item: done, or failed, with what is to be reported."""
-
-    class_id: str
-    done: bool
-    notes: Sequence[Note] = ()
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How a job stands: items by state, source entries that could not become items, and warnings."""
-
-    done: int
-    failed: int
-    pending: int
-    problems: int
-    warnings: int
-
-    @property
-    def total(self) -> int:
-        """Entries of the source, whatever became of them."""
-        return self.done + self.failed + self.pending + self.problems
-
-
 class Journal:
     """The journal of one job; a context manager. For one thread."""
 
     def __init__(self, folder: Path) -> None:
-        """Opens a job folder's journal, or starts one.
+        """Open a job folder's journal, or start one.
 
         Raises:
             JournalError: Another process works on the job, or the journal is of another version.
@@ -124,7 +84,7 @@ class Journal:
         self._database.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
 
     def close(self) -> None:
-        """Closes the journal and lets other processes have the job."""
+        """Close the journal and let other processes have the job."""
         self._database.close()
         self._lock.close()
 
@@ -135,7 +95,7 @@ class Journal:
         self.close()
 
     def copy_from(self, folder: Path) -> None:
-        """Takes over what another job folder's journal holds, if there is one; that journal stays as it is."""
+        """Take over what another job folder's journal holds, if there is one; that journal stays as it is."""
         other = folder / "journal.sqlite"
         if other.exists():
             source = sqlite3.connect(other)
@@ -143,7 +103,7 @@ class Journal:
             source.close()
 
     def claim(self, source: str, gallery: str) -> None:
-        """Ties the job to a source and a gallery.
+        """Tie the job to a source and a gallery.
 
         Raises:
             JournalError: It is tied to others.
@@ -156,7 +116,7 @@ class Journal:
                 )
 
     def meet_gallery(self, identity: str) -> bool:
-        """Notes which gallery the server has; returns whether the acknowledgements still hold.
+        """Note which gallery the server has; return whether the acknowledgements still hold.
 
         Args:
             identity: What tells a gallery from another of the same id, such as its time of creation.
@@ -170,8 +130,8 @@ class Journal:
             self._database.execute("DELETE FROM note WHERE level = 'warning'")
         return False
 
-    def scan(self, entries: Iterable[Entry], *, redo: bool = False) -> Counts:
-        """Reads the source: new and changed items become pending, failed ones get another try.
+    def scan(self, entries: Iterable[SourceEntry], *, redo: bool = False) -> Counts:
+        """Read the source: new and changed items become pending, failed ones get another try.
 
         Args:
             entries: The source's entries; drawn once, never held.
@@ -189,7 +149,7 @@ class Journal:
                 if isinstance(entry, Item):
                     self._plan(entry, number, redo)
                 else:
-                    self._note(_problem_note(entry))
+                    self._note(Note.error(entry))
             # What left the source since is no longer this job's; the gallery keeps it.
             gone = "class_id IN (SELECT class_id FROM item WHERE scan < ?)"
             run(f"DELETE FROM note WHERE level = 'warning' AND {gone}", [number])
@@ -201,55 +161,41 @@ class Journal:
         return self.counts()
 
     def _plan(self, item: Item, scan: int, redo: bool) -> None:
-        attributes = json.dumps(dict(item.attributes), sort_keys=True, ensure_ascii=False)
         row = self._database.execute(
-            "SELECT scan, place, fingerprint, state FROM item WHERE class_id = ?", [item.class_id]
+            "SELECT scan, item, fingerprint, state FROM item WHERE class_id = ?", [item.class_id]
         ).fetchone()
         if row and row[0] == scan:
-            message = f"class id {item.class_id} is given twice, at {row[1]} and at {item.place}; the first counts"
-            self._note(_problem_note(Problem(item.place, "ID_DUPLICATE", message, item.class_id, item.image)))
+            message = (
+                f"class id {item.class_id} is given twice, at {_read(row[1]).place} and at {item.place}; "
+                "the first counts"
+            )
+            self._note(Note.error(item.problem("ID_DUPLICATE", message)))
             return
         try:
             file = fingerprint(item.image)
         except ImageUnreadableError as error:
-            self._note(_problem_note(Problem(item.place, "IMAGE_UNREADABLE", str(error), item.class_id, item.image)))
+            self._note(Note.error(item.problem("IMAGE_UNREADABLE", str(error))))
             return
-        parts = json.dumps([item.image, file, item.display_name, attributes])
-        current = hashlib.sha256(parts.encode()).hexdigest()
+        # Its place may move in the source: that changes nothing of the item.
+        current = hashlib.sha256((file + _written(replace(item, place=""))).encode()).hexdigest()
         done = row and row[3] == "done" and row[2] == current and not redo
         if not done:
             self._database.execute("DELETE FROM note WHERE class_id = ? AND level = 'warning'", [item.class_id])
         self._database.execute(
-            "INSERT INTO item (class_id, image, place, display_name, attributes, fingerprint, scan, state)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (class_id) DO UPDATE SET image = excluded.image,"
-            " place = excluded.place, display_name = excluded.display_name, attributes = excluded.attributes,"
-            " fingerprint = excluded.fingerprint, scan = excluded.scan, state = excluded.state",
-            [
-                item.class_id,
-                item.image,
-                item.place,
-                item.display_name,
-                attributes,
-                current,
-                scan,
-                "done" if done else "pending",
-            ],
+            "INSERT OR REPLACE INTO item (class_id, item, fingerprint, scan, state) VALUES (?, ?, ?, ?, ?)",
+            [item.class_id, _written(item), current, scan, "done" if done else "pending"],
         )
 
     def pending(self, after: int, limit: int) -> list[tuple[int, Item]]:
-        """Returns up to `limit` pending items, each with its number, from the one past number `after` on."""
+        """Return up to `limit` pending items, each with its number, from the one past number `after` on."""
         rows = self._database.execute(
-            "SELECT number, class_id, image, place, display_name, attributes FROM item"
-            " WHERE state = 'pending' AND number > ? ORDER BY number LIMIT ?",
+            "SELECT number, item FROM item WHERE state = 'pending' AND number > ? ORDER BY number LIMIT ?",
             [after, limit],
         )
-        return [
-            (number, Item(class_id, image, place, display_name, json.loads(attributes)))
-            for number, class_id, image, place, display_name, attributes in rows
-        ]
+        return [(number, _read(text)) for number, text in rows]
 
     def acknowledge(self, outcomes: Iterable[Outcome]) -> None:
-        """Commits what became of a batch's items."""
+        """Commit what became of a batch's items."""
         with self._database:
             self._database.execute("BEGIN")
             for outcome in outcomes:
@@ -259,7 +205,7 @@ class Journal:
                     self._note(note)
 
     def counts(self) -> Counts:
-        """Counts the job's items, problems and warnings."""
+        """Count the job's items, problems and warnings."""
         states = dict(self._database.execute("SELECT state, count(*) FROM item GROUP BY state").fetchall())
         levels = dict(self._database.execute("SELECT level, count(*) FROM note GROUP BY level").fetchall())
         done, failed, pending = (states.get(state, 0) for state in ("done", "failed", "pending"))
@@ -267,31 +213,26 @@ class Journal:
         return Counts(done, failed, pending, levels.get("error", 0) - failed, levels.get("warning", 0))
 
     def notes(self) -> Iterator[Note]:
-        """Yields every error, then every warning."""
+        """Yield every error, then every warning."""
         rows = self._database.execute(
             "SELECT level, class_id, image, place, code, reason, message FROM note ORDER BY level, rowid"
         )
         return (Note(*row) for row in rows)
 
     def _note(self, note: Note) -> None:
-        self._database.execute(
-            "INSERT INTO note VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [note.level, note.class_id, note.image, note.place, note.code, note.reason, note.message],
-        )
+        # A problem may be that a text is none; what cannot be stored of it is escaped.
+        texts = [str(text).encode("utf-8", "backslashreplace").decode() for text in astuple(note)]
+        self._database.execute("INSERT INTO note VALUES (?, ?, ?, ?, ?, ?, ?)", texts)
 
     def _setting(self, key: str, value: str) -> str:
-        """Returns a setting, which is `value` when it has never been set."""
+        """Return a setting, which is `value` when it has never been set."""
         self._database.execute("INSERT OR IGNORE INTO job VALUES (?, ?)", [key, value])
         return str(self._database.execute("SELECT value FROM job WHERE key = ?", [key]).fetchone()[0])
 
 
-def _problem_note(problem: Problem) -> Note:
-    return Note(
-        "error",
-        problem.class_id,
-        problem.image,
-        problem.place,
-        "SOURCE",
-        problem.reason,
-        problem.message,
-    )
+def _written(item: Item) -> str:
+    return json.dumps(asdict(item), sort_keys=True)
+
+
+def _read(text: str) -> Item:
+    return Item(**json.loads(text))

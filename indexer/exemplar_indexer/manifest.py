@@ -1,7 +1,8 @@
 """A CSV or JSONL manifest as a source.
 
-Each row has `id` and `image`, and may have `display_name`, `attributes` (a JSON object) and `attributes.<key>`; any
-other column is an attribute of its own name. An image's path is relative to the manifest, or a URL.
+Each row has `id` and `image`, and may have `region` (the part of the image that is meant: `LEFT,TOP,WIDTH,HEIGHT` in
+pixels or percent), `display_name`, `attributes` (a JSON object) and `attributes.<key>`; any other column is an
+attribute of its own name. An image's path is relative to the manifest, or a URL.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import posixpath
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TextIO, TypeAlias
 
+from exemplar import Region
 from exemplar_indexer.images import open_text
-from exemplar_indexer.sources import Entry, Item, Problem, SourceError, checked
+from exemplar_indexer.items import Item, Problem, SourceEntry, SourceError, checked
 
 Rows: TypeAlias = Iterator[tuple[int, Mapping[str, Any] | str]]
 
 
-def manifest_entries(manifest: str, rows: Callable[[TextIO], Rows]) -> Iterator[Entry]:
-    """Yields an item for each row, or what is wrong with it.
+def manifest_entries(manifest: str, rows: Callable[[TextIO], Rows]) -> Iterator[SourceEntry]:
+    """Yield an item for each row, or what is wrong with it.
 
     Args:
         manifest: Path or URL.
@@ -45,7 +47,7 @@ def manifest_entries(manifest: str, rows: Callable[[TextIO], Rows]) -> Iterator[
 
 
 def csv_rows(text: TextIO) -> Rows:
-    """Reads comma-separated values with a header."""
+    """Read comma-separated values with a header."""
     reader = csv.DictReader(text, strict=True)
     missing = [name for name in ("id", "image") if name not in (reader.fieldnames or ())]
     if missing:
@@ -60,7 +62,7 @@ def csv_rows(text: TextIO) -> Rows:
 
 
 def jsonl_rows(text: TextIO) -> Rows:
-    """Reads one JSON object a line; empty lines are skipped."""
+    """Read one JSON object a line; empty lines are skipped."""
     for line, content in enumerate(text, 1):
         if content.strip():
             try:
@@ -74,14 +76,18 @@ def jsonl_rows(text: TextIO) -> Rows:
 KINDS: dict[str, Callable[[TextIO], Rows]] = {".csv": csv_rows, ".jsonl": jsonl_rows}
 
 
-def _entry(row: Mapping[str, Any], place: str, manifest: str) -> Entry:
+def _entry(row: Mapping[str, Any], place: str, manifest: str) -> SourceEntry:
     values = dict(row)
     class_id, image = _text(values.pop("id", "")), _text(values.pop("image", ""))
     if not class_id or not image:
         absent = "id" if not class_id else "image"
         return Problem(place, "ROW_INVALID", f"the row has no {absent}", class_id, image)
     image = _beside(manifest, image)
-    display_name = _text(values.pop("display_name", ""))
+    region, display_name = _text(values.pop("region", "")), _text(values.pop("display_name", ""))
+    try:
+        _ = Region.parse(region) if region else None
+    except ValueError as error:
+        return Problem(place, "ROW_INVALID", str(error), class_id, image)
     attributes = values.pop("attributes", {})
     if isinstance(attributes, str):
         try:
@@ -92,7 +98,7 @@ def _entry(row: Mapping[str, Any], place: str, manifest: str) -> Entry:
         return Problem(place, "ROW_INVALID", "attributes is no JSON object", class_id, image)
     loose = {name.removeprefix("attributes."): value for name, value in values.items()}
     texts = {name: _text(value) for name, value in {**attributes, **loose}.items() if value is not None}
-    return checked(Item(class_id, image, place, display_name, texts))
+    return checked(Item(class_id, image, place, display_name, texts, region))
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Moves a job's pending items to the server: several batches in flight, memory bounded, restarts ridden out.
+"""Move a job's pending items to the server: several batches in flight, memory bounded, restarts ridden out.
 
 Each worker takes items from the journal, reads their images, sends them, and commits the answer before it takes more.
 A worker holds one batch of images (`MAX_BATCH_BYTES`, and the few that are being read), whatever the job's size.
@@ -18,11 +18,14 @@ from exemplar import (
     Enrolled,
     Enrollment,
     ExemplarError,
+    Part,
+    Region,
     UnavailableError,
 )
 from exemplar_indexer.images import ImageUnreadableError, read_image
-from exemplar_indexer.journal import Journal, Note, Outcome
-from exemplar_indexer.sources import Item
+from exemplar_indexer.items import Item
+from exemplar_indexer.journal import Journal
+from exemplar_indexer.outcomes import Note, Outcome
 
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 
@@ -31,13 +34,16 @@ _READ_AHEAD = 8
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
 
+# Errors that say nothing of the items: the same may be accepted later.
+_FOR_NOW = (UnavailableError, DeadlineExceededError)
+
 # A server may be set to smaller batches or messages than this job's.
 _TOO_LARGE = frozenset({"BATCH_TOO_LARGE", "MESSAGE_TOO_LARGE"})
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How a job is run.
+class Delivery:
+    """How a job's items are sent, and where to.
 
     Attributes:
         gallery: Id of the gallery.
@@ -61,31 +67,35 @@ class Loaded:
     item: Item
     content: bytes
 
+    def image(self) -> bytes | Part:
+        """Return what is to be enrolled of it."""
+        return Part(self.content, Region.parse(self.item.region)) if self.item.region else self.content
+
 
 class Pipeline:
-    """Runs a job's pending items; whatever ends it, the journal holds what was acknowledged."""
+    """Run a job's pending items; whatever ends it, the journal holds what was acknowledged."""
 
     def __init__(
         self,
         client: AsyncClient,
         journal: Journal,
-        settings: Settings,
+        delivery: Delivery,
         on_progress: Callable[[Sequence[Outcome]], None],
     ) -> None:
-        """Prepares a run; `on_progress` gets each batch's outcomes after they are committed."""
+        """Prepare a run; `on_progress` gets each batch's outcomes after they are committed."""
         self._client = client
         self._journal = journal
-        self._settings = settings
+        self._delivery = delivery
         self._on_progress = on_progress
         self._taken = 0
 
     async def run(self) -> None:
-        """Enrolls every pending item.
+        """Enroll every pending item.
 
         Raises:
             ExemplarError: The server refused a whole batch, or did not answer for as long as the job's patience.
         """
-        workers = [asyncio.create_task(self._work()) for _ in range(self._settings.in_flight)]
+        workers = [asyncio.create_task(self._work()) for _ in range(self._delivery.in_flight)]
         try:
             await asyncio.gather(*workers)
         finally:
@@ -99,7 +109,7 @@ class Pipeline:
                 self._commit(await self._send(batch))
 
     def _take(self) -> list[Item]:
-        rows = self._journal.pending(self._taken, self._settings.batch_size)
+        rows = self._journal.pending(self._taken, self._delivery.batch_size)
         if rows:
             self._taken = rows[-1][0]
         return [item for _, item in rows]
@@ -126,29 +136,28 @@ class Pipeline:
             yield batch
 
     async def _send(self, batch: Sequence[Loaded]) -> list[Outcome]:
-        """Enrolls a batch, offering what the server has no room for again until its patience ends."""
+        """Enroll a batch, and offer what the server cannot take now again until the job's patience ends."""
         outcomes: list[Outcome] = []
-        give_up = time.monotonic() + self._settings.patience
+        give_up = time.monotonic() + self._delivery.patience
         pause = _FIRST_PAUSE
         while True:
-            answers: Sequence[Enrolled | ExemplarError] = ()
-            failure: ExemplarError | None = None
             try:
                 answers = await self._enroll(batch)
-            except (UnavailableError, DeadlineExceededError) as error:
-                failure = error
+            except _FOR_NOW as error:
+                answers = [error] * len(batch)
             except ExemplarError as error:
                 if error.reason not in _TOO_LARGE or len(batch) == 1:
                     raise
                 half = len(batch) // 2
                 return outcomes + await self._send(batch[:half]) + await self._send(batch[half:])
-            if failure is None:
-                pairs = list(zip(batch, answers, strict=True))
-                outcomes += [_outcome(loaded.item, answer) for loaded, answer in pairs if not _busy(answer)]
-                batch = [loaded for loaded, answer in pairs if _busy(answer)]
-                if not batch:
-                    return outcomes
-                failure = UnavailableError("the server has no room for more", reason="QUEUE_FULL")
+            pairs = list(zip(batch, answers, strict=True))
+            outcomes += [
+                _outcome(loaded.item, answer) for loaded, answer in pairs if not isinstance(answer, _FOR_NOW)
+            ]
+            left = [(loaded, answer) for loaded, answer in pairs if isinstance(answer, _FOR_NOW)]
+            if not left:
+                return outcomes
+            batch, failure = [loaded for loaded, _ in left], left[0][1]
             if time.monotonic() > give_up:
                 raise failure
             await asyncio.sleep(max(failure.retry_after or 0.0, pause * random.uniform(0.5, 1.0)))
@@ -156,27 +165,22 @@ class Pipeline:
 
     async def _enroll(self, batch: Sequence[Loaded]) -> list[Enrolled | ExemplarError]:
         wanted = [
-            Enrollment(each.item.class_id, each.content, each.item.display_name, each.item.attributes)
+            Enrollment(each.item.class_id, each.image(), each.item.display_name, each.item.attributes)
             for each in batch
         ]
-        return await self._client.enroll_many(self._settings.gallery, wanted, strict=self._settings.strict)
+        return await self._client.enroll_many(self._delivery.gallery, wanted, strict=self._delivery.strict)
 
 
 def _read(item: Item) -> Loaded | Outcome:
     try:
         return Loaded(item, read_image(item.image))
     except ImageUnreadableError as error:
-        return _outcome(item, ExemplarError(str(error), code="SOURCE", reason="IMAGE_UNREADABLE"))
-
-
-def _busy(answer: Enrolled | ExemplarError) -> bool:
-    return isinstance(answer, UnavailableError)
+        return Outcome.failed(item, "IMAGE_UNREADABLE", str(error))
 
 
 def _outcome(item: Item, answer: Enrolled | ExemplarError) -> Outcome:
     if isinstance(answer, ExemplarError):
-        error = Note("error", item.class_id, item.image, item.place, answer.code, answer.reason, answer.message)
-        return Outcome(item.class_id, False, [error])
+        return Outcome.failed(item, answer.reason, answer.message, answer.code)
     warnings = [
         Note("warning", item.class_id, item.image, item.place, "", warning.kind, warning.message)
         for warning in answer.warnings

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TextIO
 
-from exemplar_indexer.journal import Note
+from exemplar_indexer.outcomes import Note
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Summary:
 
 
 def write_report(path: Path, notes: Iterable[Note]) -> None:
-    """Writes the entries, as CSV when the name ends in `.csv`, else as JSON lines."""
+    """Write the entries, as CSV when the name ends in `.csv`, else as JSON lines."""
     _replace(path, lambda file: (_csv if path.suffix.lower() == ".csv" else _jsonl)(file, notes))
 
 
 def write_summary(path: Path, summary: Summary) -> None:
-    """Writes the summary as one JSON object."""
+    """Write the summary as one JSON object."""
     _replace(path, lambda file: file.write(json.dumps(asdict(summary), indent=2) + "\n"))
 
 

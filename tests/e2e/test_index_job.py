@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import signal
@@ -16,8 +17,10 @@ import pytest
 from PIL import Image
 
 from demo.server_process import EXEMPLAR, ServerProcess, clean_environment
-from exemplar import Client
-from tests.e2e.command_line import exemplar
+from exemplar import Client, Region
+from tests.client.command import run as exemplar
+
+pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +55,16 @@ def start(source: Path, gallery: str, job: Path, address: str, *more: str) -> su
     )
 
 
-def wait_until_enrolled(client: Client, gallery: str, count: int, job: subprocess.Popen[bytes]) -> None:
+def wait_until_enrolled(client: Client, gallery: str, count: int, job: subprocess.Popen[Any]) -> None:
     while job.poll() is None:
         if any(each.id == gallery and each.class_count >= count for each in client.galleries()):
             return
     pytest.fail(f"the job ended with {job.returncode} before {count} classes were in")
 
 
+@pytest.mark.slow
 def test_a_job_killed_twice_ends_with_every_class_present_once(client: Client, tmp_path: Path) -> None:
-    count, batch, in_flight = 1500, 4, 2
+    count, batch, in_flight = 600, 2, 2
     wanted = folder_of(tmp_path / "pictures", count)
     (tmp_path / "pictures" / "bad.png").write_bytes(b"no image")
     job = tmp_path / "job"
@@ -93,16 +97,16 @@ def test_a_job_killed_twice_ends_with_every_class_present_once(client: Client, t
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_job_says_how_to_go_on_and_goes_on(client: Client, tmp_path: Path, number: int) -> None:
-    wanted = folder_of(tmp_path / "pictures", 1000)
+    wanted = folder_of(tmp_path / "pictures", 400)
     gallery, job = f"interrupted-{number}", tmp_path / "job"
     command = ["index", str(tmp_path / "pictures"), "-g", gallery, "--create", "--address", client.address]
     process = subprocess.Popen(
-        [EXEMPLAR, *command, "--job", str(job), "--batch-size", "2"],
+        [EXEMPLAR, *command, "--job", str(job), "--batch-size", "1"],
         env=clean_environment(),
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_until_enrolled(client, gallery, 50, process)  # type: ignore[arg-type]
+    wait_until_enrolled(client, gallery, 20, process)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -113,20 +117,21 @@ def test_an_interrupted_job_says_how_to_go_on_and_goes_on(client: Client, tmp_pa
     assert {each.id for each in client.classes(gallery)} == wanted
 
 
+@pytest.mark.slow
 def test_a_server_killed_under_a_job_is_waited_for(tiny_bundle: Path, tmp_path: Path) -> None:
-    wanted = folder_of(tmp_path / "pictures", 1000)
+    wanted = folder_of(tmp_path / "pictures", 400)
     with ServerProcess(tiny_bundle, tmp_path / "data") as first:
         address = first.address
         with Client(address) as client:
-            process = start(tmp_path / "pictures", "waited", tmp_path / "job", address, "--batch-size", "2")
-            wait_until_enrolled(client, "waited", 50, process)
+            process = start(tmp_path / "pictures", "waited", tmp_path / "job", address, "--batch-size", "1")
+            wait_until_enrolled(client, "waited", 20, process)
         first.kill()
     with ServerProcess(tiny_bundle, tmp_path / "data", "--address", address) as second:
         assert second.address == address
         assert process.wait(timeout=120) == 0
         with Client(address) as client:
             assert {each.id for each in client.classes("waited")} == wanted
-    assert summary(tmp_path / "job")["done"] == 1000
+    assert summary(tmp_path / "job")["done"] == 400
 
 
 def test_a_second_run_enrolls_only_what_is_new_or_changed(client: Client, tmp_path: Path) -> None:
@@ -141,7 +146,8 @@ def test_a_second_run_enrolls_only_what_is_new_or_changed(client: Client, tmp_pa
     (tmp_path / "pictures" / "new.png").write_bytes(picture(1004))
     assert exemplar(*command, *job).returncode == 0
     assert summary(tmp_path / "job")["done_before"] == 19
-    assert client.exemplar_image("second", "c00003") == picture(1003)
+    (exemplar_now,) = client.get_class("second", "c00003").exemplars
+    assert exemplar_now.sha256 == hashlib.sha256(picture(1003)).hexdigest()
     assert client.get_gallery("second").class_count == 21
 
 
@@ -178,6 +184,34 @@ def test_a_manifest_brings_names_and_attributes_and_its_faults_are_reported(clie
     }
 
 
+def test_several_things_in_one_picture_become_classes_and_a_moved_region_is_enrolled_anew(
+    client: Client, tmp_path: Path
+) -> None:
+    shelf = Image.new("L", (120, 40), 255)
+    for number in range(3):
+        shelf.paste(Image.open(io.BytesIO(picture(number))), (40 * number, 0))
+    shelf.save(tmp_path / "shelf.png")
+    manifest = tmp_path / "list.csv"
+
+    def index(*rows: str) -> None:
+        manifest.write_text("id,image,region\n" + "".join(f"{row}\n" for row in rows))
+        command = ("index", manifest, "-g", "parts", "--create", "--job", tmp_path / "job")
+        done = exemplar(*command, "--address", client.address)
+        assert done.returncode == 0, done.stderr
+
+    left, middle = 'left,shelf.png,"0,0,36,36"', 'mid\u3000dle,shelf.png,"40,0,36,36"'
+    index(left, middle, 'right,shelf.png,"80,0,36,36"')
+    for number, class_id in enumerate(["left", "mid\u3000dle", "right"]):
+        nearest = client.classify("parts", picture(number)).matches[0]
+        assert nearest.class_id == class_id
+        assert nearest.distance == pytest.approx(0, abs=1e-3)
+    before = {each.id: each.update_time for each in client.classes("parts")}
+    index(left, middle, 'right,shelf.png,"80,0,40,40"')
+    after = {each.id: each.update_time for each in client.classes("parts")}
+    assert {class_id for class_id in after if after[class_id] != before[class_id]} == {"right"}
+    assert client.get_class("parts", "right").exemplars[0].region == Region(80, 0, 40, 40)
+
+
 def test_warnings_are_reported_and_strict_refuses_what_has_them(client: Client, tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "good.png").write_bytes(picture(5))
@@ -203,28 +237,32 @@ def test_warnings_are_reported_and_strict_refuses_what_has_them(client: Client, 
     assert summary(tmp_path / "lax")["warnings"] == 1
 
 
-def test_a_dry_run_tells_what_would_happen_and_changes_nothing(client: Client, tmp_path: Path) -> None:
+def test_a_dry_run_tells_what_would_happen_and_changes_nothing(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     folder_of(tmp_path / "pictures", 6)
     (tmp_path / "pictures" / "bad.png").write_bytes(b"no image")
     (tmp_path / "pictures" / "empty.png").write_bytes(b"")
+    Image.open(io.BytesIO(picture(6))).save(tmp_path / "pictures" / "big.tif", big_tiff=True)
     # No server is asked, so none need be there.
-    done = exemplar("index", "pictures", "-g", "dry", "--dry-run", "--address", "127.0.0.1:1", cwd=tmp_path)
+    done = exemplar("index", "pictures", "-g", "dry", "--dry-run", "--address", "127.0.0.1:1")
     assert done.returncode == 1
-    assert "Would enroll 6 of 8 classes in dry; 0 are in already." in done.stdout
+    assert "Would enroll 7 of 9 classes in dry; 0 are in already." in done.stdout
     assert "bad.png is not an image of a known format" in done.stdout
     assert "empty.png is empty" in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures"]
     for name in ("bad.png", "empty.png"):
         (tmp_path / "pictures" / name).unlink()
     command = ("index", "pictures", "-g", "dry", "--address", client.address)
-    assert exemplar(*command, "--create", cwd=tmp_path).returncode == 0
+    assert exemplar(*command, "--create").returncode == 0
     (tmp_path / "pictures" / "new.png").write_bytes(picture(77))
     journal = tmp_path / "exemplar-index-dry-pictures" / "journal.sqlite"
     before = journal.read_bytes()
-    again = exemplar(*command, "--dry-run", "--json", cwd=tmp_path)
-    assert (json.loads(again.stdout)["pending"], json.loads(again.stdout)["done"]) == (1, 6)
+    again = exemplar(*command, "--dry-run", "--json")
+    assert (json.loads(again.stdout)["pending"], json.loads(again.stdout)["done"]) == (1, 7)
     assert journal.read_bytes() == before
-    assert client.get_gallery("dry").class_count == 6
+    assert client.get_gallery("dry").class_count == 7
 
 
 @pytest.mark.parametrize(
@@ -237,9 +275,15 @@ def test_a_dry_run_tells_what_would_happen_and_changes_nothing(client: Client, t
     ],
 )
 def test_what_stops_a_job_is_one_sentence(
-    client: Client, tmp_path: Path, arguments: tuple[str, ...], code: int, words: str
+    client: Client,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    code: int,
+    words: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     where = () if "--address" in arguments else ("--address", client.address)
-    done = exemplar(*arguments, *where, cwd=tmp_path)
+    done = exemplar(*arguments, *where)
     assert (done.returncode, "Traceback" in done.stderr) == (code, False)
     assert words in done.stderr

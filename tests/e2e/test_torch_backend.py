@@ -25,7 +25,7 @@ import keras, numpy as np, torch
 from keras.src.backend.torch.core import device_scope
 from exemplar_trainer.training.learner import build_learner
 from exemplar_trainer.losses import LOSSES
-from exemplar_trainer.recipes.recipe import RECIPES
+from exemplar_trainer.recipes.shipped import RECIPES
 
 for recipe in (RECIPES["default"], RECIPES["color"]):
     for loss in LOSSES:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from exemplar_encoder import Bundle, BundleError, Encoder, ImageLimits, load_encoder
+from exemplar_encoder import Bundle, BundleError, EncodedImage, Encoder, ImageLimits, Manifest, load_encoder
 from exemplar_encoder import bundle as layout
+from exemplar_encoder.arrays import Floats, Floats64
 from exemplar_encoder.bundle import REQUIRED, seal
 
 EVERY_FILE = (layout.MANIFEST, layout.CHECKSUM, *REQUIRED)
@@ -52,8 +53,7 @@ def forge(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 def reseal(path: Path) -> None:
     """Hash a changed folder anew, so that only what it holds can be wrong with it."""
-    fields = json.loads((path / layout.MANIFEST).read_text())
-    seal(path, layout.Manifest.from_json(json.dumps(fields)))
+    seal(path, Manifest.from_json((path / layout.MANIFEST).read_bytes()))
 
 
 # Identity
@@ -63,8 +63,7 @@ def test_a_bundle_loads_with_all_it_promises(tiny_bundle: Path) -> None:
     bundle = Bundle.load(tiny_bundle)
     images, embeddings = bundle.golden()
     assert len(images) == len(embeddings) == 16
-    assert bundle.cohort.shape[1] == embeddings.shape[1] == bundle.manifest.dimension
-    assert np.allclose(np.linalg.norm(bundle.cohort, axis=1), 1, atol=1e-5)
+    assert embeddings.shape[1] == bundle.manifest.dimension
     assert bundle.figures == bundle.manifest.figures != ()
 
 
@@ -87,7 +86,7 @@ def test_another_content_has_another_id(tiny_bundle: Path, other_bundle: Path) -
 
 def test_the_manifest_says_the_same_after_a_round_trip(tiny_bundle: Path) -> None:
     manifest = Bundle.load(tiny_bundle).manifest
-    assert layout.Manifest.from_json(manifest.to_json()) == manifest
+    assert Manifest.from_json(manifest.to_json()) == manifest
 
 
 # Tampering
@@ -136,12 +135,12 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
     assert "no such folder" in refusal(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("version", [0, 1, 3, "2", None])
+@pytest.mark.parametrize("version", [0, 2, "1", None])
 def test_an_unknown_format_version_is_refused_naming_both_versions(copy: Path, version: object) -> None:
     forge(copy, lambda manifest: manifest.update(format_version=version))
     message = refusal(copy)
     assert str(copy / "manifest.json") in message
-    assert f"format version is {version!r}; this program reads version 2" in message
+    assert f"format version is {version!r}; this program reads version 1" in message
 
 
 @pytest.mark.parametrize("name", ["../outside.txt", "/etc/hostname", "golden/../../outside.txt"])
@@ -198,30 +197,39 @@ class Trap:
         return Path.touch, (self.file,)
 
 
-@pytest.mark.parametrize("name", [layout.COHORT, layout.GOLDEN_EMBEDDINGS])
-def test_arrays_that_need_pickle_are_refused_without_running_them(copy: Path, name: str) -> None:
+GOLDEN = layout.GOLDEN_EMBEDDINGS
+
+
+def golden_refusal(path: Path) -> str:
+    """The refusal by what reads the golden samples, without an engine to start first."""
+    reseal(path)
+    return refusal(path, lambda copy: Bundle.load(copy).golden())
+
+
+def test_an_array_that_needs_pickle_is_refused_without_running_it(copy: Path) -> None:
     sprung = copy.parent / "sprung"
-    np.save(copy / name, np.array([[Trap(sprung)]], dtype=object), allow_pickle=True)
-    reseal(copy)
-    assert str(copy / name) in refusal(copy, lambda path: load_encoder(path, threads=1))
+    np.save(copy / GOLDEN, np.array([[Trap(sprung)]], dtype=object), allow_pickle=True)
+    assert str(copy / GOLDEN) in golden_refusal(copy)
     assert not sprung.exists()
 
 
-@pytest.mark.parametrize(
-    "array", [np.zeros((4, 3), np.float32), np.zeros((4, 128)), np.full((4, 128), np.nan, np.float32)]
-)
-def test_a_cohort_of_another_shape_or_type_or_without_numbers_is_refused(copy: Path, array: np.ndarray) -> None:
-    np.save(copy / layout.COHORT, array)
-    reseal(copy)
-    assert str(copy / layout.COHORT) in refusal(copy)
+@pytest.mark.parametrize("change", ["narrower", "doubles", "not a number", "flat"])
+def test_golden_embeddings_of_another_shape_or_type_are_refused(copy: Path, change: str) -> None:
+    embeddings = Bundle.load(copy).golden()[1]
+    changed: dict[str, Floats | Floats64] = {
+        "narrower": embeddings[:, :-1],
+        "doubles": embeddings.astype(np.float64),
+        "not a number": np.full_like(embeddings, np.nan),
+        "flat": embeddings.ravel(),
+    }
+    np.save(copy / GOLDEN, changed[change])
+    assert str(copy / GOLDEN) in golden_refusal(copy)
 
 
-@pytest.mark.parametrize("name", [layout.COHORT, layout.GOLDEN_EMBEDDINGS])
-def test_an_array_cut_short_is_refused(copy: Path, name: str) -> None:
-    for length in (0, 7, 60, 200):
-        (copy / name).write_bytes((copy / name).read_bytes()[:length])
-        reseal(copy)
-        assert str(copy / name) in refusal(copy, lambda path: load_encoder(path, threads=1))
+@pytest.mark.parametrize("length", [0, 7, 60, 200])
+def test_an_array_cut_short_is_refused(copy: Path, length: int) -> None:
+    (copy / GOLDEN).write_bytes((copy / GOLDEN).read_bytes()[:length])
+    assert str(copy / GOLDEN) in golden_refusal(copy)
 
 
 def test_a_calibration_that_cannot_be_used_is_refused(copy: Path) -> None:
@@ -247,13 +255,6 @@ def test_golden_samples_that_come_out_differently_are_refused(copy: Path) -> Non
     message = refusal(copy, lambda path: load_encoder(path, threads=1))
     assert str(copy / layout.GOLDEN_EMBEDDINGS) in message
     assert "differ by 3.0e-04, more than 1e-04" in message
-
-
-def test_golden_samples_of_no_number_are_refused(copy: Path) -> None:
-    _, embeddings = Bundle.load(copy).golden()
-    np.save(copy / layout.GOLDEN_EMBEDDINGS, np.full_like(embeddings, np.nan))
-    reseal(copy)
-    assert str(copy / layout.GOLDEN_EMBEDDINGS) in refusal(copy, lambda path: load_encoder(path, threads=1))
 
 
 def test_a_golden_sample_that_is_no_image_is_named(copy: Path) -> None:
@@ -291,8 +292,8 @@ def test_both_engines_give_the_same_embeddings(
     litert: Encoder, tensorflow: Encoder, drawn_alphabets: Path, count: int
 ) -> None:
     files = sorted(drawn_alphabets.rglob("*.png"))[:: 288 // 33][:33]
-    batch = np.array([litert.prepare(file.read_bytes()).pixels for file in files[:count]], dtype=np.uint8)
-    batch = batch.reshape(count, *litert.bundle.manifest.preprocessing.shape)
+    inputs = [litert.prepare(EncodedImage(file.read_bytes())).pixels for file in files[:count]]
+    batch = np.array(inputs, dtype=np.uint8).reshape(count, *litert.bundle.manifest.preprocessing.shape)
     ours, theirs = litert.embed(batch), tensorflow.embed(batch)
     assert ours.shape == theirs.shape == (count, litert.dimension)
     assert ours.dtype == theirs.dtype == np.float32
@@ -302,7 +303,7 @@ def test_both_engines_give_the_same_embeddings(
 
 def test_an_embedding_does_not_depend_on_its_batch(litert: Encoder, drawn_alphabets: Path) -> None:
     files = sorted(drawn_alphabets.rglob("*.png"))[:41]
-    batch = np.stack([litert.prepare(file.read_bytes()).pixels for file in files])
+    batch = np.stack([litert.prepare(EncodedImage(file.read_bytes())).pixels for file in files])
     together = litert.embed(batch)
     alone = np.concatenate([litert.embed(batch[index : index + 1]) for index in range(len(batch))])
     assert np.abs(together - alone).max() < 1e-5
@@ -312,7 +313,7 @@ def test_an_embedding_does_not_depend_on_its_batch(litert: Encoder, drawn_alphab
 def test_both_engines_replay_the_golden_samples(litert: Encoder, tensorflow: Encoder) -> None:
     images, expected = litert.bundle.golden()
     for encoder in (litert, tensorflow):
-        actual = encoder.embed(np.stack([encoder.prepare(image).pixels for image in images]))
+        actual = encoder.embed(np.stack([encoder.prepare(EncodedImage(image)).pixels for image in images]))
         assert np.abs(actual - expected).max() < 1e-4
 
 

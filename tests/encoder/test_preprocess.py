@@ -36,7 +36,7 @@ def test_an_image_of_the_network_s_size_passes_unchanged() -> None:
 
 
 @pytest.mark.parametrize(("size", "covered"), [((64, 32), np.s_[8:24, :]), ((32, 64), np.s_[:, 8:24])])
-def test_an_image_keeps_its_proportions_and_is_centerd_on_the_background(
+def test_an_image_keeps_its_proportions_and_is_centered_on_the_background(
     size: tuple[int, int], covered: tuple[slice, slice]
 ) -> None:
     pixels = preprocess(Image.new("RGB", size, (1, 2, 3)), COLOR)

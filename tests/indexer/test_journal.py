@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from exemplar_indexer.journal import Journal, JournalError, Note, Outcome
-from exemplar_indexer.sources import Item, Problem
+from exemplar_indexer.items import Item, Problem
+from exemplar_indexer.journal import Journal, JournalError
+from exemplar_indexer.outcomes import Note, Outcome
 
 
-def item(folder: Path, class_id: str, content: str = "x", **values: str) -> Item:
+def item(folder: Path, class_id: str, content: str = "x") -> Item:
     image = folder / f"{class_id}.png"
     if not image.exists() or image.read_text() != content:
         image.write_text(content)
-    return Item(class_id, str(image), str(image), **values)
+    return Item(class_id, str(image), str(image))
 
 
 def pending(journal: Journal) -> list[str]:
@@ -34,12 +37,30 @@ def test_what_was_acknowledged_is_not_pending_after_a_restart(tmp_path: Path) ->
         assert (counts.done, counts.pending, counts.total) == (2, 1, 3)
 
 
-def test_a_changed_image_name_or_attribute_is_pending_again(tmp_path: Path) -> None:
+def test_an_item_that_changed_in_anything_but_its_place_is_pending_again(tmp_path: Path) -> None:
+    first = {name: item(tmp_path, name) for name in "abcdef"}
+    changed = {
+        "b": replace(first["b"], display_name="B"),
+        "c": replace(first["c"], attributes={"color": "red"}),
+        "d": replace(first["d"], region="0,0,8,8"),
+        "e": replace(first["e"], place="elsewhere:7"),
+    }
     with Journal(tmp_path / "job") as journal:
-        journal.scan([item(tmp_path, name) for name in "abc"])
-        journal.acknowledge([Outcome(name, True) for name in "abc"])
-        journal.scan([item(tmp_path, "a", "other"), item(tmp_path, "b", display_name="B"), item(tmp_path, "c")])
-        assert pending(journal) == ["a", "b"]
+        journal.scan(first.values())
+        journal.acknowledge([Outcome(name, True) for name in first])
+        item(tmp_path, "a", "another picture")
+        journal.scan({**first, **changed}.values())
+        assert set(pending(journal)) == {"a", "b", "c", "d"}
+        assert all(each == {**first, **changed}[each.class_id] for _, each in journal.pending(0, 9))
+
+
+def test_an_item_comes_back_from_the_journal_as_it_went_in(tmp_path: Path) -> None:
+    image = item(tmp_path, "a").image
+    whole = Item("ä \u3000\u00a0", image, "list.csv:7", "Ä", {"color": "rot", "größe": "1"}, "10%,0%,50%,100%")
+    with Journal(tmp_path / "job") as journal:
+        journal.scan([whole])
+    with Journal(tmp_path / "job") as journal:
+        assert [each for _, each in journal.pending(0, 9)] == [whole]
 
 
 def test_a_failed_item_gets_another_try_and_its_error_goes(tmp_path: Path) -> None:
@@ -100,14 +121,14 @@ def test_what_left_the_source_is_no_longer_counted(tmp_path: Path) -> None:
 
 
 def test_a_source_that_fails_half_way_leaves_the_journal_as_it_was(tmp_path: Path) -> None:
-    def broken() -> object:
+    def broken() -> Iterator[Item]:
         yield item(tmp_path, "z")
         raise RuntimeError
 
     with Journal(tmp_path / "job") as journal:
         journal.scan([item(tmp_path, "a")])
         with pytest.raises(RuntimeError):
-            journal.scan(broken())  # type: ignore[arg-type]
+            journal.scan(broken())
         assert pending(journal) == ["a"]
 
 
@@ -130,10 +151,11 @@ def test_a_job_is_tied_to_its_source_and_gallery(tmp_path: Path) -> None:
             journal.claim("others", "stamps")
 
 
+@pytest.mark.process
 def test_a_second_process_is_refused_the_job(tmp_path: Path) -> None:
     code = f"from pathlib import Path; from exemplar_indexer.journal import Journal; Journal(Path({str(tmp_path)!r}))"
     with Journal(tmp_path):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert "another process is working on the job" in done.stderr
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,18 @@ from google.protobuf.message import Message
 import exemplar
 from exemplar import AsyncClient
 from exemplar.v1 import gallery_service_pb2 as gallery_pb
-from exemplar_indexer.journal import Journal, Outcome
-from exemplar_indexer.pipeline import MAX_BATCH_BYTES, Pipeline, Settings
-from exemplar_indexer.sources import Item
+from exemplar.v1 import resources_pb2 as resources_pb
+from exemplar_indexer.items import Item
+from exemplar_indexer.journal import Journal
+from exemplar_indexer.outcomes import Outcome
+from exemplar_indexer.pipeline import MAX_BATCH_BYTES, Delivery, Pipeline
 from tests.client.scripted_server import ScriptedServer, fail, scripted_server, status
 
 
 def enrolled(class_id: str) -> gallery_pb.BatchEnrollClassesResult:
-    stored = gallery_pb.EnrollClassResponse(**{"class": {"name": f"galleries/g/classes/{class_id}"}})
+    stored = gallery_pb.EnrollClassResponse(
+        image_class=resources_pb.ImageClass(name=f"galleries/g/classes/{class_id}")
+    )
     return gallery_pb.BatchEnrollClassesResult(enrolled=stored)
 
 
@@ -44,7 +49,7 @@ def run(server: ScriptedServer, journal: Journal, **settings: Any) -> list[Outco
 
     async def move() -> None:
         async with AsyncClient(server.address, attempts=1) as client:
-            await Pipeline(client, journal, Settings("g", **settings), outcomes.extend).run()
+            await Pipeline(client, journal, Delivery("g", **settings), outcomes.extend).run()
 
     asyncio.run(move())
     return outcomes
@@ -70,6 +75,18 @@ def test_every_item_is_sent_once_with_all_it_has(tmp_path: Path, journal: Journa
     assert all(len(request.enrollments) <= 8 for _, request in server.calls)
     assert all(dict(each.attributes) == {"n": each.class_id} for each in first.enrollments)
     assert journal.counts().done == 50
+
+
+def test_a_part_of_an_image_is_sent_as_that(tmp_path: Path, journal: Journal) -> None:
+    whole, pixels, fractions = make(tmp_path, 3)
+    journal.scan([whole, replace(pixels, region="1,2,3,4"), replace(fractions, region="25%,0%,50%,100%")])
+    with scripted_server({"BatchEnrollClasses": accept}) as server:
+        run(server, journal)
+    images = [each.images[0] for each in server.calls[0][1].enrollments]
+    assert all(image.content == bytes(10) for image in images)
+    assert not images[0].HasField("region")
+    assert images[1].region.pixels == resources_pb.PixelBox(left=1, top=2, width=3, height=4)
+    assert images[2].region.fractions == resources_pb.FractionBox(left=0.25, top=0, width=0.5, height=1)
 
 
 def test_large_images_make_small_batches(tmp_path: Path, journal: Journal) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.server
+import json
+import os
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -12,6 +14,7 @@ import pytest
 
 from exemplar_indexer import Item, Problem, SourceError, open_source
 from exemplar_indexer.images import ImageUnreadableError, read_image
+from exemplar_indexer.journal import Journal
 
 
 def write(path: Path, text: str = "x") -> Path:
@@ -61,6 +64,40 @@ def test_a_nested_folder_is_a_class_named_by_its_path(tmp_path: Path) -> None:
     assert set(items(tmp_path)) == {"stamps:penny-black", "coins:penny-black"}
 
 
+@pytest.mark.parametrize("class_id", ["全角\u3000空白", "no\u00a0break", 'it\'s; "quoted"'])
+def test_an_id_may_hold_any_text_in_either_kind_of_source(tmp_path: Path, class_id: str) -> None:
+    write(tmp_path / "pictures" / f"{class_id}.png")
+    assert set(items(tmp_path / "pictures")) == {class_id}
+    manifest = write(tmp_path / "list.jsonl", json.dumps({"id": class_id, "image": "a.png"}))
+    assert set(items(manifest)) == {class_id}
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.png", b"caf\xe9/1.png", b"cafe/\xe9.png"])
+def test_a_file_whose_name_is_not_utf_8_is_a_problem_that_can_be_reported(tmp_path: Path, name: bytes) -> None:
+    write(tmp_path / "pictures" / "good.png")
+    write(tmp_path / "pictures" / os.fsdecode(name))
+    with Journal(tmp_path / "job") as journal:
+        counts = journal.scan(open_source(str(tmp_path / "pictures")))
+        assert (counts.pending, counts.problems) == (1, 1)
+        (note,) = journal.notes()
+    assert "\\udce9" in note.message
+    note.image.encode()
+
+
+def test_a_part_of_an_image_may_be_meant(tmp_path: Path) -> None:
+    manifest = write(
+        tmp_path / "list.csv", 'id,image,region\na,a.png,"10,20,30,40"\nb,a.png,"10%,0%,50%,100%"\nc,a.png,\n'
+    )
+    assert {name: found.region for name, found in items(manifest).items()} == {
+        "a": "10,20,30,40",
+        "b": "10%,0%,50%,100%",
+        "c": "",
+    }
+    assert all(found.attributes == {} for found in items(manifest).values())
+    manifest = write(tmp_path / "list.jsonl", '{"id": "a", "image": "a.png", "region": "10,20,30,40"}\n')
+    assert items(manifest)["a"].region == "10,20,30,40"
+
+
 def test_a_csv_manifest_gives_names_and_attributes(tmp_path: Path) -> None:
     manifest = write(
         tmp_path / "list.csv",
@@ -100,16 +137,24 @@ def test_a_jsonl_manifest_gives_names_and_attributes(tmp_path: Path) -> None:
         ("m.csv", "id,image,attributes\na,b,{\n", "no JSON object"),
         ("m.csv", "id,image\na/b,b.png\n", "holds no '/'"),
         ("m.csv", f"id,image\n{'a' * 129},b.png\n", "this one has 129"),
+        ("m.csv", "id,image,region\na,b.png,left\n", "a region is LEFT,TOP,WIDTH,HEIGHT"),
+        ("m.csv", 'id,image,region\na,b.png,"1,2,3"\n', "a region is LEFT,TOP,WIDTH,HEIGHT"),
         ("m.jsonl", "{\n", "no JSON"),
         ("m.jsonl", "[1]\n", "no JSON object"),
         ("m.jsonl", '{"id": "a\\u0007", "image": "b"}\n', "control characters"),
         ("m.jsonl", '{"id": "a", "image": "b", "attributes": [1]}\n', "no JSON object"),
+        ("m.jsonl", '{"id": "a", "image": "b", "color": "\\ud800"}\n', "is no text"),
     ],
 )
 def test_a_bad_row_is_named_by_its_line_and_costs_only_itself(
     tmp_path: Path, name: str, row: str, words: str
 ) -> None:
-    good = '{"id": "good", "image": "b"}\n' if name.endswith("jsonl") else "good,b.png\n"
+    header, _, _ = row.partition("\n")
+    good = (
+        '{"id": "good", "image": "b"}\n'
+        if name.endswith("jsonl")
+        else "good,b.png" + "," * (header.count(",") - 1) + "\n"
+    )
     manifest = write(tmp_path / name, row + good)
     found = problem(manifest)
     assert words in found.message

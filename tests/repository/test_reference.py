@@ -53,7 +53,18 @@ def test_the_page_of_commands_names_every_command_and_option() -> None:
 
 def test_the_page_of_settings_names_each_setting_in_its_three_forms() -> None:
     page = GENERATOR.settings()
-    for name in GENERATOR.Settings.model_fields:
+    for name in GENERATOR.ServerSettings.model_fields:
         assert f"`{name}`" in page
         assert f"`--{name.replace('_', '-')}`" in page
         assert f"`EXEMPLAR_{name.upper()}`" in page
+
+
+def test_the_help_of_serve_names_the_defaults_that_hold() -> None:
+    said = {each.name: (each.help or "").rstrip("]").partition(" [")[2] for each in COMMANDS["exemplar serve"].params}
+    for name, field in GENERATOR.ServerSettings.model_fields.items():
+        default = field.default
+        if isinstance(default, float | int):
+            number = said[name].replace(",", "").removesuffix(" MiB")
+            assert float(number) * (2**20 if said[name].endswith("MiB") else 1) == default, name
+        elif isinstance(default, str):
+            assert said[name] == default

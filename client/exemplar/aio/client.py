@@ -10,7 +10,7 @@ from exemplar.aio.models import ModelRequests
 
 
 class AsyncClient(ClassificationRequests, GalleryRequests, ClassRequests, ExemplarRequests, ModelRequests):
-    """Talks to an Exemplar server: `async with AsyncClient() as client`.
+    """Connection to an Exemplar server: `async with AsyncClient() as client`.
 
     Belongs to the event loop that it is first used in. Files are read and images encoded on a thread, so the loop
     stays free.

@@ -1,4 +1,4 @@
-"""`exemplar check`: looks at a would-be exemplar before it is enrolled."""
+"""`exemplar check`: check a picture before it is enrolled."""
 
 from __future__ import annotations
 

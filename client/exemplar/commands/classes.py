@@ -1,4 +1,4 @@
-"""`exemplar classes`: lists, shows, changes and deletes classes, and fetches their exemplars' images."""
+"""`exemplar classes`: list, show, change and delete classes, and fetch their exemplars' images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`exemplar classify`: names pictures."""
+"""`exemplar classify`: name pictures."""
 
 from __future__ import annotations
 

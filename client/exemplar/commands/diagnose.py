@@ -1,4 +1,4 @@
-"""`exemplar diagnose`: finds the classes of a gallery that are easily confused."""
+"""`exemplar diagnose`: find the classes of a gallery that are easily confused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`exemplar enroll`: teaches a class."""
+"""`exemplar enroll`: teach a class."""
 
 from __future__ import annotations
 

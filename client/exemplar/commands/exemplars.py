@@ -1,4 +1,4 @@
-"""`exemplar exemplars`: adds exemplars to a class and removes them."""
+"""`exemplar exemplars`: add exemplars to a class and remove them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`exemplar galleries`: lists, creates, shows, changes and deletes galleries."""
+"""`exemplar galleries`: list, create, show, change and delete galleries."""
 
 from __future__ import annotations
 

@@ -13,27 +13,17 @@ from exemplar.images import Image
 
 
 def parse_region(text: str | Region) -> Region:
-    """Read `LEFT,TOP,WIDTH,HEIGHT`: four whole numbers of pixels, or four percentages, each with its `%`.
+    """Read a region as `Region.parse` does.
 
     Raises:
-        typer.BadParameter: It is neither.
+        typer.BadParameter: It is none.
     """
     if isinstance(text, Region):  # typer parses again what it has parsed
         return text
-    numbers = [number.strip() for number in text.split(",")]
-    shares = [number.removesuffix("%") for number in numbers if number.endswith("%")]
     try:
-        if len(shares) == 4:
-            # By the exponent, not by a division, so that 33.3% is the float 0.333.
-            left, top, width, height = (float(f"{share}e-2") for share in shares)
-            return Region(left, top, width, height, "fraction")
-        left, top, width, height = (int(number) for number in numbers)
-        return Region(left, top, width, height)
-    except ValueError:
-        raise typer.BadParameter(
-            f"a region is LEFT,TOP,WIDTH,HEIGHT in pixels (10,20,300,200) or in percent of the picture "
-            f"(10%,20%,50%,50%); this is {text!r}"
-        ) from None
+        return Region.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def region_option(help: str) -> Any:

@@ -11,7 +11,7 @@ from exemplar.sync.models import ModelRequests
 
 
 class Client(ClassificationRequests, GalleryRequests, ClassRequests, ExemplarRequests, ModelRequests):
-    """Talks to an Exemplar server: `with Client() as client`.
+    """Connection to an Exemplar server: `with Client() as client`.
 
     Thread-safe: one client serves a whole program.
 

@@ -38,7 +38,7 @@ class TensorFlowEngine:
 
 @contextmanager
 def plain_path(path: Path) -> Iterator[Path]:
-    """A path for TensorFlow, which takes brackets and the like in the path of a SavedModel for a pattern to match."""
+    """Yield a path that TensorFlow opens: it takes brackets and the like in a SavedModel's for a pattern to match."""
     if not _PATTERN.search(str(path.absolute())):
         yield path
         return
@@ -49,5 +49,5 @@ def plain_path(path: Path) -> Iterator[Path]:
 
 
 def sees_a_gpu() -> bool:
-    """Whether TensorFlow would run on a GPU here."""
+    """Tell whether TensorFlow would run on a GPU here."""
     return bool(tf.config.list_physical_devices("GPU"))

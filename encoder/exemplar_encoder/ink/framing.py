@@ -2,8 +2,8 @@
 
 Drawings of one symbol differ in place and size on their paper, which tells nothing of what they are. Normalizing both
 by moments (Casey, "Moment Normalization of Handprinted Characters", IBM Journal of Research and Development, 1970)
-leaves the network the shape alone, and shows it a small drawing at full resolution. Hardly any ink is cut
-off, but a speck far away does not shrink the rest.
+leaves the network the shape alone, and shows it a small drawing at full resolution. Hardly any ink is cut off, but a
+speck far away does not shrink the rest.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MOST = 0.5
 
 
 def ink_box(image: Image.Image, background: tuple[int, int, int]) -> InkBox | None:
-    """The square around an image's ink.
+    """Find the square around an image's ink.
 
     Args:
         image: of mode L or RGB.
@@ -69,7 +69,7 @@ def ink_box(image: Image.Image, background: tuple[int, int, int]) -> InkBox | No
 
 
 def _reach(shares: npt.NDArray[np.float64], length: int, center: float) -> float:
-    """How far from its center ink lies, along an axis of so many pixels."""
+    """Measure how far from its center ink lies, along an axis of `length` pixels."""
     edges = np.linspace(0.0, length, len(shares) + 1)
     ends = np.interp([_STRAY, 1.0 - _STRAY], np.concatenate([[0.0], np.cumsum(shares)]), edges)
     return float(np.abs(ends - center).max())

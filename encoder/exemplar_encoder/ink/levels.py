@@ -1,9 +1,9 @@
 """Gray levels of a drawing, brought to those of black ink on the background.
 
 Gray paper, a pencil, a photograph of a whiteboard, chalk on a blackboard: what is drawn is the same. So the paper's
-level becomes the background's and the ink's becomes the other end of the range, straight between but for what lies so
-near either that it is noise; light ink on dark paper turns over. Pictures that are no drawings stay as they are, and
-so does black on white.
+level becomes the background's, the ink's becomes the other end of the range, and what lies between keeps its
+proportion; what is nearly paper or nearly ink is taken for noise. Light ink on dark paper turns over. Pictures that
+are no drawings stay as they are, and so does black on white.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-# So many pixels may lie farther from the paper than the ink does: specks, and ringing of a codec.
+# The share of pixels that may lie farther from the paper than the ink does: specks, and ringing of a codec.
 _STRAY = 0.001
 # An image whose ink differs from its paper by less than this (of 255) shows nothing but noise.
 _FAINT = 16.0
 # What differs from the paper by less than this share of the ink's difference is paper, as in `ink_box`; more than
 # half of a drawing is.
 _PAPER, _MOST = 0.25, 0.5
-# So near to paper or ink, as a share of their difference, is that itself: the grain of a scan.
+# A level nearer than this to paper or ink, as a share of their difference, is that itself: the grain of a scan.
 _GRAIN = 0.15
 
 
@@ -52,6 +52,6 @@ def stretched(image: Image.Image, background: int) -> Image.Image:
 
 
 def _border(image: Image.Image) -> float:
-    """The median level along the edges."""
+    """Find the median level along the edges."""
     pixels = np.asarray(image)
     return float(np.median(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])))

@@ -158,7 +158,7 @@ def test_a_very_long_image_needs_no_canvas_of_its_length_squared() -> None:
 
 @pytest.mark.parametrize("framing", ["whole", "ink"])
 @pytest.mark.parametrize(("width", "height"), [(200, 50), (50, 200), (90, 90)])
-def test_the_region_is_what_the_input_shows_of_the_image(width: int, height: int, framing: Framing) -> None:
+def test_the_part_said_to_show_the_image_does_and_no_more(width: int, height: int, framing: Framing) -> None:
     spec = Preprocessing(48, 40, 3, background=(0, 0, 255), framing=framing)
     image = Image.new("RGB", (width, height), WHITE)  # the paper is not of the background's color
     pixels, (left, top, right, bottom) = preprocess_with_margin(image, spec)
@@ -168,7 +168,7 @@ def test_the_region_is_what_the_input_shows_of_the_image(width: int, height: int
     assert (pixels[outside] == (0, 0, 255)).all()
 
 
-def test_the_region_of_a_symbol_near_the_edge_ends_where_the_image_ends() -> None:
+def test_the_part_that_shows_a_symbol_near_the_edge_ends_where_the_image_ends() -> None:
     image = Image.new("L", (100, 100), 200)
     image.paste(0, (0, 30, 10, 70))
     _, (left, top, right, bottom) = preprocess_with_margin(image, INK)

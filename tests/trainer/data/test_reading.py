@@ -117,15 +117,6 @@ def test_progress_counts_up_to_all_images(tmp_path: Path) -> None:
     assert seen[-1] == (18, 18)
 
 
-def test_a_part_of_a_set_keeps_what_belongs_to_its_classes(tmp_path: Path) -> None:
-    images = read_data_set(plant(tmp_path, GROUPED), SPEC)
-    part = images.only([8, 2])
-    assert part.class_names == ("Greek/c2", "Latin/c2")
-    assert part.labels.tolist() == [0, 0, 0, 1, 1, 1]
-    for position, path in enumerate(part.paths):
-        assert np.array_equal(part.pixels[position], images.pixels[images.paths.index(path)])
-
-
 # Refusals
 
 

@@ -17,7 +17,8 @@ from exemplar_trainer.networks.backbone import (
     backbone_network,
     load_pretrained,
 )
-from exemplar_trainer.recipes.recipe import RECIPES, Recipe
+from exemplar_trainer.recipes.recipe import Recipe
+from exemplar_trainer.recipes.shipped import RECIPES
 from exemplar_trainer.training.learner import build_learner
 from tests.trainer.backbones import settled_backbone
 

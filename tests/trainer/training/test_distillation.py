@@ -16,7 +16,7 @@ from PIL import Image
 from exemplar_encoder import Bundle, Preprocessing
 from exemplar_encoder.bundle import seal
 from exemplar_trainer.networks.residual import residual_network
-from exemplar_trainer.recipes.recipe import RECIPES
+from exemplar_trainer.recipes.shipped import RECIPES
 from exemplar_trainer.training.distillation import Distillation, TeacherError, Teachers, load_teachers
 from exemplar_trainer.training.learner import build_learner
 

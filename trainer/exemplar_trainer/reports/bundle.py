@@ -15,7 +15,7 @@ from exemplar_trainer.evaluation.open_set import OpenSet
 from exemplar_trainer.reports import plots
 from exemplar_trainer.reports.contact_sheet import NamedQuery, card_of
 from exemplar_trainer.reports.render import render
-from exemplar_trainer.reports.tables import Table
+from exemplar_trainer.reports.tables import Table, open_set_figures
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,15 @@ class Findings:
 
 def render_report(found: Findings) -> str:
     """Render the page."""
+    told = found.check.open_set
     return render(
         "bundle.html",
         found.title,
         found.lead,
         accuracy=_accuracy_table("episodes", found.accuracies),
         by_group=_accuracy_table("group", found.by_group),
-        rates=_rate_table(found.check.open_set),
-        figures=_open_set_figures(found.check.open_set),
+        rates=_rate_table(told),
+        figures=[(name, value) for name, value, _ in open_set_figures(told)],
         way=found.check.way,
         plots=_plots(found),
         sheets=[
@@ -78,26 +79,16 @@ def _accuracy_table(of: str, rows: Sequence[tuple[str, Accuracy]]) -> Table:
     return Table((of, "accuracy", "95 % interval", "episodes drawn"), cells)
 
 
-def _rate_table(judged: OpenSet) -> Table:
-    columns = (judged.asked, judged.realized, judged.accepted)
+def _rate_table(found: OpenSet) -> Table:
+    columns = (found.asked, found.realized, found.accepted)
     rows = [tuple(f"{value:.1%}" for value in row) for row in zip(*columns, strict=True)]
     return Table(("false accepts asked for", "realized", "known queries accepted"), rows)
 
 
-def _open_set_figures(judged: OpenSet) -> list[tuple[str, str]]:
-    return [
-        ("AUROC, known against unknown", f"{judged.auroc:.3f}"),
-        ("unknown accepted where 95 % of known are", f"{judged.false_positives:.1%}"),
-        ("OSCR, area under known named rightly", f"{judged.oscr:.3f}"),
-        ("expected calibration error", f"{judged.calibration_error:.3f}"),
-    ]
-
-
 def _plots(found: Findings) -> list[plots.Plot]:
-    judged = found.check.open_set
     shown = [
-        plots.open_set_curves(judged.roc, judged.auroc, judged.oscr_curve, judged.oscr),
-        plots.reliability_diagram(judged.bins, judged.calibration_error),
+        plots.open_set_curves(found.check.open_set),
+        plots.reliability_diagram(found.check.open_set),
         plots.distance_histogram(found.genuine, found.impostor, found.calibration),
     ]
     return [*shown, plots.training_curve(found.records)] if found.records else shown

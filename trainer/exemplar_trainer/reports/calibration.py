@@ -12,8 +12,8 @@ from exemplar_trainer.reports.render import render
 from exemplar_trainer.reports.tables import Table
 
 _LEAD = (
-    "Both calibrations are judged on the same queries, none of a class that the refitted one had seen: "
-    "half are of enrolled classes, half are of strangers."
+    "Both calibrations are judged on the same queries, none of them of a class that the refitted one was fitted on. "
+    "Half are of enrolled classes, half of strangers."
 )
 
 
@@ -58,8 +58,8 @@ def render_calibration(gallery: str, told: Mapping[str, str], found: CrossFit) -
         comparison=comparison(found),
         facts=told.items(),
         plots=[
-            plots.open_set_curves(after.roc, after.auroc, after.oscr_curve, after.oscr),
-            plots.reliability_diagram(before.bins, before.calibration_error, "Reliability before"),
-            plots.reliability_diagram(after.bins, after.calibration_error, "Reliability after"),
+            plots.open_set_curves(after),
+            plots.reliability_diagram(before, "Reliability before"),
+            plots.reliability_diagram(after, "Reliability after"),
         ],
     )

@@ -68,14 +68,13 @@ def draw_named_queries(
     misses: dict[tuple[int, int], NamedQuery] = {}
     for episode in draw_episodes(images, protocol, _EPISODES, seed):
         answers = answer(embeddings, episode)
-        chosen, distances = answers.chosen, answers.distances
         named = [
             NamedQuery(
                 query=int(episode.queries[row]),
-                chosen=int(episode.exemplars[chosen[row], 0]),
+                chosen=int(episode.exemplars[answers.chosen[row], 0]),
                 right=int(episode.exemplars[row, 0]),
-                chosen_distance=float(distances[row, chosen[row]]),
-                right_distance=float(distances[row, row]),
+                chosen_distance=float(answers.distances[row, answers.chosen[row]]),
+                right_distance=float(answers.distances[row, row]),
             )
             for row in range(protocol.way)
         ]

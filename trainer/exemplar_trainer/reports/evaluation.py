@@ -7,7 +7,6 @@ from typing import Any
 
 from exemplar_trainer.evaluation.accuracy import Confusion
 from exemplar_trainer.evaluation.compare import Result
-from exemplar_trainer.evaluation.open_set import OpenSet
 from exemplar_trainer.evaluation.tasks import Questions
 from exemplar_trainer.reports import plots
 from exemplar_trainer.reports.contact_sheet import Card, Picture, thumbnail
@@ -35,7 +34,9 @@ def _section(result: Result) -> dict[str, Any]:
     return {
         "heading": f"{result.name}: {result.questions.title}",
         "facts": "; ".join(f"{name}: {_in_words(value)}" for name, value in result.facts.items()),
-        "plots": [] if result.open_set is None else _plots(result.open_set),
+        "plots": []
+        if result.open_set is None
+        else [plots.open_set_curves(result.open_set), plots.reliability_diagram(result.open_set)],
         "by_group": group_table(result),
         "cards": [_card(result.questions, confusion) for confusion in result.assessment.hardest],
     }
@@ -45,13 +46,6 @@ def _in_words(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(value) or "all"
     return "none" if value is None else str(value)
-
-
-def _plots(found: OpenSet) -> list[plots.Plot]:
-    return [
-        plots.open_set_curves(found.roc, found.auroc, found.oscr_curve, found.oscr),
-        plots.reliability_diagram(found.bins, found.calibration_error),
-    ]
 
 
 def _card(questions: Questions, confusion: Confusion) -> Card:

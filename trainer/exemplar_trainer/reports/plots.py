@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from exemplar_encoder import Calibration
 from exemplar_encoder.arrays import Floats
+from exemplar_trainer.evaluation.open_set import OpenSet
 from exemplar_trainer.reports.render import png_uri
 
 _BLUE, _ORANGE, _GRAY = "#2563eb", "#ea580c", "#9ca3af"
@@ -52,40 +53,25 @@ def distance_histogram(genuine: Floats, impostor: Floats, calibration: Calibrati
     return _plot("Histogram of distances", "Distances between two images of held-out classes", figure)
 
 
-def reliability_diagram(bins: Sequence[tuple[float, float, float]], error: float, name: str = "Reliability") -> Plot:
-    """Plot stated probability against the share that was right.
-
-    Args:
-        bins: for each: mean probability, share right, share of all queries.
-        error: the expected calibration error.
-        name: the plot's.
-    """
+def reliability_diagram(found: OpenSet, name: str = "Reliability") -> Plot:
+    """Plot stated probability against the share that was right."""
     figure, axes = _figure()
     axes.plot([0, 1], [0, 1], color=_GRAY, linestyle="--", label="perfect")
-    stated, right, share = zip(*bins, strict=True)
+    stated, right, share = zip(*found.bins, strict=True)
     axes.plot(stated, right, color=_BLUE, marker="o", label="measured")
     axes.bar(stated, share, width=0.05, color=_BLUE, alpha=0.2, label="share of queries")
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability stated", ylabel="share right")
     axes.legend(frameon=False)
-    return _plot(name, f"{name} (calibration error {error:.3f})", figure)
+    return _plot(name, f"{name} (calibration error {found.calibration_error:.3f})", figure)
 
 
-def open_set_curves(
-    roc: Sequence[tuple[float, float]], auroc: float, correct: Sequence[tuple[float, float]], oscr: float
-) -> Plot:
-    """Plot known queries accepted, and named rightly, against unknown ones accepted.
-
-    Args:
-        roc: points (unknown accepted, known accepted), as shares.
-        auroc: the area under them.
-        correct: points (unknown accepted, known accepted and named rightly).
-        oscr: the area under them.
-    """
+def open_set_curves(found: OpenSet) -> Plot:
+    """Plot known queries accepted, and named rightly, against unknown ones accepted."""
     figure, axes = _figure()
     axes.plot([0, 1], [0, 1], color=_GRAY, linestyle="--", label="chance")
     for points, color, label in (
-        (roc, _BLUE, f"accepted (AUROC {auroc:.3f})"),
-        (correct, _ORANGE, f"and named rightly (OSCR {oscr:.3f})"),
+        (found.roc, _BLUE, f"accepted (AUROC {found.auroc:.3f})"),
+        (found.oscr_curve, _ORANGE, f"and named rightly (OSCR {found.oscr:.3f})"),
     ):
         axes.plot(*zip(*points, strict=True), color=color, label=label)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="unknown queries accepted", ylabel="known queries")

@@ -34,13 +34,13 @@ class Table:
 
 def accuracy_table(results: Sequence[Result]) -> Table:
     """One row for each bundle and protocol."""
-    rows = [(result.name, result.questions.title, *_cells_of(result.assessment.accuracy)) for result in results]
+    rows = [(result.name, result.questions.title, *_share(result.assessment.accuracy)) for result in results]
     return Table(("bundle", "protocol", "accuracy", "95 % interval", "queries"), rows, words=2)
 
 
 def group_table(result: Result) -> Table:
     """One row for each group of the classes asked about."""
-    rows = [(name, *_cells_of(accuracy)) for name, accuracy in result.assessment.by_group]
+    rows = [(name, *_share(share)) for name, share in result.assessment.by_group]
     return Table(("group", "accuracy", "95 % interval", "queries"), rows)
 
 
@@ -51,6 +51,20 @@ def open_set_table(results: Sequence[Result]) -> Table:
     columns = [[f"{value}\n{interval}".strip() for _, value, interval in rows] for _, rows in judged]
     names = [name for name, _, _ in judged[0][1]] if judged else []
     return Table(header, list(zip(names, *columns, strict=True)))
+
+
+def open_set_figures(found: OpenSet) -> list[tuple[str, str, str]]:
+    """Name, value and 95 % interval of each figure that is of no single rate."""
+    figures = [
+        ("AUROC, known against unknown", "auroc", ".3f"),
+        ("unknown accepted where 95 % of known are", "false_positives", ".1%"),
+        ("OSCR, area under known named rightly", "oscr", ".3f"),
+        ("expected calibration error", "calibration_error", ".3f"),
+    ]
+    return [
+        (words, *_cells(getattr(found, name), getattr(found.intervals, name, None), form))
+        for words, name, form in figures
+    ]
 
 
 def size_table(found: Sequence[GalleryCheck]) -> Table:
@@ -122,8 +136,8 @@ def as_json_result(result: Result) -> dict[str, Any]:
     }
 
 
-def _cells_of(accuracy: Accuracy) -> tuple[str, str, str]:
-    return f"{accuracy.value:.1%}", f"{accuracy.low:.1%} to {accuracy.high:.1%}", f"{accuracy.queries:,}"
+def _share(share: Accuracy) -> tuple[str, str, str]:
+    return f"{share.value:.1%}", f"{share.low:.1%} to {share.high:.1%}", f"{share.queries:,}"
 
 
 def _open_set_rows(found: OpenSet) -> list[tuple[str, str, str]]:
@@ -134,19 +148,8 @@ def _open_set_rows(found: OpenSet) -> list[tuple[str, str, str]]:
         for who, shares, name in (("unknown", found.realized, "realized"), ("known", found.accepted, "accepted")):
             interval = getattr(ends, name)[at] if ends else None
             rates.append((f"{who} accepted, {asked:.0%} asked for", *_cells(shares[at], interval, ".1%")))
-    figures = [
-        ("AUROC, known against unknown", "auroc", ".3f"),
-        ("unknown accepted where 95 % of known are", "false_positives", ".1%"),
-        ("OSCR, area under known named rightly", "oscr", ".3f"),
-        ("expected calibration error", "calibration_error", ".3f"),
-    ]
-    first = [(words, *_cells(getattr(found, name), getattr(ends, name, None), form)) for words, name, form in figures]
-    return [
-        *first[:3],
-        *rates,
-        first[3],
-        ("queries, known and unknown", f"{found.known:,} and {found.unknown:,}", ""),
-    ]
+    *separation, error = open_set_figures(found)
+    return [*separation, *rates, error, ("queries, known and unknown", f"{found.known:,} and {found.unknown:,}", "")]
 
 
 def _cells(value: float, interval: Interval | None, form: str) -> tuple[str, str]:

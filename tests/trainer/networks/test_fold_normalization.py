@@ -1,4 +1,4 @@
-"""What a network loses on its way into a bundle: bytes, and no more than half precision of its weights."""
+"""A network is the same function with its normalization folded away."""
 
 from __future__ import annotations
 
@@ -7,23 +7,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from exemplar_trainer.bundles.compact import fits_half, fold_normalization, round_to_half
 from exemplar_trainer.networks import NETWORKS
-
-
-def shaken(network: keras.Model) -> keras.Model:
-    """The network with weights and running statistics as after training, drawn at random."""
-    rng = np.random.default_rng(0)
-    for variable in network.variables:
-        values = keras.ops.convert_to_numpy(variable.value)
-        noise = rng.normal(size=values.shape).astype(np.float32)
-        variable.assign(np.abs(noise) + 0.5 if "variance" in variable.path else values + 0.2 * noise)
-    return network
-
-
-def outputs(network: keras.Model, side: int) -> np.ndarray:
-    images = np.random.default_rng(1).uniform(0, 255, (8, side, side, 1)).astype(np.float32)
-    return np.asarray(network(images, training=False))
+from exemplar_trainer.networks.fold_normalization import fold_normalization
+from tests.trainer.shaken_networks import outputs, shaken
 
 
 @pytest.mark.parametrize(("name", "side"), [("residual", 32), ("seed", 20)])
@@ -66,23 +52,3 @@ def test_a_convolution_s_own_bias_is_folded_too() -> None:
     folded = fold_normalization(network)
     assert [type(layer).__name__ for layer in folded.layers] == ["InputLayer", "Conv2D", "Flatten"]
     np.testing.assert_allclose(outputs(folded, 16), outputs(network, 16), rtol=1e-4, atol=1e-3)
-
-
-def test_rounded_weights_lose_nothing_in_half_precision_and_little_of_the_answer() -> None:
-    network = shaken(NETWORKS["residual"]((32, 32, 1), 16))
-    before = outputs(network, 32)
-    round_to_half(network)
-    assert all(fits_half(weights) for weights in network.get_weights())
-    np.testing.assert_allclose(outputs(network, 32), before, atol=5e-3)
-
-
-def test_numbers_beyond_half_precision_stay_as_they_are() -> None:
-    network = branching("linear", twice=False)
-    statistics = network.layers[2]
-    values = [weights + 1e-9 for weights in statistics.get_weights()]
-    values[3] = np.full(4, 1e6, np.float32) + 1
-    statistics.set_weights(values)
-    round_to_half(network)
-    np.testing.assert_array_equal(statistics.get_weights()[3], values[3])
-    assert not fits_half(values[3])
-    assert all(fits_half(weights) for weights in statistics.get_weights()[:3])
