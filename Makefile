@@ -1,6 +1,6 @@
 # Every target makes .venv itself, from hash-pinned requirements, when it is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint proto docs train serve bench lock
+.PHONY: help demo test test-fast lint format proto docs train serve bench lock
 
 BIN := .venv/bin
 READY := .venv/ready
@@ -9,9 +9,13 @@ DATA_DIR ?= exemplar-data
 RUN ?= runs/default
 RECIPE ?= default
 PRECISION ?= float32
+TESTS ?=
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# A file's tests share what they made, so a file stays with one worker; the longest come first, in the order collected.
+PYTEST := $(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile --no-loadscope-reorder)
 
 help:  ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-7s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 $(READY): requirements/dev.txt requirements/install.sh pyproject.toml
 	@sh requirements/install.sh
@@ -19,13 +23,20 @@ $(READY): requirements/dev.txt requirements/install.sh pyproject.toml
 demo: $(READY)  ## See it work: serve the shipped model, enroll unseen alphabets, classify (TRAIN=1 trains one first)
 	@$(BIN)/python -m demo $(if $(filter-out file,$(origin BUNDLE)),--bundle $(BUNDLE)) $(if $(TRAIN),--train)
 
-test: $(READY)  ## Run every test
-	@$(BIN)/python -m pytest
+test: $(READY)  ## Run every test, on every processor (TESTS=tests/server for some, JOBS=1 for one after the other)
+	@$(PYTEST) $(TESTS)
+
+test-fast: $(READY)  ## Run the tests that take seconds and start no process: the inner loop
+	@$(PYTEST) -m "not slow and not process" $(TESTS)
 
 lint: $(READY)  ## Check style and types (ruff, mypy strict)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+format: $(READY)  ## Put imports and code in the project's style (ruff)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
 
 proto: $(READY)  ## Write the Python stubs from proto/, and the synchronous client from the asyncio one
 	@$(BIN)/python proto/generate.py

@@ -24,7 +24,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 EXEMPLAR = str(Path(sys.executable).with_name("exemplar"))
 PATIENCE = 60.0
 
-_NO_LIMITS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+# No limits, and no proxy between this process and loopback, whatever the environment says.
+_OPTIONS = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.enable_http_proxy", 0),
+]
 
 
 class ServerError(Exception):
@@ -49,6 +54,9 @@ class ServerProcess:
         env: more environment variables.
         log: a file that its log is added to.
     """
+
+    _serving: bool
+    _reader: threading.Thread
 
     def __init__(
         self,
@@ -202,8 +210,8 @@ class ServerProcess:
     @staticmethod
     def _open(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
         if credentials is None:
-            return grpc.insecure_channel(address, _NO_LIMITS)
-        return grpc.secure_channel(address, credentials, _NO_LIMITS)
+            return grpc.insecure_channel(address, _OPTIONS)
+        return grpc.secure_channel(address, credentials, _OPTIONS)
 
     def _failure(self, what: str) -> ServerError:
         return ServerError(f"{what}:\n" + "".join(self._lines[-20:]))

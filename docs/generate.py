@@ -14,7 +14,7 @@ import typer
 import typer.main
 
 from exemplar.cli import EXTENSIONS, app, load
-from exemplar.commands.session import SHARED_PANEL
+from exemplar.commands.parameters import SHARED_PANEL
 from exemplar_server.config import PREFIX, ServerSettings
 from exemplar_server.metrics import Metrics
 
@@ -96,7 +96,8 @@ def parameters(command: Any, kind: str, shared: bool = False) -> list[list[str]]
         meaning = re.sub(r"default: \(([^)]*)\)", r"default: \1", " ".join(meaning.split()))
         for pattern, words in RANGES:
             meaning = re.sub(pattern, words, meaning)
-        rows.append([f"`{written.strip()}`", html.escape(meaning, quote=False)])
+        names = ", ".join(f"`{name}`" for name in written.strip().split(", "))
+        rows.append([names, html.escape(meaning, quote=False)])
     return rows
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Any, Final
 
 from exemplar import results
-from exemplar.images import Image, Part, encoded, several
+from exemplar.images import Image, Part, encoded, require_files, several
 from exemplar.region import Region
 from exemplar.v1 import classification_service_pb2 as classification_pb
 from exemplar.v1 import gallery_service_pb2 as gallery_pb
@@ -83,6 +83,13 @@ def enrollment(of: results.Enrollment) -> gallery_pb.Enrollment:
         attributes=of.attributes,
         images=images(several(of.images)),
     )
+
+
+def require_images(enrollments: Iterable[results.Enrollment]) -> None:
+    """Check that the image files of a sequence of enrollments are there; errors as `images.require_file`."""
+    if isinstance(enrollments, Sequence):
+        for wanted in enrollments:
+            require_files(several(wanted.images))
 
 
 def classification_options(

@@ -6,13 +6,10 @@ Exit codes: 0 everything is in, 1 something failed (the report says what) or the
 
 from __future__ import annotations
 
-import json
 import re
 import signal
-import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -28,7 +25,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from exemplar import ExemplarError, NotFoundError, Tls, UnavailableError
+from exemplar import NotFoundError, UnavailableError
+from exemplar.channel import DEFAULT_ADDRESS
+from exemplar.cli import say
+from exemplar.commands.output import print_json, print_line
+from exemplar.commands.parameters import Address, AsJson, SystemTls, Timeout, TlsCa, Token, security
 from exemplar_indexer.items import SourceError
 from exemplar_indexer.job import Job, Server, dry_run, run_job
 from exemplar_indexer.journal import Journal, JournalError
@@ -37,7 +38,7 @@ from exemplar_indexer.pipeline import Delivery
 from exemplar_indexer.report import Summary, write_report
 from exemplar_indexer.sources import open_source
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _SHOWN_ENTRIES = 10
 
@@ -74,19 +75,12 @@ def index(
     patience: Annotated[
         float, typer.Option(min=0, help="Seconds to wait for a server that stopped answering.")
     ] = 120.0,
-    address: Annotated[
-        str, typer.Option(envvar="EXEMPLAR_ADDRESS", help="The server's host:port.")
-    ] = "127.0.0.1:50051",
-    token: Annotated[
-        str | None, typer.Option(envvar="EXEMPLAR_TOKEN", help="Bearer token.", show_default=False)
-    ] = None,
-    tls: Annotated[bool, typer.Option("--tls", help="Encrypt, trusting the system's certificates.")] = False,
-    tls_ca: Annotated[
-        Path | None,
-        typer.Option(exists=True, dir_okay=False, help="Encrypt, trusting this PEM file.", show_default=False),
-    ] = None,
-    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for each answer.")] = 60.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    address: Address = DEFAULT_ADDRESS,
+    token: Token = None,
+    tls: SystemTls = False,
+    tls_ca: TlsCa = None,
+    timeout: Timeout = 30.0,
+    json: AsJson = False,
 ) -> None:
     """Enroll a class for every image of a folder or a manifest.
 
@@ -95,18 +89,16 @@ def index(
     folder = job or Path(f"exemplar-index-{gallery}-{_stem(source)}")
     delivery = Delivery(gallery, batch_size, in_flight, strict, patience)
     plan = Job(source, delivery, report or folder / "report.jsonl", create, redo)
-    server = Server(address, timeout, token, Tls(ca=tls_ca) if tls_ca else tls)
+    server = Server(address, timeout, token, security(tls, tls_ca))
     try:
         open_source(source)  # a wrong name is refused before a job folder is made for it
-        summary = _rehearse(plan, folder, report, as_json) if dry else _run(plan, folder, server, as_json)
+        summary = _rehearse(plan, folder, report, json) if dry else _run(plan, folder, server, json)
     except (SourceError, JournalError) as error:
         _fail(str(error), 2)
     except NotFoundError as error:
         _fail(error.message + ("; --create creates the gallery" if error.reason == "GALLERY_NOT_FOUND" else ""), 1)
     except UnavailableError as error:
         _fail(f"{error.message}; run the same command again when the server is there", 3)
-    except ExemplarError as error:
-        _fail(error.message, 1)
     except KeyboardInterrupt:
         _fail("interrupted before anything was sent", 130)
     if not dry and not summary.complete:
@@ -120,18 +112,18 @@ def _run(plan: Job, folder: Path, server: Server, as_json: bool) -> Summary:
     with Journal(folder) as journal, bar.progress:
         summary = run_job(plan, server, journal, bar.start, bar.advance)
     if as_json:
-        _print_json(summary)
+        print_json(summary)
     else:
         moved = summary.done - summary.done_before
         before = f" ({summary.done_before:,} of them before this run)" if summary.done_before else ""
         rate = f", {summary.images_per_second:,.0f} images/s" if moved else ""
-        _say(
+        print_line(
             f"{summary.done:,} of {summary.total:,} classes are in {summary.gallery}{before}; "
             f"{summary.seconds:.1f} s{rate}."
         )
         failed = summary.failed + summary.problems
         if failed or summary.warnings:
-            _say(f"{failed:,} failed, {summary.warnings:,} warnings: see {summary.report}")
+            print_line(f"{failed:,} failed, {summary.warnings:,} warnings: see {summary.report}")
     return summary
 
 
@@ -143,16 +135,16 @@ def _rehearse(plan: Job, folder: Path, report: Path | None, as_json: bool) -> Su
             write_report(report, journal.notes())
         shown = [note for note in islice(journal.notes(), _SHOWN_ENTRIES) if note.level == "error"]
     if as_json:
-        _print_json(summary)
+        print_json(summary)
         return summary
-    _say(
+    print_line(
         f"Would enroll {summary.pending:,} of {summary.total:,} classes in {summary.gallery}; "
         f"{summary.done:,} are in already."
     )
     if summary.failed or summary.problems:
-        _say(f"{summary.failed + summary.problems:,} would fail:")
+        print_line(f"{summary.failed + summary.problems:,} would fail:")
         for note in shown:
-            _say(f"  {note.place}: {note.message}")
+            print_line(f"  {note.place}: {note.message}")
     return summary
 
 
@@ -195,17 +187,9 @@ class _Bar:
             self.progress.update(self._task, failures=f"{self._failed:,} failed")
 
 
-def _say(line: str) -> None:
-    Console(highlight=False, soft_wrap=True).print(line, markup=False)
-
-
 def _fail(sentence: str, code: int) -> NoReturn:
-    typer.secho(f"{sentence[:1].upper()}{sentence[1:]}", err=True, fg=typer.colors.RED)
+    say(sentence)
     raise typer.Exit(code)
-
-
-def _print_json(summary: Summary) -> None:
-    sys.stdout.write(json.dumps(asdict(summary), indent=2) + "\n")
 
 
 def _stem(source: str) -> str:

@@ -30,6 +30,7 @@ def nobody() -> Iterator[str]:
         yield f"127.0.0.1:{reserved.getsockname()[1]}"
 
 
+@pytest.mark.process
 def test_help_lists_every_command_with_what_it_does() -> None:
     shown = exemplar("--help")
     assert shown.returncode == 0
@@ -51,6 +52,7 @@ def test_help_lists_every_command_with_what_it_does() -> None:
         assert words in line
 
 
+@pytest.mark.process
 def test_help_loads_none_of_the_heavy_packages() -> None:
     loaded = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "exemplar.cli", "--help"], capture_output=True, text=True
@@ -68,12 +70,14 @@ def test_help_loads_none_of_the_heavy_packages() -> None:
     }
 
 
+@pytest.mark.process
 def test_the_version_is_the_packages() -> None:
     from importlib.metadata import version
 
     assert exemplar("--version").stdout == f"exemplar {version('exemplar')}\n"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "missing", "extra"),
     [
@@ -112,6 +116,7 @@ def test_an_attribute_without_a_value_is_wrong_usage(tmp_path: Path, nobody: str
     assert "key=value" in done.stderr
 
 
+@pytest.mark.process
 def test_the_installed_command_ends_with_what_is_called_here(nobody: str) -> None:
     for arguments in (["galleries", "list", "--address", nobody], ["classify", "g", "gone.png"], ["clasify"]):
         ended, called = exemplar(*arguments), run(*arguments)

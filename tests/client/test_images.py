@@ -77,6 +77,7 @@ def test_something_else_is_refused_by_its_type() -> None:
         encoded(12)  # type: ignore[arg-type]
 
 
+@pytest.mark.process
 def test_an_array_without_pillow_installed_gets_a_sentence() -> None:
     code = (
         "import sys; sys.modules['PIL'] = None\n"

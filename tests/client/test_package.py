@@ -6,23 +6,63 @@ import inspect
 import re
 import subprocess
 import sys
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
+
+import pytest
 
 import exemplar
 from exemplar import AsyncClient, Client
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = {"numpy", "PIL", "typer", "rich", "tensorflow", "keras", "faiss", "ai_edge_litert", "asyncio.subprocess"}
 
 
-def run(code: str) -> str:
-    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+def modules_after(code: str) -> set[str]:
+    code += "; import sys; print(*sys.modules)"
+    return set(
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    )
 
 
-def test_importing_the_client_loads_no_heavy_module() -> None:
-    loaded = run("import exemplar, sys; print('\\n'.join(sys.modules))").split()
-    assert "exemplar" in loaded
-    assert not {name for name in loaded if name.partition(".")[0] in HEAVY or name.startswith("exemplar_")}
+def canonical(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def base_requirements(distribution: str = "exemplar") -> set[str]:
+    """A distribution, and all that it requires without its extras."""
+    found = {canonical(distribution)}
+    for line in metadata.requires(distribution) or ():
+        name = re.match(r"[\w.-]+", line)
+        assert name is not None
+        if "extra ==" not in line and canonical(name[0]) not in found:
+            with suppress(metadata.PackageNotFoundError):  # a requirement of another platform
+                found |= base_requirements(name[0])
+    return found
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("module", ["exemplar", "exemplar.cli"])
+def test_the_client_and_its_commands_load_nothing_but_the_base_requirements(module: str) -> None:
+    # grpc by itself loads its relatives where they are installed.
+    loaded = modules_after(f"import {module}") - modules_after("import grpc")
+    assert module in loaded
+    base, distributions = base_requirements(), metadata.packages_distributions()
+    foreign = {
+        package
+        for package in {name.partition(".")[0] for name in loaded}
+        # Some folders, such as `google`, are shared by several distributions.
+        if package in distributions and base.isdisjoint(map(canonical, distributions[package]))
+    }
+    assert not foreign
+
+
+@pytest.mark.process
+def test_importing_the_client_loads_no_part_of_the_command_line_nor_of_other_packages() -> None:
+    tops = {name.partition(".")[0] for name in modules_after("import exemplar")}
+    assert "exemplar" in tops
+    assert not tops & {"typer", "rich"}
+    assert not {name for name in tops if name.startswith("exemplar_")}
 
 
 def test_every_public_name_is_there_and_documented() -> None:
@@ -35,6 +75,7 @@ def test_every_public_name_is_there_and_documented() -> None:
     assert not bare
 
 
+@pytest.mark.process
 def test_the_synchronous_client_is_what_the_asyncio_one_generates(tmp_path: Path) -> None:
     out = tmp_path / "sync"
     subprocess.run([sys.executable, ROOT / "client/generate.py", "--out", out], check=True, timeout=60)

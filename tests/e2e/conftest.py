@@ -12,6 +12,15 @@ from demo.server_process import ServerProcess
 from exemplar.v1 import gallery_service_pb2 as galleries
 from tests.e2e.stubs import Stubs, image
 
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test here: it starts a process, or asks one that runs already."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.process)
+
 
 @pytest.fixture(scope="session")
 def server(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:

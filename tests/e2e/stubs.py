@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import grpc
 import numpy as np
@@ -32,7 +33,8 @@ class Stubs:
 
 def status_of(error: grpc.RpcError) -> status_pb2.Status:
     """The `google.rpc.Status` that came with a call's error."""
-    trailing = dict(error.trailing_metadata())
+    metadata: Any = error.trailing_metadata()
+    trailing = dict(metadata)
     assert "grpc-status-details-bin" in trailing, f"no google.rpc.Status: {error}"
     return status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
 
@@ -55,7 +57,7 @@ def image(content: bytes) -> resources.Image:
     return resources.Image(content=content)
 
 
-def classify(stubs: Stubs, gallery: str, content: bytes, **options: object) -> classification.Classification:
+def classify(stubs: Stubs, gallery: str, content: bytes, **options: Any) -> classification.Classification:
     """Classify one image."""
     request = classification.ClassifyRequest(gallery=gallery, query=resources.Query(image=image(content)))
     request.options.CopyFrom(classification.ClassificationOptions(**options))

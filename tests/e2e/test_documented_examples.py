@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tests.e2e.running_server import RunningServer
 
+from demo.server_process import ServerProcess
 from exemplar import Client
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +36,7 @@ def write_pictures(folder: Path, names: set[str], drawings: dict[str, list[bytes
 @pytest.mark.parametrize("document", PRESUMED)
 def test_the_python_examples_of_a_document_run_as_they_stand(
     document: str,
-    server: RunningServer,
+    server: ServerProcess,
     drawings: dict[str, list[bytes]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -31,11 +32,11 @@ def test_the_committed_stubs_are_what_the_contract_generates(tmp_path: Path) -> 
 
 @pytest.fixture(scope="module")
 def contract() -> list[descriptor_pb2.FileDescriptorProto]:
-    sys.path.insert(0, str(ROOT / "proto"))
-    try:
-        import generate
-    finally:
-        sys.path.pop(0)
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "proto/generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "contract.bin"
         generate.protoc(["--include_source_info", f"--descriptor_set_out={out}", *generate.sources()])

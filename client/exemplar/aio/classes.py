@@ -10,7 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from exemplar import conversion, requests
 from exemplar.aio.connection import AsyncConnection
 from exemplar.errors import ExemplarError
-from exemplar.images import Image, require_files, several
+from exemplar.images import Image
 from exemplar.requests import KEEP, Keep
 from exemplar.results import Enrolled, Enrollment, ImageClass
 from exemplar.v1 import gallery_service_pb2 as pb
@@ -64,9 +64,7 @@ class ClassRequests(AsyncConnection):
         Returns:
             One entry an enrollment, in order: what was stored, or the error (not raised) that kept it out.
         """
-        if isinstance(enrollments, Sequence):
-            for wanted in enrollments:
-                await asyncio.to_thread(require_files, several(wanted.images))
+        await asyncio.to_thread(requests.require_images, enrollments)
         return await self._batches(
             self._galleries.BatchEnrollClasses,
             (requests.enrollment(wanted) for wanted in enrollments),

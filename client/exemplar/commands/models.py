@@ -59,7 +59,7 @@ def show(model: Model) -> None:
             "engine": model.engine,
             "made": moment(model.create_time),
             "false-accept rate": percent(calibration.default_false_accept_rate),
-            "wrong names aimed at": percent(calibration.ambiguity_error_rate),
+            "ambiguity error rate": percent(calibration.ambiguity_error_rate),
             "calibration": calibration.method,
             "calibrated on": calibration.fitted_on,
         }

@@ -10,15 +10,11 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from exemplar import Client, Tls
+from exemplar import Client
 from exemplar.channel import DEFAULT_ADDRESS
-
-SHARED_PANEL = "Connection and output"
+from exemplar.commands.parameters import Address, AsJson, SystemTls, Timeout, TlsCa, Token, security
 
 # A person waits for the answer, so a server that is not there is reported after half a second rather than three.
 _ATTEMPTS = 3
@@ -33,41 +29,14 @@ class Session:
 
 
 def _options(
-    address: Annotated[
-        str,
-        typer.Option(envvar="EXEMPLAR_ADDRESS", help="The server's host:port.", rich_help_panel=SHARED_PANEL),
-    ] = DEFAULT_ADDRESS,
-    token: Annotated[
-        str | None,
-        typer.Option(
-            envvar="EXEMPLAR_TOKEN",
-            help="Bearer token, where the server asks for one.",
-            show_default=False,
-            rich_help_panel=SHARED_PANEL,
-        ),
-    ] = None,
-    tls: Annotated[
-        bool, typer.Option("--tls", help="Encrypt, trusting the system's certificates.", rich_help_panel=SHARED_PANEL)
-    ] = False,
-    tls_ca: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            help="Encrypt, trusting the certificates in this PEM file.",
-            show_default=False,
-            rich_help_panel=SHARED_PANEL,
-        ),
-    ] = None,
-    timeout: Annotated[
-        float, typer.Option(min=0.001, help="Seconds to wait for each answer.", rich_help_panel=SHARED_PANEL)
-    ] = 30.0,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of a table.", rich_help_panel=SHARED_PANEL)
-    ] = False,
+    address: Address = DEFAULT_ADDRESS,
+    token: Token = None,
+    tls: SystemTls = False,
+    tls_ca: TlsCa = None,
+    timeout: Timeout = 30.0,
+    json: AsJson = False,
 ) -> Session:
-    security = Tls(ca=tls_ca) if tls_ca else tls
-    client = Client(address, timeout=timeout, token=token, tls=security, attempts=_ATTEMPTS)
+    client = Client(address, timeout=timeout, token=token, tls=security(tls, tls_ca), attempts=_ATTEMPTS)
     return Session(client, json)
 
 

@@ -9,7 +9,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from exemplar import conversion, requests
 from exemplar.errors import ExemplarError
-from exemplar.images import Image, require_files, several
+from exemplar.images import Image
 from exemplar.requests import KEEP, Keep
 from exemplar.results import Enrolled, Enrollment, ImageClass
 from exemplar.sync.connection import Connection
@@ -64,9 +64,7 @@ class ClassRequests(Connection):
         Returns:
             One entry an enrollment, in order: what was stored, or the error (not raised) that kept it out.
         """
-        if isinstance(enrollments, Sequence):
-            for wanted in enrollments:
-                require_files(several(wanted.images))
+        requests.require_images(enrollments)
         return self._batches(
             self._galleries.BatchEnrollClasses,
             (requests.enrollment(wanted) for wanted in enrollments),

@@ -13,6 +13,7 @@ MAX_BYTES = 64 * 1024
 
 # Distances, and what weighs them, are small numbers. No product of a few of these overflows.
 LARGEST = 1e6
+LARGEST_GALLERY = 1e12
 
 
 def message(of: Calibration, data: bool = True) -> pb.Calibration:
@@ -44,8 +45,9 @@ def parse(field: str, sent: pb.Calibration) -> Calibration:
     except CalibrationError as error:
         raise invalid_field(where, f"no fit produces it: {error}") from error
     for name, value in _numbers(found):
-        if abs(value) > LARGEST:
-            raise invalid_field(where, f"no fit produces it: {name} holds {value:g}, beyond {LARGEST:,.0f}")
+        largest = LARGEST_GALLERY if name == "gallery_sizes" else LARGEST
+        if abs(value) > largest:
+            raise invalid_field(where, f"no fit produces it: {name} holds a number beyond {largest:,.0f}")
     return found
 
 

@@ -69,7 +69,8 @@ class GalleryIndex:
     def put(self, gallery: Gallery, records: Mapping[int, ClassRecord]) -> None:
         """Show classes, each in its row."""
         rows = np.array(list(records), np.int64)
-        vectors = np.array([record.embedding for record in records.values()], np.float32).reshape(len(rows), -1)
+        vectors = np.array([record.embedding for record in records.values()], np.float32)
+        vectors = vectors.reshape(-1, gallery.dimension)
         with self._lock:
             self._place(rows, vectors)
             for row, record in records.items():

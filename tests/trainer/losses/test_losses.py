@@ -18,6 +18,7 @@ from exemplar_trainer.losses import (
     PAIR_LOSSES,
     BatchHardTriplet,
     Contrastive,
+    ContrastiveHead,
     LiftedStructured,
     MultiSimilarity,
     NCACosFace,
@@ -210,6 +211,21 @@ def test_contrastive_leaves_classes_alone_that_are_farther_apart_than_the_margin
     assert (gradient == 0).all()
 
 
+def test_the_contrastive_head_is_a_sigmoid_of_the_weighted_difference() -> None:
+    embeddings = units(8)
+    labels = np.array([0, 0, 0, 1, 2, 2, 2, 3])
+    layer = ContrastiveHead()
+    layer.build((None, 5))
+    value_and_gradient(layer, embeddings, labels)
+    weights, bias = np.array([[0.5], [-1.0], [2.0], [0.3], [1.0]]), np.array([-0.4])
+    layer.head.set_weights([weights, bias])
+    pairs = []
+    for i in range(4):
+        logit = float(np.abs(embeddings[2 * i] - embeddings[2 * i + 1]) @ weights[:, 0] + bias[0])
+        pairs.append((1 / (1 + math.exp(-logit)), i % 2 == 1))
+    assert value_and_gradient(layer, embeddings, labels)[0] == pytest.approx(contrastive(pairs, 1.0), rel=1e-4)
+
+
 # Awkward batches
 
 AWKWARD = {
@@ -234,7 +250,7 @@ def test_every_loss_and_gradient_is_finite(name: str, case: str) -> None:
     assert np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", sorted(set(LOSSES) - {"contrastive-head"}))
 def test_following_the_gradient_brings_classes_together(name: str) -> None:
     labels = np.array([0, 0, 0, 1, 1, 1, 2, 0]) if name in PAIR_LOSSES else LABELS
     layer = LOSSES[name](4, 1)

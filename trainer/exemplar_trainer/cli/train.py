@@ -40,8 +40,8 @@ def train(
     loss: Annotated[
         str,
         typer.Option(
-            help="Another loss than the recipe's: nca, nca-cosface, supcon, multi-similarity, triplet, lifted or "
-            "contrastive."
+            help="Another loss than the recipe's: nca, nca-cosface, supcon, multi-similarity, triplet, lifted, "
+            "contrastive or contrastive-head."
         ),
     ] = "",
     steps: Annotated[int | None, typer.Option(min=1, help="Another number of steps than the recipe's.")] = None,

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import keras
 
 from exemplar_trainer.losses.contrastive import Contrastive
+from exemplar_trainer.losses.contrastive_head import ContrastiveHead
 from exemplar_trainer.losses.lifted import LiftedStructured
 from exemplar_trainer.losses.multi_similarity import MultiSimilarity
 from exemplar_trainer.losses.nca import NCA
@@ -26,12 +27,13 @@ LOSSES: dict[str, Callable[[int, int], keras.layers.Layer]] = {
     "supcon": lambda labels, orientations: SupervisedContrastive(),
     "multi-similarity": lambda labels, orientations: MultiSimilarity(),
     "contrastive": lambda labels, orientations: Contrastive(),
+    "contrastive-head": lambda labels, orientations: ContrastiveHead(),
     "triplet": lambda labels, orientations: BatchHardTriplet(),
     "lifted": lambda labels, orientations: LiftedStructured(),
 }
 
 # These read rows 2i and 2i + 1 of a batch as a pair, and so need the pair sampler.
-PAIR_LOSSES = frozenset({"contrastive"})
+PAIR_LOSSES = frozenset({"contrastive", "contrastive-head"})
 
 __all__ = [
     "LOSSES",
@@ -39,6 +41,7 @@ __all__ = [
     "PAIR_LOSSES",
     "BatchHardTriplet",
     "Contrastive",
+    "ContrastiveHead",
     "LiftedStructured",
     "MultiSimilarity",
     "NCACosFace",

@@ -14,8 +14,21 @@ from keras import ops
 from exemplar_trainer.losses.pairwise import euclidean
 
 
+def contrastive(distance: Any, different: Any, margin: float) -> Any:
+    """Return the loss from distances `[n]` and labels `[n]` (1.0 where the two classes differ)."""
+    near = ops.square(distance)
+    far = ops.square(ops.maximum(margin - distance, 0.0))
+    return ops.mean((1.0 - different) * near + different * far)
+
+
+def as_pairs(embeddings: Any, labels: Any) -> tuple[Any, Any, Any]:
+    """Return rows 2i and 2i + 1 as pairs: left `[n, dimension]`, right `[n, dimension]`, different `[n]`."""
+    different = ops.cast(labels[0::2] != labels[1::2], "float32")
+    return embeddings[0::2], embeddings[1::2], different
+
+
 class Contrastive(keras.layers.Layer):
-    """Contrastive loss on the distance that prediction uses; rows 2i and 2i + 1 of a batch are a pair."""
+    """Contrastive loss on the distance that prediction uses."""
 
     def __init__(self, margin: float = 1.0) -> None:
         super().__init__(name="contrastive", dtype="float32")
@@ -23,8 +36,6 @@ class Contrastive(keras.layers.Layer):
 
     def call(self, embeddings: Any, labels: Any) -> Any:
         """Return the loss, a scalar, of embeddings `[2n, dimension]` with labels `[2n]`."""
-        different = ops.cast(labels[0::2] != labels[1::2], "float32")
-        distance = euclidean(ops.sum(ops.square(embeddings[0::2] - embeddings[1::2]), axis=1))
-        near = ops.square(distance)
-        far = ops.square(ops.maximum(self.margin - distance, 0.0))
-        return ops.mean((1.0 - different) * near + different * far)
+        left, right, different = as_pairs(embeddings, labels)
+        distance = euclidean(ops.sum(ops.square(left - right), axis=1))
+        return contrastive(distance, different, self.margin)

@@ -1,9 +1,10 @@
-"""The gate: what nobody expected becomes INTERNAL with an incident to look up, and the server goes on."""
+"""An accident in a handler becomes INTERNAL with an incident to look up, and the server goes on."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import grpc
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from exemplar_server.errors import NotFoundError
 from exemplar_server.logs import configure_logs
 from exemplar_server.metrics import Metrics
-from exemplar_server.rpc.gate import Gate
+from exemplar_server.rpc.interceptor import CallInterceptor
 
 
 async def echo(request: bytes, context: object) -> bytes:
@@ -24,21 +25,22 @@ async def echo(request: bytes, context: object) -> bytes:
 
 async def ask(requests: list[bytes], metrics: Metrics) -> list[bytes | tuple[str, str]]:
     """Answers over a real socket, and code and details where a call failed."""
-    gate = Gate(metrics, None)
-    gate.open()
-    server = grpc.aio.server(interceptors=[gate])
-    handlers = {"Echo": grpc.unary_unary_rpc_method_handler(echo)}
+    interceptor = CallInterceptor(metrics, None)
+    interceptor.open()
+    server = grpc.aio.server(interceptors=[interceptor])
+    handlers: dict[str, Any] = {"Echo": grpc.unary_unary_rpc_method_handler(echo)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     answers: list[bytes | tuple[str, str]] = []
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/test.Echo/Echo")
         for request in requests:
             try:
-                answers.append(await channel.unary_unary("/test.Echo/Echo")(request))
+                answers.append(await call(request))
             except grpc.aio.AioRpcError as error:
                 answers.append((error.code().name, error.details() or ""))
-    assert await gate.drain(0)
+    assert await interceptor.drain(30)
     await server.stop(None)
     return answers
 

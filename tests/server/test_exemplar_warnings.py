@@ -1,4 +1,4 @@
-"""The exemplar check: each kind of trouble is found, and good pictures are left alone."""
+"""Warnings about exemplars: each kind of trouble is found, and good pictures are left alone."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from exemplar_encoder import PreparedImage, Preprocessing, preprocess_with_margin
-from exemplar_server.exemplar_check import WarningKind, compare, look
+from exemplar_encoder.arrays import Pixels
+from exemplar_server.exemplar_warnings import WarningKind, image_warnings, neighbor_warnings
 
 INPUT = Preprocessing(64, 64, 1)
 FRAMED = Preprocessing(64, 64, 1, resample="bilinear", framing="ink")
 
 
 def prepared(image: Image.Image, spec: Preprocessing = INPUT) -> PreparedImage:
-    pixels, region = preprocess_with_margin(image, spec)
-    return PreparedImage(pixels, "PNG", image.width, image.height, region)
+    pixels, shown = preprocess_with_margin(image, spec)
+    return PreparedImage(pixels, "PNG", image.width, image.height, shown, "")
 
 
 def kinds(image: Image.Image, spec: Preprocessing = INPUT) -> list[WarningKind]:
-    return [warning.kind for warning in look(prepared(image, spec))]
+    return [warning.kind for warning in image_warnings(prepared(image, spec))]
 
 
 def drawing(size: tuple[int, int] = (128, 128)) -> Image.Image:
@@ -84,7 +85,7 @@ def test_a_dot_that_was_meant_is_not_blank(diameter: int, spec: Preprocessing) -
 
 @pytest.mark.parametrize("size", [(63, 63), (10, 20)])
 def test_a_picture_that_must_be_enlarged_is_tiny(size: tuple[int, int]) -> None:
-    (warning,) = look(prepared(drawing(size)))
+    (warning,) = image_warnings(prepared(drawing(size)))
     assert warning.kind == WarningKind.TINY
     assert f"{size[0]} x {size[1]}" in warning.message
     assert "64 x 64" in warning.message
@@ -101,29 +102,29 @@ def test_a_picture_blurred_by_two_input_pixels_or_more_is_found(
     assert kinds(stretched, spec) == [WarningKind.BLURRED]
 
 
-def _stretch(gray: np.ndarray) -> np.ndarray:
+def _stretch(gray: Pixels) -> Pixels:
     """To full contrast, so that it is blurred and not blank."""
     values = gray.astype(np.float32)
-    return ((values - values.min()) / (values.max() - values.min()) * 255).astype(np.uint8)
+    return np.asarray((values - values.min()) / (values.max() - values.min()) * 255, np.uint8)
 
 
-def test_the_very_same_bytes_are_a_duplicate_of_the_first_such_class() -> None:
-    (warning,) = compare({"b", "a"}, [("c", 0.1), ("a", 0.2)], 1.0)
+def test_the_very_same_exemplar_is_a_duplicate_of_the_first_such_class() -> None:
+    (warning,) = neighbor_warnings({"b", "a"}, [("c", 0.1), ("a", 0.2)], 1.0)
     assert (warning.kind, warning.other_class_id, warning.distance) == (WarningKind.DUPLICATE, "a", 0.2)
 
 
 def test_a_nearly_identical_exemplar_is_a_duplicate() -> None:
-    (warning,) = compare((), [("a", 0.25), ("b", 0.45)], 1.0)
+    (warning,) = neighbor_warnings((), [("a", 0.25), ("b", 0.45)], 1.0)
     assert (warning.kind, warning.other_class_id, warning.distance) == (WarningKind.DUPLICATE, "a", 0.25)
 
 
 def test_another_class_within_the_threshold_is_too_close() -> None:
-    (warning,) = compare((), [("a", 0.5), ("b", 0.6)], 1.0)
+    (warning,) = neighbor_warnings((), [("a", 0.5), ("b", 0.6)], 1.0)
     assert (warning.kind, warning.other_class_id, warning.distance) == (WarningKind.TOO_CLOSE, "a", 0.5)
     assert "'a'" in warning.message
     assert "0.500" in warning.message
 
 
 def test_classes_beyond_the_threshold_are_no_trouble() -> None:
-    assert compare((), [("a", 1.0)], 1.0) == []
-    assert compare((), [], 1.0) == []
+    assert neighbor_warnings((), [("a", 1.0)], 1.0) == []
+    assert neighbor_warnings((), [], 1.0) == []

@@ -25,18 +25,17 @@ def drawings(tmp_path_factory: pytest.TempPathFactory) -> list[Image.Image]:
     return [Image.open(path).convert("L") for path in sorted(root.rglob("*.png"))]
 
 
-def on_paper(drawing: Image.Image, paper: int, ink: int) -> bytes:
+def on_paper(drawing: Image.Image, paper: int, ink: int) -> EncodedImage:
     """The drawing in other levels, with the noise of a scan."""
     shares = np.asarray(drawing, np.float64) / 255
     noise = np.random.default_rng(0).normal(0, 3, shares.shape)
     stream = io.BytesIO()
     Image.fromarray((ink + shares * (paper - ink) + noise).clip(0, 255).astype(np.uint8)).save(stream, "PNG")
-    return stream.getvalue()
+    return EncodedImage(stream.getvalue())
 
 
 def embedded(encoder: Encoder, drawings: list[Image.Image], paper: int, ink: int) -> Floats:
-    sheets = [EncodedImage(on_paper(each, paper, ink)) for each in drawings]
-    return encoder.embed(np.stack([encoder.prepare(sheet).pixels for sheet in sheets]))
+    return encoder.embed(np.stack([encoder.prepare(on_paper(each, paper, ink)).pixels for each in drawings]))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,56 @@
+"""Requests are kept for a day, and a damaged response is never handed out."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exemplar_server.errors import DataLossError
+from exemplar_server.store import Request
+from exemplar_server.store.request_rows import answered, keep
+from exemplar_server.store.schema import open_database
+
+DAY = 24 * 3600 * 1_000_000
+REQUEST: Request[Any] = Request("the-id", "Change", b"digest", lambda outcome: b"")
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    writer, reader = open_database(tmp_path / "exemplar.db")
+    yield writer
+    reader.close()
+    writer.close()
+
+
+def test_a_response_is_kept_for_a_day_and_then_its_id_is_free(writer: sqlite3.Connection) -> None:
+    keep(writer, REQUEST, b"first", now=1000)
+    assert answered(writer, REQUEST, now=1000 + DAY - 1) == b"first"
+    assert answered(writer, REQUEST, now=1000 + DAY) is None
+    keep(writer, REQUEST, b"second", now=1000 + DAY)
+    assert answered(writer, REQUEST, now=1000 + DAY) == b"second"
+
+
+def test_responses_that_were_kept_long_enough_go_with_the_next_that_is_kept(writer: sqlite3.Connection) -> None:
+    for number in range(5):
+        keep(writer, Request(f"id-{number}", "Change", b"digest", lambda outcome: b""), b"", now=number)
+    keep(writer, REQUEST, b"", now=DAY + 2)
+    left = [row[0] for row in writer.execute("SELECT id FROM requests ORDER BY time")]
+    assert left == ["id-3", "id-4", "the-id"]
+
+
+def test_what_is_to_go_is_found_without_reading_the_rest(writer: sqlite3.Connection) -> None:
+    plan = writer.execute("EXPLAIN QUERY PLAN DELETE FROM requests WHERE time <= 1").fetchall()
+    assert "USING" in plan[0][3]
+    assert "requests_by_time" in plan[0][3]
+
+
+@pytest.mark.parametrize("column", ["method", "digest", "response", "time"])
+def test_a_damaged_row_is_told_and_never_answers(writer: sqlite3.Connection, column: str) -> None:
+    keep(writer, REQUEST, b"first", now=1000)
+    writer.execute(f"UPDATE requests SET {column} = 999")
+    with pytest.raises(DataLossError, match="the-id does not match its checksum"):
+        answered(writer, REQUEST, now=1001)
