@@ -22,7 +22,7 @@ class ContrastiveHead(keras.layers.Layer):
         self.margin = margin
         self.head = layers.Dense(1, activation="sigmoid", name="distance", dtype="float32")
 
-    def build(self, embeddings_shape: tuple[int, ...]) -> None:
+    def build(self, embeddings_shape: tuple[int | None, ...]) -> None:
         """Draw one weight for each of the embedding's values, and a bias."""
         self.head.build(embeddings_shape)
 
