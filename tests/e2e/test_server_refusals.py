@@ -1,4 +1,4 @@
-"""What a running server refuses, over a real socket: each bad input with its own typed error."""
+"""A running server's refusals, over a real socket: each bad input with its own typed error."""
 
 from __future__ import annotations
 

@@ -123,8 +123,10 @@ class EmbeddedStore(ReadingStore):
     ) -> None:
         """See `GalleryStore`."""
         with self._one_change(request):
-            if gallery in self._galleries or not allow_missing:
-                self._check_deletable(gallery, force)
+            # By force even one that is broken.
+            allowed = force if gallery in self._galleries else allow_missing
+            if not allowed:
+                self._check_empty(gallery)
             with self._database.transaction() as writer:
                 gallery_rows.delete(writer, gallery)
                 _keep_response(writer, request, None)
@@ -251,9 +253,7 @@ class EmbeddedStore(ReadingStore):
                 raise RepeatedRequest(response)
             yield
 
-    def _check_deletable(self, gallery: str, force: bool) -> None:
-        if force and gallery in self._galleries:
-            return  # even one that is broken
+    def _check_empty(self, gallery: str) -> None:
         count = self._galleries.get(gallery).gallery.class_count
         if count:
             raise FailedPreconditionError(

@@ -1,4 +1,4 @@
-"""What a gallery store promises, as one interface over plain data.
+"""The promises of a gallery store, as one interface over plain data.
 
 An acknowledged change is durable and visible to the next search. The changes of one call are made together or not at
 all. Each grows the gallery's revision. Distances are Euclidean, smaller is closer, and ties are ordered by class id.

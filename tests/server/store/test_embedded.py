@@ -1,4 +1,4 @@
-"""What the embedded store promises beyond the interface: one process, no silent damage, nothing acknowledged lost."""
+"""The embedded store beyond the interface: one process, no silent damage, nothing acknowledged lost."""
 
 from __future__ import annotations
 
