@@ -66,7 +66,8 @@ async def answer_once(
 
     def look_up() -> tuple[Request[Outcome], bytes | None]:
         digest = hashlib.sha256(message.SerializeToString(deterministic=True)).digest()
-        asked = Request(request_id, message.DESCRIPTOR.name, digest, response)
+        method = message.DESCRIPTOR.name.removesuffix("Request")
+        asked = Request(request_id, method, digest, response)
         return asked, store.response_to(asked)
 
     request, kept = await asyncio.to_thread(look_up)
