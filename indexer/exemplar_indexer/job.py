@@ -79,7 +79,8 @@ def run_job(
     """
     started = time.monotonic()
     journal.claim(job.source, job.delivery.gallery)
-    with Client(server.address, timeout=server.timeout, token=server.token, tls=server.tls) as client:
+    # Fewer attempts than while the job runs: that there is no server at all should be said at once.
+    with Client(server.address, timeout=server.timeout, token=server.token, tls=server.tls, attempts=3) as client:
         _meet_gallery(job, client, journal)
     before = journal.scan(open_source(job.source), redo=job.redo)
     on_start(before)

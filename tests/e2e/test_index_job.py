@@ -18,7 +18,7 @@ from PIL import Image
 
 from demo.server_process import EXEMPLAR, ServerProcess, clean_environment
 from exemplar import Client, Region
-from tests.e2e.command_line import exemplar
+from tests.client.command import run as exemplar
 
 pytestmark = pytest.mark.process
 
@@ -237,13 +237,16 @@ def test_warnings_are_reported_and_strict_refuses_what_has_them(client: Client, 
     assert summary(tmp_path / "lax")["warnings"] == 1
 
 
-def test_a_dry_run_tells_what_would_happen_and_changes_nothing(client: Client, tmp_path: Path) -> None:
+def test_a_dry_run_tells_what_would_happen_and_changes_nothing(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     folder_of(tmp_path / "pictures", 6)
     (tmp_path / "pictures" / "bad.png").write_bytes(b"no image")
     (tmp_path / "pictures" / "empty.png").write_bytes(b"")
     Image.open(io.BytesIO(picture(6))).save(tmp_path / "pictures" / "big.tif", big_tiff=True)
     # No server is asked, so none need be there.
-    done = exemplar("index", "pictures", "-g", "dry", "--dry-run", "--address", "127.0.0.1:1", cwd=tmp_path)
+    done = exemplar("index", "pictures", "-g", "dry", "--dry-run", "--address", "127.0.0.1:1")
     assert done.returncode == 1
     assert "Would enroll 7 of 9 classes in dry; 0 are in already." in done.stdout
     assert "bad.png is not an image of a known format" in done.stdout
@@ -252,11 +255,11 @@ def test_a_dry_run_tells_what_would_happen_and_changes_nothing(client: Client, t
     for name in ("bad.png", "empty.png"):
         (tmp_path / "pictures" / name).unlink()
     command = ("index", "pictures", "-g", "dry", "--address", client.address)
-    assert exemplar(*command, "--create", cwd=tmp_path).returncode == 0
+    assert exemplar(*command, "--create").returncode == 0
     (tmp_path / "pictures" / "new.png").write_bytes(picture(77))
     journal = tmp_path / "exemplar-index-dry-pictures" / "journal.sqlite"
     before = journal.read_bytes()
-    again = exemplar(*command, "--dry-run", "--json", cwd=tmp_path)
+    again = exemplar(*command, "--dry-run", "--json")
     assert (json.loads(again.stdout)["pending"], json.loads(again.stdout)["done"]) == (1, 7)
     assert journal.read_bytes() == before
     assert client.get_gallery("dry").class_count == 7
@@ -272,9 +275,15 @@ def test_a_dry_run_tells_what_would_happen_and_changes_nothing(client: Client, t
     ],
 )
 def test_what_stops_a_job_is_one_sentence(
-    client: Client, tmp_path: Path, arguments: tuple[str, ...], code: int, words: str
+    client: Client,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    code: int,
+    words: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     where = () if "--address" in arguments else ("--address", client.address)
-    done = exemplar(*arguments, *where, cwd=tmp_path)
+    done = exemplar(*arguments, *where)
     assert (done.returncode, "Traceback" in done.stderr) == (code, False)
     assert words in done.stderr

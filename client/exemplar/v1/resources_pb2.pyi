@@ -361,7 +361,7 @@ class Exemplar(_message.Message):
     sha256: _builtins.str
     """Names the exemplar in its class, which has each once: the SHA-256, in lower-case hexadecimal, of the image as it was
     sent. Where a region was given, its text follows the image's bytes: `#xywh=pixel:LEFT,TOP,WIDTH,HEIGHT`, or
-    `#xywh=fraction:` with the shortest decimals that give the same numbers back.
+    `#xywh=fraction:` with the fewest decimals that give the same numbers back, no exponent.
     """
     width: _builtins.int
     """Width in pixels after EXIF orientation, of the whole image."""

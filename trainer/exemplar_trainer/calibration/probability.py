@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from exemplar_encoder.arrays import Floats64
+from exemplar_encoder.arrays import Floats64, Ints
 from exemplar_encoder.calibration import NEAREST_CONSIDERED
 from exemplar_trainer.calibration.observations import Observation
 
@@ -25,31 +25,49 @@ def fit_softmax(galleries: Sequence[Observation], spacings: Floats64) -> tuple[f
     Returns:
         The weight of distance, and intercept and slope of "none of them", as `Calibration` has them.
     """
-    features, truths, weights = [], [], []
+    distances, truths, apart, weights = [], [], [], []
     for gallery, spacing in zip(galleries, spacings, strict=True):
-        for distances, ranks in ((gallery.known, gallery.ranks), (gallery.strangers, None)):
-            if not len(distances):
+        for nearest, ranks in ((gallery.known, gallery.ranks), (gallery.strangers, None)):
+            if not len(nearest):
                 continue
-            x = np.zeros((len(distances), NEAREST_CONSIDERED + 1, 3))
-            x[:, :-1, 0] = -np.inf
-            x[:, : distances.shape[1], 0] = -(distances.astype(np.float64) ** DISTANCE_POWER)
-            x[:, -1, 1:] = -1.0, -spacing
-            features.append(x)
-            truths.append(np.full(len(distances), NEAREST_CONSIDERED) if ranks is None else ranks)
-            weights.append(np.full(len(distances), 0.5 / len(distances) / len(galleries)))
-    x, truth, weight = np.concatenate(features), np.concatenate(truths), np.concatenate(weights)
-    there = np.isfinite(x[:, :, 0])
-    x[~there] = 0.0
-    right = x[np.arange(len(x)), truth]
+            padded = np.full((len(nearest), NEAREST_CONSIDERED), np.inf)
+            padded[:, : nearest.shape[1]] = nearest
+            distances.append(padded)
+            truths.append(np.full(len(nearest), NEAREST_CONSIDERED) if ranks is None else ranks)
+            apart.append(np.full(len(nearest), spacing))
+            weights.append(np.full(len(nearest), 0.5 / len(nearest) / len(galleries)))
+    return _least_loss(*(np.concatenate(each) for each in (distances, truths, apart, weights)))
+
+
+def _least_loss(distances: Floats64, truth: Ints, spacing: Floats64, weight: Floats64) -> tuple[float, float, float]:
+    """Return the parameters of least loss over queries.
+
+    A class has one feature, its closeness; "none of them" has two, -1 and the spacing's negative. No alternative has
+    both, so the products between them vanish and are not computed.
+    """
+    there = np.isfinite(distances)
+    closeness = np.where(there, -(np.where(there, distances, 0.0) ** DISTANCE_POWER), 0.0)
+    none = truth == NEAREST_CONSIDERED
+    right = np.where(none, 0.0, np.take_along_axis(closeness, np.where(none, 0, truth)[:, None], axis=1)[:, 0])
     theta = np.array([1.0, 0.0, 0.0])
     ridge = 1e-6 * np.eye(3)  # keeps the fit finite where everything can be told apart
     for _ in range(100):
-        z = np.where(there, x @ theta, -np.inf)
-        p = np.exp(z - np.logaddexp.reduce(z, axis=1, keepdims=True))
-        mean = np.einsum("qk,qkf->qf", p, x)
-        gradient = weight @ (right - mean) - ridge @ theta
-        second = np.einsum("q,qk,qkf,qkg->fg", weight, p, x, x, optimize=True)
-        curvature = second - np.einsum("q,qf,qg->fg", weight, mean, mean) + ridge
+        z = np.where(there, theta[0] * closeness, -np.inf)
+        unknown = -(theta[1] + theta[2] * spacing)
+        top = np.maximum(z.max(axis=1), unknown)
+        p, p_none = np.exp(z - top[:, None]), np.exp(unknown - top)
+        total = p.sum(axis=1) + p_none
+        p, p_none = p / total[:, None], p_none / total
+        mean = (p * closeness).sum(axis=1)
+        free = p_none * (1 - p_none)
+        missed = p_none - none
+        gradient = np.array([weight @ (right - mean), weight @ missed, weight @ (spacing * missed)]) - ridge @ theta
+        rows = [
+            [(p * closeness**2).sum(axis=1) - mean**2, mean * p_none, mean * p_none * spacing],
+            [mean * p_none, free, free * spacing],
+            [mean * p_none * spacing, free * spacing, free * spacing**2],
+        ]
+        curvature = np.array([[weight @ each for each in row] for row in rows]) + ridge
         step = np.linalg.solve(curvature, gradient)
         theta += step * min(1.0, 5.0 / max(np.abs(step).max(), 1e-12))
         if np.abs(step).max() < 1e-8:
