@@ -67,7 +67,7 @@ def _find_images(output: Path) -> tuple[Path, bool]:
             raise
         console.print(f"[yellow]No data set here:[/] {error}.")
         console.print("[yellow]So these are characters that this program draws itself, with strokes.[/]")
-        draw_alphabets(output / "drawn", alphabets=6, characters=24, drawers=8)
+        draw_alphabets(output / "drawn", alphabets=6, characters=24, drawers=5)
         return output / "drawn", True
     console.print(f"Images from {source}")
     return source, False

@@ -19,7 +19,8 @@ from demo.strokes import draw_alphabets
 from exemplar_encoder import Preprocessing
 from exemplar_encoder.arrays import Floats64, Pixels
 from exemplar_trainer.bundles.build import Origin, make_bundle
-from exemplar_trainer.data.image_set import ImageSet, load_images
+from exemplar_trainer.data.image_set import ImageSet
+from exemplar_trainer.data.reading import read_images
 from exemplar_trainer.data.split import split
 
 BUNDLES = Path(__file__).parent / "bundles"
@@ -34,7 +35,7 @@ def make_tiny(target: Path) -> None:
     """Write the bundle; its first six alphabets are those of the fixture `drawn_alphabets`, two of them held out."""
     with tempfile.TemporaryDirectory() as scratch:
         draw_alphabets(Path(scratch), alphabets=40, characters=8, drawers=6)
-        parts = split(load_images(Path(scratch), _SPEC), HELD_OUT)
+        parts = split(read_images(Path(scratch), _SPEC), HELD_OUT)
     training, unseen = parts.training, parts.held_out
     facts = [("network", "averages of 8 x 8 cells and a linear discriminant"), ("training classes", "304")]
     told = {

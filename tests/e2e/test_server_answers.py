@@ -15,7 +15,7 @@ from exemplar.v1 import classification_service_pb2 as classification
 from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import model_service_pb2 as models
 from exemplar.v1 import resources_pb2 as resources
-from tests.e2e.stubs import Stubs, classify, png, refusal
+from tests.e2e.stubs import Stubs, classify, image, png, refusal
 
 # Naming
 
@@ -37,7 +37,7 @@ def test_an_exemplar_itself_matches_its_class_at_distance_zero(
 
 
 def test_new_pictures_are_mostly_named_right(stubs: Stubs, stocked: str, drawings: dict[str, list[bytes]]) -> None:
-    queries = [resources.Query(image=found[1]) for found in drawings.values()]
+    queries = [resources.Query(image=image(found[1])) for found in drawings.values()]
     response = stubs.classification.BatchClassify(
         classification.BatchClassifyRequest(gallery=stocked, queries=queries)
     )
@@ -49,13 +49,13 @@ def test_new_pictures_are_mostly_named_right(stubs: Stubs, stocked: str, drawing
 def test_a_batch_answers_each_query_as_it_would_be_answered_alone(
     stubs: Stubs, stocked: str, drawings: dict[str, list[bytes]]
 ) -> None:
-    images = [found[2] for found in drawings.values()][:10]
-    queries = [resources.Query(image=image) for image in images]
+    pictures = [found[2] for found in drawings.values()][:10]
+    queries = [resources.Query(image=image(picture)) for picture in pictures]
     response = stubs.classification.BatchClassify(
         classification.BatchClassifyRequest(gallery=stocked, queries=queries)
     )
-    for image, result in zip(images, response.results, strict=True):
-        alone = classify(stubs, stocked, image)
+    for picture, result in zip(pictures, response.results, strict=True):
+        alone = classify(stubs, stocked, picture)
         together = result.classification
         assert [match.class_id for match in together.matches] == [match.class_id for match in alone.matches]
         assert together.matches[0].distance == pytest.approx(alone.matches[0].distance, abs=1e-5)
@@ -64,12 +64,12 @@ def test_a_batch_answers_each_query_as_it_would_be_answered_alone(
 def test_a_query_by_embedding_is_answered_as_one_by_its_image(
     stubs: Stubs, stocked: str, drawings: dict[str, list[bytes]]
 ) -> None:
-    image = next(iter(drawings.values()))[3]
-    embedding = stubs.classification.Embed(classification.EmbedRequest(image=image)).embedding
+    picture = next(iter(drawings.values()))[3]
+    embedding = stubs.classification.Embed(classification.EmbedRequest(image=image(picture))).embedding
     by_embedding = stubs.classification.Classify(
         classification.ClassifyRequest(gallery=stocked, query=resources.Query(embedding=embedding))
     ).classification
-    by_image = classify(stubs, stocked, image)
+    by_image = classify(stubs, stocked, picture)
     assert [match.class_id for match in by_embedding.matches] == [match.class_id for match in by_image.matches]
     assert by_embedding.model == by_image.model == embedding.model
 
@@ -77,31 +77,21 @@ def test_a_query_by_embedding_is_answered_as_one_by_its_image(
 def test_a_lower_false_accept_rate_lowers_the_threshold(
     stubs: Stubs, stocked: str, drawings: dict[str, list[bytes]]
 ) -> None:
-    image = next(iter(drawings.values()))[1]
-    strict = classify(stubs, stocked, image, false_accept_rate=0.01)
-    lax = classify(stubs, stocked, image, false_accept_rate=0.9)
+    picture = next(iter(drawings.values()))[1]
+    strict = classify(stubs, stocked, picture, false_accept_rate=0.01)
+    lax = classify(stubs, stocked, picture, false_accept_rate=0.9)
     assert strict.threshold < lax.threshold
     assert (strict.false_accept_rate, lax.false_accept_rate) == (0.01, 0.9)
-
-
-def test_a_rate_that_nothing_was_measured_for_is_answered_with_the_least_that_was(
-    stubs: Stubs, stocked: str, drawings: dict[str, list[bytes]]
-) -> None:
-    image = next(iter(drawings.values()))[1]
-    impossible = classify(stubs, stocked, image, false_accept_rate=1e-9)
-    least = classify(stubs, stocked, image, false_accept_rate=0.001)
-    assert impossible.false_accept_rate == least.false_accept_rate == pytest.approx(0.001)
-    assert impossible.threshold == least.threshold
 
 
 def test_a_picture_taught_twice_costs_its_own_class_alone(
     stubs: Stubs, gallery: str, drawings: dict[str, list[bytes]]
 ) -> None:
     kept = sorted(drawings.items())[:8]
-    enrollments = [galleries.Enrollment(class_id=key, images=found[:1]) for key, found in kept]
+    enrollments = [galleries.Enrollment(class_id=key, images=[image(found[0])]) for key, found in kept]
     stubs.galleries.BatchEnrollClasses(galleries.BatchEnrollClassesRequest(gallery=gallery, enrollments=enrollments))
     before = [classify(stubs, gallery, found[0]) for _, found in kept]
-    again = galleries.Enrollment(class_id="again", images=kept[0][1][:1])
+    again = galleries.Enrollment(class_id="again", images=[image(kept[0][1][0])])
     stubs.galleries.BatchEnrollClasses(galleries.BatchEnrollClassesRequest(gallery=gallery, enrollments=[again]))
     after = [classify(stubs, gallery, found[0]) for _, found in kept]
     assert after[0].verdict == classification.VERDICT_AMBIGUOUS
@@ -112,8 +102,8 @@ def test_a_picture_taught_twice_costs_its_own_class_alone(
 def test_a_query_far_from_every_class_is_unknown(
     stubs: Stubs, stocked: str, drawings: dict[str, list[bytes]]
 ) -> None:
-    image = next(iter(drawings.values()))[0]
-    embedding = stubs.classification.Embed(classification.EmbedRequest(image=image)).embedding
+    picture = next(iter(drawings.values()))[0]
+    embedding = stubs.classification.Embed(classification.EmbedRequest(image=image(picture))).embedding
     opposite = resources.Query(embedding=resources.Embedding(values=[-value for value in embedding.values]))
     request = classification.ClassifyRequest(gallery=stocked, query=opposite)
     answer = stubs.classification.Classify(request).classification
@@ -153,25 +143,31 @@ def test_a_gallery_can_be_made_changed_listed_and_deleted(stubs: Stubs) -> None:
 
 
 def test_an_enrolled_class_is_named_renamed_and_deleted(stubs: Stubs, gallery: str) -> None:
-    image = png(seed=5)
-    enrollment = galleries.Enrollment(class_id="a b", images=[image], display_name="A", attributes={"k": "v"})
+    picture = png(seed=5)
+    enrollment = galleries.Enrollment(
+        class_id="a b", images=[image(picture)], display_name="A", attributes={"k": "v"}
+    )
     enrolled = stubs.galleries.EnrollClass(galleries.EnrollClassRequest(gallery=gallery, enrollment=enrollment))
-    stored = getattr(enrolled, "class")
+    stored = enrolled.image_class
     assert (enrolled.replaced, stored.display_name, dict(stored.attributes)) == (False, "A", {"k": "v"})
-    assert stored.exemplars[0].sha256 == hashlib.sha256(image).hexdigest()
-    match = classify(stubs, gallery, image).matches[0]
+    assert stored.exemplars[0].sha256 == hashlib.sha256(picture).hexdigest()
+    match = classify(stubs, gallery, picture).matches[0]
     assert (match.class_id, match.display_name, dict(match.attributes)) == ("a b", "A", {"k": "v"})
-    update = galleries.UpdateClassRequest(update_mask=FieldMask(paths=["display_name"]))
-    getattr(update, "class").CopyFrom(resources.Class(name=stored.name, display_name="B"))
-    renamed = getattr(stubs.galleries.UpdateClass(update), "class")
+    renamed = stubs.galleries.UpdateClass(
+        galleries.UpdateClassRequest(
+            image_class=resources.ImageClass(name=stored.name, display_name="B"),
+            update_mask=FieldMask(paths=["display_name"]),
+        )
+    ).image_class
     assert (renamed.display_name, dict(renamed.attributes)) == ("B", {"k": "v"})
-    answer = classify(stubs, gallery, image)
+    answer = classify(stubs, gallery, picture)
     assert answer.matches[0].display_name == "B"
     assert answer.verdict == classification.VERDICT_MATCH  # one class alone cannot be ambiguous
-    exemplar = stubs.galleries.GetExemplarImage(galleries.GetExemplarImageRequest(class_name=stored.name))
-    assert exemplar.image == image
+    wanted = galleries.GetExemplarImageRequest(class_name=stored.name, sha256=stored.exemplars[0].sha256)
+    exemplar = stubs.galleries.GetExemplarImage(wanted)
+    assert (exemplar.image, exemplar.exemplar) == (image(picture), stored.exemplars[0])
     with pytest.raises(grpc.RpcError) as refused:
-        stubs.galleries.GetExemplarImage(galleries.GetExemplarImageRequest(class_name=stored.name, index=1))
+        stubs.galleries.GetExemplarImage(galleries.GetExemplarImageRequest(class_name=stored.name, sha256="0" * 64))
     assert refusal(refused.value)[:2] == ("NOT_FOUND", "EXEMPLAR_NOT_FOUND")
     again = stubs.galleries.EnrollClass(galleries.EnrollClassRequest(gallery=gallery, enrollment=enrollment))
     assert again.replaced
@@ -185,27 +181,29 @@ def test_an_enrolled_class_is_named_renamed_and_deleted(stubs: Stubs, gallery: s
 
 
 def test_of_two_enrollments_with_one_id_in_a_batch_the_last_counts(stubs: Stubs, gallery: str) -> None:
-    enrollments = [galleries.Enrollment(class_id="a", images=[png(seed=seed)]) for seed in (1, 2)]
+    enrollments = [galleries.Enrollment(class_id="a", images=[image(png(seed=seed))]) for seed in (1, 2)]
     response = stubs.galleries.BatchEnrollClasses(
         galleries.BatchEnrollClassesRequest(gallery=gallery, enrollments=enrollments)
     )
     assert [result.enrolled.replaced for result in response.results] == [False, True]
-    exemplar = stubs.galleries.GetExemplarImage(galleries.GetExemplarImageRequest(class_name=f"{gallery}/classes/a"))
-    assert exemplar.image == png(seed=2)
+    stored = stubs.galleries.GetClass(galleries.GetClassRequest(name=f"{gallery}/classes/a")).image_class
+    assert [exemplar.sha256 for exemplar in stored.exemplars] == [hashlib.sha256(png(seed=2)).hexdigest()]
 
 
 def test_an_exemplar_of_another_class_is_warned_of_and_refused_when_strict(
     stubs: Stubs, stocked: str, drawings: dict[str, list[bytes]]
 ) -> None:
     key = next(iter(drawings))
-    image = drawings[key][0]
-    check = stubs.galleries.CheckExemplar(galleries.CheckExemplarRequest(gallery=stocked, image=image))
+    picture = drawings[key][0]
+    check = stubs.galleries.CheckExemplar(galleries.CheckExemplarRequest(gallery=stocked, image=image(picture)))
     assert [(w.kind, w.other_class_id) for w in check.warnings] == [(galleries.ExemplarWarning.KIND_DUPLICATE, key)]
     assert check.nearest[0].class_id == key
-    own = stubs.galleries.CheckExemplar(galleries.CheckExemplarRequest(gallery=stocked, image=image, class_id=key))
+    own = stubs.galleries.CheckExemplar(
+        galleries.CheckExemplarRequest(gallery=stocked, image=image(picture), class_id=key)
+    )
     assert all(warning.other_class_id != key for warning in own.warnings)
     request = galleries.EnrollClassRequest(
-        gallery=stocked, enrollment=galleries.Enrollment(class_id="copy", images=[image]), strict=True
+        gallery=stocked, enrollment=galleries.Enrollment(class_id="copy", images=[image(picture)]), strict=True
     )
     with pytest.raises(grpc.RpcError) as refused:
         stubs.galleries.EnrollClass(request)
@@ -215,18 +213,20 @@ def test_an_exemplar_of_another_class_is_warned_of_and_refused_when_strict(
 
 
 def test_diagnosis_names_the_nearest_pairs(stubs: Stubs, stocked: str, drawings: dict[str, list[bytes]]) -> None:
-    found = stubs.galleries.DiagnoseGallery(galleries.DiagnoseGalleryRequest(name=stocked, max_pairs=7))
+    diagnosis = stubs.galleries.DiagnoseGallery(galleries.DiagnoseGalleryRequest(name=stocked, max_pairs=7))
     vectors = {
-        key: np.array(stubs.classification.Embed(classification.EmbedRequest(image=images[0])).embedding.values)
+        key: np.array(
+            stubs.classification.Embed(classification.EmbedRequest(image=image(images[0]))).embedding.values
+        )
         for key, images in drawings.items()
     }
     keys = sorted(vectors)
     expected = sorted(
         (float(np.linalg.norm(vectors[a] - vectors[b])), a, b) for i, a in enumerate(keys) for b in keys[i + 1 :]
     )
-    assert [pair.distance for pair in found.pairs] == pytest.approx([d for d, _, _ in expected[:7]], abs=1e-4)
-    assert all(pair.first_class_id < pair.second_class_id for pair in found.pairs)
-    assert found.too_close_count == pytest.approx(sum(d < found.threshold for d, _, _ in expected), abs=1)
+    assert [pair.distance for pair in diagnosis.pairs] == pytest.approx([d for d, _, _ in expected[:7]], abs=1e-4)
+    assert all(pair.first_class_id < pair.second_class_id for pair in diagnosis.pairs)
+    assert diagnosis.too_close_count == pytest.approx(sum(d < diagnosis.threshold for d, _, _ in expected), abs=1)
 
 
 # Around the services
@@ -246,7 +246,7 @@ def test_the_model_is_described(stubs: Stubs) -> None:
     (model,) = stubs.models.ListModels(models.ListModelsRequest()).models
     assert stubs.models.GetModel(models.GetModelRequest(name=model.name)).model == model
     assert model.engine in ("litert", "tensorflow")
-    assert model.calibration.threshold_at_20_classes > 0
+    assert (model.calibration.method, 0 < model.calibration.default_false_accept_rate < 1) == ("spacing/1", True)
     assert model.create_time.seconds > 0
 
 

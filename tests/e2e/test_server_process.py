@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import signal
 import socket
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -21,25 +24,36 @@ from exemplar.v1 import classification_service_pb2 as classification
 from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import model_service_pb2 as models
 from exemplar.v1 import resources_pb2 as resources
-from tests.e2e.stubs import Stubs, classify, png, refusal, status_of
+from tests.calibrations import made_up
+from tests.e2e.stubs import Stubs, classify, image, png, refusal, status_of
 
-SERVING = health_pb2.HealthCheckResponse.SERVING
-SLOW_IMAGES = 40
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+SLOW_IMAGES = 12
+
+CALIBRATION = resources.Calibration(data=made_up(1 / 3).to_json().encode())
+
+pytestmark = pytest.mark.process
 
 
 def enroll(stubs: Stubs, gallery_id: str, seeds: range) -> str:
     name = stubs.galleries.CreateGallery(galleries.CreateGalleryRequest(gallery_id=gallery_id)).gallery.name
-    enrollments = [galleries.Enrollment(class_id=f"c{seed}", images=[png(seed=seed)]) for seed in seeds]
+    enrollments = [galleries.Enrollment(class_id=f"c{seed}", images=[image(png(seed=seed))]) for seed in seeds]
     stubs.galleries.BatchEnrollClasses(galleries.BatchEnrollClassesRequest(gallery=name, enrollments=enrollments))
     return name
 
 
-def slow_batch(stubs: Stubs, server: ServerProcess) -> grpc.Future:  # type: ignore[type-arg]
+def enrollment(class_id: str, content: bytes | None = None) -> galleries.EnrollClassRequest:
+    images = [image(content or png())]
+    return galleries.EnrollClassRequest(
+        gallery="galleries/g", enrollment=galleries.Enrollment(class_id=class_id, images=images)
+    )
+
+
+def slow_batch(stubs: Stubs, server: ServerProcess) -> grpc.Future:
     """A call that is in flight for a while, and is when this returns."""
     buffer = io.BytesIO()
     Image.new("L", (5000, 5000), 255).save(buffer, "PNG")
-    request = classification.BatchEmbedRequest(images=[buffer.getvalue()] * SLOW_IMAGES)
+    request = classification.BatchEmbedRequest(images=[image(buffer.getvalue())] * SLOW_IMAGES)
     future = stubs.classification.BatchEmbed.future(request)
     while server.metric("exemplar_queue_images") == 0:
         assert not future.done()
@@ -53,76 +67,81 @@ def slow_batch(stubs: Stubs, server: ServerProcess) -> grpc.Future:  # type: ign
 def test_a_signal_lets_what_is_in_flight_end_and_refuses_what_is_new(
     tiny_bundle: Path, tmp_path: Path, number: int
 ) -> None:
+    """A lock on the database holds an enrollment up until the test has looked."""
     with ServerProcess(tiny_bundle, tmp_path) as server:
         stubs = Stubs(server.channel())
-        future = slow_batch(stubs, server)
-        server.send(number)
-        server.wait_for("draining")
-        assert stubs.health.Check(health_pb2.HealthCheckRequest()).status == NOT_SERVING
-        with pytest.raises(grpc.RpcError) as refused:
-            stubs.models.ListModels(models.ListModelsRequest())
-        assert refusal(refused.value)[:2] == ("UNAVAILABLE", "DRAINING")
-        assert all(result.HasField("embedding") for result in future.result().results)
+        enroll(stubs, "g", range(1))
+        with closing(sqlite3.connect(tmp_path / "exemplar.db", isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            embedded = server.metric("exemplar_encode_seconds_count")
+            future = stubs.galleries.EnrollClass.future(enrollment("late"))
+            while server.metric("exemplar_encode_seconds_count") == embedded:
+                assert not future.done()
+            server.send(number)
+            server.wait_for("draining")
+            assert stubs.health.Check(health_pb2.HealthCheckRequest()).status == NOT_SERVING
+            with pytest.raises(grpc.RpcError) as refused:
+                stubs.models.ListModels(models.ListModelsRequest())
+            assert refusal(refused.value)[:2] == ("UNAVAILABLE", "DRAINING")
+            assert not future.done()
+        assert future.result().image_class.name == "galleries/g/classes/late"
         assert server.wait() == 0
         server.wait_for("stopped")
 
 
-def test_a_full_queue_is_told_with_a_time_to_come_back(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_a_full_queue_is_told_with_a_time_to_come_back_and_who_hangs_up_leaves_the_room(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
     with ServerProcess(tiny_bundle, tmp_path, "--queue-capacity", "4") as server:
         stubs = Stubs(server.channel())
         future = slow_batch(stubs, server)
         with pytest.raises(grpc.RpcError) as refused:
-            stubs.classification.BatchEmbed(classification.BatchEmbedRequest(images=[png()] * 4))
+            stubs.classification.BatchEmbed(classification.BatchEmbedRequest(images=[image(png())] * 4))
         assert refusal(refused.value)[:2] == ("UNAVAILABLE", "QUEUE_FULL")
         retry = error_details_pb2.RetryInfo()
         status = status_of(refused.value)
         assert any(detail.Unpack(retry) for detail in status.details)
         wait = retry.retry_delay.ToMilliseconds()
         assert 0 < wait <= 10_000
-        trailing = dict(refused.value.trailing_metadata())
-        assert trailing["grpc-retry-pushback-ms"] == str(wait)
+        metadata: Any = refused.value.trailing_metadata()
+        assert dict(metadata)["grpc-retry-pushback-ms"] == str(wait)
         assert len(future.result().results) == SLOW_IMAGES
-        stubs.classification.Embed(classification.EmbedRequest(image=png()))
-
-
-def test_a_caller_who_hangs_up_costs_the_others_nothing(tiny_bundle: Path, tmp_path: Path) -> None:
-    with ServerProcess(tiny_bundle, tmp_path) as server:
-        stubs = Stubs(server.channel())
         for _ in range(3):
             slow_batch(stubs, server).cancel()
-        address = server.address
-        host, _, port = str(address).rpartition(":")
+            while server.metric("exemplar_queue_images"):
+                pass
+        host, _, port = server.address.rpartition(":")
         with socket.create_connection((host, int(port))) as rude:
             rude.sendall(b"GET / HTTP/1.1\r\n\r\n\x00\xff" * 100)
-        assert stubs.classification.Embed(classification.EmbedRequest(image=png())).embedding.values
-        while server.metric("exemplar_queue_images"):
-            pass
+        assert stubs.classification.Embed(classification.EmbedRequest(image=image(png()))).embedding.values
         assert server.stop() == 0
 
 
 # What outlives it
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_after_a_restart_the_answers_are_the_same(tiny_bundle: Path, tmp_path: Path, number: int) -> None:
+def test_after_a_restart_the_answers_are_the_same(tiny_bundle: Path, tmp_path: Path) -> None:
     def answers(stubs: Stubs) -> list[object]:
-        listed = stubs.galleries.ListClasses(galleries.ListClassesRequest(gallery="galleries/g")).classes
-        return [*listed, *(classify(stubs, "galleries/g", png(seed=seed)) for seed in range(25))]
+        view = resources.CLASS_VIEW_EMBEDDING
+        request = galleries.ListClassesRequest(gallery="galleries/g", view=view)
+        found = stubs.galleries.GetGallery(galleries.GetGalleryRequest(name="galleries/g"))
+        queries = (classify(stubs, "galleries/g", png(seed=seed)) for seed in range(25))
+        return [found, *stubs.galleries.ListClasses(request).classes, *queries]
 
     with ServerProcess(tiny_bundle, tmp_path) as server:
         stubs = Stubs(server.channel())
         enroll(stubs, "g", range(20))
         stubs.galleries.DeleteClass(galleries.DeleteClassRequest(name="galleries/g/classes/c3"))
-        mask = FieldMask(paths=["max_exemplars_per_class"])
-        allowed = resources.Gallery(name="galleries/g", max_exemplars_per_class=2)
-        stubs.galleries.UpdateGallery(galleries.UpdateGalleryRequest(gallery=allowed, update_mask=mask))
+        mask = FieldMask(paths=["max_exemplars_per_class", "calibration"])
+        changed = resources.Gallery(name="galleries/g", max_exemplars_per_class=2, calibration=CALIBRATION)
+        stubs.galleries.UpdateGallery(galleries.UpdateGalleryRequest(gallery=changed, update_mask=mask))
         stubs.galleries.AddExemplars(
-            galleries.AddExemplarsRequest(class_name="galleries/g/classes/c4", images=[png(seed=99)])
+            galleries.AddExemplarsRequest(class_name="galleries/g/classes/c4", images=[image(png(seed=99))])
         )
         before = answers(stubs)
-        server.stop(number)
-    with ServerProcess(tiny_bundle, tmp_path) as server:
-        assert answers(Stubs(server.channel())) == before
+        for number in (signal.SIGKILL, signal.SIGTERM):
+            server.stop(number)
+            assert answers(Stubs(server.restart().channel())) == before
 
 
 def test_every_enrollment_acknowledged_before_a_kill_nine_is_there_after_it(
@@ -133,11 +152,8 @@ def test_every_enrollment_acknowledged_before_a_kill_nine_is_there_after_it(
     def stream(stubs: Stubs, worker: int) -> None:
         for number in range(100_000):
             class_id = f"w{worker}-{number}"
-            request = galleries.EnrollClassRequest(
-                gallery="galleries/g", enrollment={"class_id": class_id, "images": [png(seed=number)]}
-            )
             try:
-                stubs.galleries.EnrollClass(request)
+                stubs.galleries.EnrollClass(enrollment(class_id, png(seed=number)))
             except grpc.RpcError:
                 return
             acknowledged.append(class_id)
@@ -149,9 +165,8 @@ def test_every_enrollment_acknowledged_before_a_kill_nine_is_there_after_it(
         enroll(stubs, "g", range(1))
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda worker: stream(stubs, worker), range(4)))
-    assert len(acknowledged) >= 40
-    with ServerProcess(tiny_bundle, tmp_path) as server:
-        stubs = Stubs(server.channel())
+        assert len(acknowledged) >= 40
+        stubs = Stubs(server.restart().channel())
         listed = stubs.galleries.ListClasses(galleries.ListClassesRequest(gallery="galleries/g", page_size=1000))
         found = {item.name.rpartition("/")[2] for item in listed.classes}
         assert found >= set(acknowledged)
@@ -168,11 +183,14 @@ def test_a_gallery_of_another_model_is_refused_naming_both(
         second = str(server.wait_for("serving")["model"])
         stubs = Stubs(server.channel())
         assert first != second
+        calibrated = galleries.UpdateGalleryRequest(
+            gallery=resources.Gallery(name="galleries/g", calibration=CALIBRATION),
+            update_mask=FieldMask(paths=["calibration"]),
+        )
         calls: list[Callable[[], object]] = [
             lambda: classify(stubs, "galleries/g", png()),
-            lambda: stubs.galleries.EnrollClass(
-                galleries.EnrollClassRequest(gallery="galleries/g", enrollment={"class_id": "new", "images": [png()]})
-            ),
+            lambda: stubs.galleries.EnrollClass(enrollment("new")),
+            lambda: stubs.galleries.UpdateGallery(calibrated),
             lambda: stubs.galleries.DiagnoseGallery(galleries.DiagnoseGalleryRequest(name="galleries/g")),
         ]
         for call in calls:
@@ -181,10 +199,13 @@ def test_a_gallery_of_another_model_is_refused_naming_both(
             code, reason, metadata = refusal(refused.value)
             assert (code, reason) == ("FAILED_PRECONDITION", "MODEL_MISMATCH")
             assert (metadata["expected"], metadata["actual"]) == (first, second)
-            assert first in refused.value.details()
-            assert second in refused.value.details()
+            assert first in str(refused.value.details())
+            assert second in str(refused.value.details())
         kept = stubs.galleries.GetGallery(galleries.GetGalleryRequest(name="galleries/g")).gallery
-        assert (kept.class_count, kept.model) == (3, f"models/{first}")
+        assert (kept.class_count, kept.model, kept.HasField("calibration")) == (3, f"models/{first}", False)
+        # A calibration of before does not stay for want of its model.
+        calibrated.gallery.ClearField("calibration")
+        stubs.galleries.UpdateGallery(calibrated)
 
 
 def test_a_full_disk_is_told_and_loses_nothing(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -193,11 +214,7 @@ def test_a_full_disk_is_told_and_loses_nothing(tiny_bundle: Path, tmp_path: Path
         enroll(stubs, "g", range(3))
         large = png((1100, 1100))
         with pytest.raises(grpc.RpcError) as refused:
-            stubs.galleries.EnrollClass(
-                galleries.EnrollClassRequest(
-                    gallery="galleries/g", enrollment={"class_id": "large", "images": [large]}
-                )
-            )
+            stubs.galleries.EnrollClass(enrollment("large", large))
         assert refusal(refused.value)[:2] == ("RESOURCE_EXHAUSTED", "DISK_FULL")
         assert classify(stubs, "galleries/g", png(seed=1)).matches[0].class_id == "c1"
         enroll(stubs, "h", range(3))

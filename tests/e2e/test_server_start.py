@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -17,21 +18,24 @@ from demo.server_process import ServerProcess
 from exemplar.v1 import classification_service_pb2 as classification
 from exemplar.v1 import model_service_pb2 as models
 from exemplar_encoder.bundle import MANIFEST
-from tests.e2e.stubs import Stubs, png, refusal
+from tests.e2e.stubs import Stubs, image, png, refusal
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+HOLDER = (("authorization", "Bearer s3cret"),)
 
 
 def start_and_fail(bundle: Path, data_dir: Path, *flags: str) -> tuple[int, str]:
     with ServerProcess(bundle, data_dir, *flags) as server:
         code = server.wait()
+        assert "Traceback" not in server.log
         return code, server.log
 
 
 # Starting
 
 
+@pytest.mark.process
 def test_health_says_not_serving_and_calls_learn_loading_until_everything_is_loaded(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
@@ -55,68 +59,42 @@ def test_health_says_not_serving_and_calls_learn_loading_until_everything_is_loa
         assert stubs.models.ListModels(models.ListModelsRequest()).models
 
 
-def test_serving_needs_no_tensorflow(tiny_bundle: Path, tmp_path: Path) -> None:
-    with ServerProcess(tiny_bundle, tmp_path, "--engine", "litert") as server:
-        stubs = Stubs(server.channel())
-        stubs.classification.Embed(classification.EmbedRequest(image=png()))
-        mapped = Path(f"/proc/{server.pid}/maps").read_text()
-    assert "faiss" in mapped
-    assert "tensorflow" not in mapped
-
-
-def test_a_second_process_on_the_same_data_directory_is_refused_naming_the_first(
+@pytest.mark.process
+def test_a_second_process_on_the_same_data_or_ports_is_refused_naming_what_is_taken(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    with ServerProcess(tiny_bundle, tmp_path) as first:
-        first.wait_until_serving()
-        code, log = start_and_fail(tiny_bundle, tmp_path)
-        assert code == 1
-        assert f"in use by process {first.pid}" in log
-        assert "Traceback" not in log
-
-
-@pytest.mark.parametrize(("flag", "entry"), [("--address", "address"), ("--metrics-address", "metrics_address")])
-def test_a_second_process_on_the_same_port_is_refused(
-    tiny_bundle: Path, tmp_path: Path, flag: str, entry: str
-) -> None:
     with ServerProcess(tiny_bundle, tmp_path / "first") as first:
-        address = str(first.wait_for("serving")[entry])
-        code, log = start_and_fail(tiny_bundle, tmp_path / "second", flag, address)
-        assert code == 1
-        assert f"{address} cannot be had" in log
-        assert "Traceback" not in log
+        loading = first.wait_for("loading")
+        first.wait_until_serving()
+        code, log = start_and_fail(tiny_bundle, tmp_path / "first")
+        assert (code, f"in use by process {first.pid}" in log) == (1, True)
+        for flag, entry in (("--address", "address"), ("--metrics-address", "metrics_address")):
+            code, log = start_and_fail(tiny_bundle, tmp_path / "second", flag, loading[entry])
+            assert (code, f"{loading[entry]} cannot be had" in log) == (1, True)
 
 
+@pytest.mark.process
 def test_a_bundle_that_was_tampered_with_is_refused_naming_the_file(tiny_bundle: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "bundle"
     shutil.copytree(tiny_bundle, bundle)
-    with open(bundle / "cohort.npy", "ab") as file:
+    with open(bundle / "model.tflite", "ab") as file:
         file.write(b"!")
     code, log = start_and_fail(bundle, tmp_path / "data")
     assert code == 1
-    assert "cohort.npy was altered" in log
-    assert "Traceback" not in log
+    assert "model.tflite was altered" in log
 
 
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        (["--address", "nonsense"], "address is wrong"),
-        (["--engine", "steam"], "engine is wrong"),
-        (["--max-batch", "0"], "max_batch is wrong"),
-        (["--tls-key", "key.pem"], "tls_certificate and tls_key go together"),
-        (["--config", "missing.toml"], "missing.toml cannot be read"),
-    ],
-)
-def test_a_wrong_setting_is_told_in_a_sentence(
-    tiny_bundle: Path, tmp_path: Path, flags: list[str], said: str
-) -> None:
-    code, log = start_and_fail(tiny_bundle, tmp_path, *flags)
+# Settings
+
+
+@pytest.mark.process
+def test_a_wrong_setting_is_told_in_a_sentence(tiny_bundle: Path, tmp_path: Path) -> None:
+    code, log = start_and_fail(tiny_bundle, tmp_path, "--engine", "steam")
     assert code == 2
-    assert said in log
-    assert "Traceback" not in log
+    assert log.startswith("exemplar serve: engine is wrong")
 
 
+@pytest.mark.process
 def test_missing_settings_are_named_with_where_to_give_them() -> None:
     ended = subprocess.run([sys.executable, "-m", "exemplar_server"], capture_output=True, text=True, timeout=60)
     assert ended.returncode == 2
@@ -124,41 +102,73 @@ def test_missing_settings_are_named_with_where_to_give_them() -> None:
         assert name in ended.stderr
 
 
-def test_flags_win_over_the_environment_which_wins_over_the_file(tiny_bundle: Path, tmp_path: Path) -> None:
-    file = tmp_path / "server.toml"
+@pytest.fixture(scope="module")
+def configured(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with settings from everywhere: a token, no metrics page, and LiteRT as its engine."""
+    folder = tmp_path_factory.mktemp("configured")
+    file = folder / "server.toml"
     file.write_text("max_batch = 3\nqueue_capacity = 33\nmax_batch_items = 7\n")
-    env = {"EXEMPLAR_QUEUE_CAPACITY": "44", "EXEMPLAR_MAX_BATCH_ITEMS": "8", "EXEMPLAR_TOKEN": "hush-hush"}
-    flags = ["--config", str(file), "--max-batch-items", "9"]
-    with ServerProcess(tiny_bundle, tmp_path / "data", *flags, env=env) as server:
-        shown = server.wait_for("settings")
+    env = {"EXEMPLAR_QUEUE_CAPACITY": "44", "EXEMPLAR_MAX_BATCH_ITEMS": "8", "EXEMPLAR_TOKEN": "s3cret"}
+    flags = ["--config", str(file), "--max-batch-items", "9", "--metrics-address", "off", "--engine", "litert"]
+    with ServerProcess(tiny_bundle, folder / "data", *flags, env=env) as server:
         server.wait_until_serving()
+        yield server
+
+
+@pytest.mark.process
+def test_flags_win_over_the_environment_which_wins_over_the_file(configured: ServerProcess) -> None:
+    shown = configured.wait_for("settings")
     assert (shown["max_batch"], shown["queue_capacity"], shown["max_batch_items"]) == ("3", "44", "9")
-    assert "hush-hush" not in server.log
+    assert "s3cret" not in configured.log
+
+
+@pytest.mark.process
+def test_serving_needs_no_tensorflow(configured: ServerProcess) -> None:
+    stubs = Stubs(configured.channel())
+    request = classification.EmbedRequest(image=image(png()))
+    assert stubs.classification.Embed(request, metadata=HOLDER).embedding.values
+    mapped = Path(f"/proc/{configured.pid}/maps").read_text()
+    assert "faiss" in mapped
+    assert "tensorflow" not in mapped
+
+
+@pytest.mark.process
+def test_the_metrics_page_can_be_switched_off(configured: ServerProcess) -> None:
+    assert configured.wait_for("serving")["metrics_address"] is None
+
+
+def test_the_metrics_page_is_on_its_own_port(server: ServerProcess) -> None:
+    address = server.wait_for("serving")["metrics_address"]
+    assert address != server.address
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=60) as page:
+        assert page.status == 200
+        assert "text/plain" in page.headers["content-type"]
 
 
 # Who may call
 
 
-def test_a_token_is_asked_of_every_call_but_health(tiny_bundle: Path, tmp_path: Path) -> None:
-    with ServerProcess(tiny_bundle, tmp_path, env={"EXEMPLAR_TOKEN": "s3cret"}) as server:
-        stubs = Stubs(server.channel())
-        request = models.ListModelsRequest()
-        for metadata in ([], [("authorization", "Bearer wrong")], [("authorization", "s3cret")]):
-            with pytest.raises(grpc.RpcError) as refused:
-                stubs.models.ListModels(request, metadata=metadata)
-            assert refusal(refused.value)[:2] == ("UNAUTHENTICATED", "TOKEN_INVALID")
-        assert stubs.models.ListModels(request, metadata=[("authorization", "Bearer s3cret")]).models
-        assert stubs.health.Check(health_pb2.HealthCheckRequest()).status == SERVING
-        reflection = server.channel().stream_stream(
-            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-            request_serializer=lambda content: content,
-            response_deserializer=lambda content: content,
-        )
-        with pytest.raises(grpc.RpcError) as closed:
-            next(reflection(iter([b""])))
-        assert closed.value.code() is grpc.StatusCode.UNAUTHENTICATED
+@pytest.mark.process
+def test_a_token_is_asked_of_every_call_but_health(configured: ServerProcess) -> None:
+    stubs = Stubs(configured.channel())
+    request = models.ListModelsRequest()
+    for metadata in ((), (("authorization", "Bearer wrong"),), (("authorization", "s3cret"),)):
+        with pytest.raises(grpc.RpcError) as refused:
+            stubs.models.ListModels(request, metadata=metadata)
+        assert refusal(refused.value)[:2] == ("UNAUTHENTICATED", "TOKEN_INVALID")
+    assert stubs.models.ListModels(request, metadata=HOLDER).models
+    assert stubs.health.Check(health_pb2.HealthCheckRequest()).status == SERVING
+    reflection: grpc.StreamStreamMultiCallable[bytes, bytes] = configured.channel().stream_stream(
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        request_serializer=lambda content: content,
+        response_deserializer=lambda content: content,
+    )
+    with pytest.raises(grpc.RpcError) as closed:
+        next(reflection(iter([b""])))
+    assert closed.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
+@pytest.mark.process
 def test_with_a_certificate_only_those_who_trust_it_are_served(tiny_bundle: Path, tmp_path: Path) -> None:
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
@@ -172,21 +182,7 @@ def test_with_a_certificate_only_those_who_trust_it_are_served(tiny_bundle: Path
         trusting = grpc.ssl_channel_credentials(certificate.read_bytes())
         assert Stubs(server.channel(trusting)).models.ListModels(models.ListModelsRequest()).models
         for credentials in (None, grpc.ssl_channel_credentials()):
-            stranger = Stubs(server.channel(credentials))
+            stranger = Stubs(server.channel(credentials, loading=True))
             with pytest.raises(grpc.RpcError) as refused:
                 stranger.models.ListModels(models.ListModelsRequest())
             assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-
-
-def test_the_metrics_page_can_be_switched_off(tiny_bundle: Path, tmp_path: Path) -> None:
-    with ServerProcess(tiny_bundle, tmp_path, "--metrics-address", "off") as server:
-        assert server.wait_for("serving")["metrics_address"] is None
-        assert Stubs(server.channel()).models.ListModels(models.ListModelsRequest()).models
-
-
-def test_the_metrics_page_is_on_its_own_port(tiny_bundle: Path, tmp_path: Path) -> None:
-    with ServerProcess(tiny_bundle, tmp_path) as server:
-        address = server.wait_for("serving")["metrics_address"]
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=60) as page:
-            assert page.status == 200
-            assert "text/plain" in page.headers["content-type"]

@@ -3,51 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from exemplar_encoder import Bundle, Calibration
+from exemplar_encoder import Calibration
 from exemplar_encoder.arrays import Floats
 from exemplar_trainer.calibration.cross_fit import CalibrationCheck
 from exemplar_trainer.calibration.from_gallery import CrossFit, LabeledGallery
 from exemplar_trainer.calibration.from_held_out import pair_distances
 from exemplar_trainer.calibration.labeled_images import LabeledImages
 from exemplar_trainer.data.image_set import ImageSet
-from exemplar_trainer.evaluation.accuracy import assess, measure
+from exemplar_trainer.evaluation.accuracy import measure
 from exemplar_trainer.evaluation.compare import Result
-from exemplar_trainer.evaluation.episodes import Protocol, draw_episodes
+from exemplar_trainer.evaluation.episodes import draw_episodes
 from exemplar_trainer.evaluation.open_set import judge_open_set
 from exemplar_trainer.evaluation.provenance import NOTE
-from exemplar_trainer.evaluation.tasks import NO_CLASS, Terms
-from exemplar_trainer.evaluation.tree import open_set_questions
+from exemplar_trainer.evaluation.tasks import NO_CLASS
 from exemplar_trainer.reports.bundle import Findings, render_report
 from exemplar_trainer.reports.calibration import comparison, facts, render_calibration
 from exemplar_trainer.reports.contact_sheet import draw_named_queries
 from exemplar_trainer.reports.evaluation import render_evaluation
+from tests.trainer.reports.hostile import HOSTILE, PROTOCOL
 from tests.trainer.reports.page import Page
-from tests.trainer.synthetic_sets import gaussian_embeddings, synthetic_set
-
-HOSTILE = "<script>alert(\"&')</script>"
-
-MODELS = Path(__file__).parents[3] / "models"
-PROTOCOL = Protocol(5, 1, within_group=True)
-
-
-@pytest.fixture(scope="module")
-def images() -> ImageSet:
-    return synthetic_set({HOSTILE: 12, "plain": 12, "other": 12})
-
-
-@pytest.fixture(scope="module")
-def embeddings(images: ImageSet) -> Floats:
-    return gaussian_embeddings(images, spread=1.2)  # so far spread that some queries are named wrongly
-
-
-@pytest.fixture(scope="module")
-def calibration() -> Calibration:
-    return Bundle.load(MODELS / "omniglot-held-out").calibration
 
 
 @pytest.fixture(scope="module")
@@ -70,21 +48,6 @@ def findings(images: ImageSet, embeddings: Floats, calibration: Calibration, res
         held_out=images,
         hits=hits,
         misses=misses,
-    )
-
-
-@pytest.fixture(scope="module")
-def result(images: ImageSet, embeddings: Floats, calibration: Calibration) -> Result:
-    """Of an open set: some queries are of classes that are not enrolled."""
-    questions = dataclasses.replace(open_set_questions(images, PROTOCOL, 12, seed=0), notes=(HOSTILE,))
-    return Result(
-        bundle=HOSTILE,
-        model="m",
-        questions=questions,
-        terms=Terms((HOSTILE,), (HOSTILE,), 0),
-        assessment=assess(embeddings, questions),
-        open_set=judge_open_set(embeddings, questions, calibration, seed=0),
-        trained_on=True,
     )
 
 
