@@ -38,7 +38,7 @@ def save_checkpoint(run: Path, learner: keras.Model, step: int) -> None:
 
 
 def load_checkpoint(run: Path, learner: keras.Model) -> int:
-    """Restore the state and return how many steps were done; 0 when there is no checkpoint yet.
+    """Restore the state, and return how many steps were done; 0 when there is no checkpoint yet.
 
     Raises:
         CheckpointError: the file is unreadable or of another recipe.
