@@ -17,8 +17,6 @@ from exemplar_trainer.cli.export import app
 from tests.trainer.backbones import settled_backbone
 from tests.trainer.flags import draw_flags
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
-
 
 def export(*arguments: str | Path) -> Result:
     return CliRunner(env={"COLUMNS": "120"}).invoke(app, [str(argument) for argument in arguments])

@@ -152,6 +152,7 @@ def test_a_measured_factor_is_given_back(calibration: Calibration, size: int, ra
     assert calibration.threshold(min(rate, 0.999999), size, 1.5) == pytest.approx(1.5 * factor, abs=1e-5)
 
 
+@pytest.mark.slow
 # Fewer than 20 classes hardly show how alike they are.
 @pytest.mark.parametrize(
     ("count", "likeness"),

@@ -22,6 +22,7 @@ def run_generator(out: Path) -> None:
     )
 
 
+@pytest.mark.process
 def test_the_committed_stubs_are_what_the_contract_generates(tmp_path: Path) -> None:
     run_generator(tmp_path)
     fresh = {path.name: path.read_text() for path in (tmp_path / "exemplar/v1").iterdir()}

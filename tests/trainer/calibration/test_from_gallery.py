@@ -19,6 +19,8 @@ from exemplar_trainer.evaluation.open_set import OpenSet, judge_tasks
 from exemplar_trainer.evaluation.tasks import NO_CLASS, Task
 from tests.trainer.synthetic_sets import gaussian_embeddings, synthetic_set
 
+pytestmark = pytest.mark.slow
+
 CLASSES, STRANGERS, EACH = 60, 20, 8
 
 
@@ -59,7 +61,6 @@ def judged(foreign: Calibration) -> CrossFit:
     return cross_fit(world(0.9, 1)[0], foreign)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.05, 0.1])
 def test_a_rate_holds_for_strangers_that_it_never_met_where_the_model_s_did_not(
     foreign: Calibration, rate: float
@@ -75,7 +76,6 @@ def test_a_rate_holds_for_strangers_that_it_never_met_where_the_model_s_did_not(
     assert before > 3 * after
 
 
-@pytest.mark.slow
 def test_what_is_reported_is_what_fresh_queries_meet(judged: CrossFit) -> None:
     labeled, fresh = world(0.9, 1)
     fitted = refit(labeled, 0.05)
@@ -92,7 +92,6 @@ def test_before_and_after_are_judged_by_the_same_questions(judged: CrossFit) -> 
         assert getattr(judged.before, name) == getattr(judged.after, name)
 
 
-@pytest.mark.slow
 def test_a_fold_is_judged_by_a_fit_that_saw_nothing_of_it(
     foreign: Calibration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,7 +180,6 @@ def test_the_smallest_galleries_are_calibrated_and_judged(
     assert all(0 <= share <= 1 for share in found.after.realized + found.after.accepted)
 
 
-@pytest.mark.slow
 def test_classes_that_nobody_asked_about_are_there_to_be_confused_with(foreign: Calibration) -> None:
     labeled, _ = world(0.9, 5)
     kept = (labeled.labels < 20) | (labeled.labels == NO_CLASS)

@@ -72,6 +72,7 @@ def test_intervals_are_the_middle_of_what_tasks_drawn_again_give() -> None:
         assert values[194] <= high <= values[195]
 
 
+@pytest.mark.slow
 def test_the_intervals_cover_what_thousands_of_tasks_find() -> None:
     truth = flat(judged(asked(600, seed=99)))
     covered = np.zeros(len(truth))

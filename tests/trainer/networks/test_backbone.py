@@ -23,10 +23,10 @@ from exemplar_trainer.recipes.shipped import RECIPES
 from exemplar_trainer.training.learner import build_learner
 from tests.trainer.backbones import settled_backbone
 
+pytestmark = pytest.mark.slow
+
 SMALL = "mobilenetv3-small"
 SHAPE = (32, 48, 3)
-
-pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,6 @@ def trained_a_step(recipe: Recipe) -> tuple[dict[str, Floats], dict[str, Floats]
     return before, weights()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_backbone_gives_unit_vectors_of_the_dimension_asked_for(name: str) -> None:
     network = backbone_network(name, SHAPE, 16)
