@@ -16,7 +16,7 @@ import numpy as np
 import typer
 
 from benchmarks.results import record
-from exemplar_encoder import load_encoder
+from exemplar_encoder import EncodedImage, load_encoder
 from exemplar_encoder.encoder import EngineName
 from exemplar_encoder.engines import BATCH_SIZES
 
@@ -31,7 +31,7 @@ def main(bundle: Annotated[Path, typer.Option(help="The bundle.")] = Path("model
     figures: dict[str, float] = {}
     for name in engines:
         encoder = load_encoder(bundle, engine=name)
-        image = encoder.bundle.golden()[0][0]
+        image = EncodedImage(encoder.bundle.golden()[0][0])
         pixels = encoder.prepare(image).pixels
         if not figures:
             figures["decode and preprocess, one thread"] = 1 / _median_seconds(lambda: encoder.prepare(image))  # noqa: B023

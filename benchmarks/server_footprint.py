@@ -13,7 +13,7 @@ import numpy as np
 import typer
 
 from benchmarks.results import record
-from benchmarks.server_throughput import png
+from benchmarks.server_throughput import picture
 from demo.server_process import ServerProcess
 from exemplar.v1 import classification_service_pb2 as pb
 from exemplar.v1 import classification_service_pb2_grpc as pb_grpc
@@ -34,7 +34,7 @@ def main(
             with grpc.insecure_channel(address) as channel:
                 stub = pb_grpc.ClassificationServiceStub(channel)
                 for _ in range(20):
-                    stub.BatchEmbed(pb.BatchEmbedRequest(images=[png()] * 64))
+                    stub.BatchEmbed(pb.BatchEmbedRequest(images=[picture()] * 64))
             loaded.append(_resident_mib(server.pid))
             tensorflow |= "tensorflow" in Path(f"/proc/{server.pid}/maps").read_text()
     figures = {

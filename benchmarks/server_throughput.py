@@ -50,7 +50,7 @@ CLASSES = 100
 Call = Callable[[], Awaitable[Any]]
 
 
-def png(seed: int = 0) -> bytes:
+def picture(seed: int = 0) -> resources_pb2.Image:
     """A drawing-like gray picture of 105 x 105 pixels."""
     pixels = np.full((105, 105), 255, np.uint8)
     rng = np.random.default_rng(seed)
@@ -60,7 +60,7 @@ def png(seed: int = 0) -> bytes:
         pixels[column : column + length // 2, row : row + 3] = 0
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
+    return resources_pb2.Image(content=buffer.getvalue())
 
 
 def main(
@@ -78,7 +78,7 @@ async def _measure_all(bundle: Path, seconds: float, callers: int) -> None:
     assert empty.stdout is not None
     async with grpc.aio.insecure_channel(empty.stdout.readline().strip()) as channel:
         method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/empty.Empty/Call")
-        request = png()
+        request = picture().content
         figures["empty handler"] = await _measure(lambda: method(request), seconds, callers, 1)
     empty.kill()
     empty.communicate()
@@ -86,7 +86,7 @@ async def _measure_all(bundle: Path, seconds: float, callers: int) -> None:
         async with grpc.aio.insecure_channel(server.address) as channel:
             await _stock(channel)
             stub = pb_grpc.ClassificationServiceStub(channel)
-            image, query = png(), resources_pb2.Query(image=png())
+            image, query = picture(), resources_pb2.Query(image=picture())
             model = await stub.Embed(pb.EmbedRequest(image=image))
             given = resources_pb2.Query(embedding=model.embedding)
             one = pb.ClassifyRequest(gallery="galleries/g", query=query)
@@ -127,7 +127,7 @@ async def _stock(channel: grpc.aio.Channel) -> None:
     stub = gallery_service_pb2_grpc.GalleryServiceStub(channel)
     await stub.CreateGallery(gallery_service_pb2.CreateGalleryRequest(gallery_id="g"))
     enrollments = [
-        gallery_service_pb2.Enrollment(class_id=f"c{number}", images=[png(number)]) for number in range(CLASSES)
+        gallery_service_pb2.Enrollment(class_id=f"c{number}", images=[picture(number)]) for number in range(CLASSES)
     ]
     await stub.BatchEnrollClasses(
         gallery_service_pb2.BatchEnrollClassesRequest(gallery="galleries/g", enrollments=enrollments)

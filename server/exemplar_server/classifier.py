@@ -22,7 +22,7 @@ from exemplar_server.decision_rules import DecisionRules
 from exemplar_server.errors import FailedPreconditionError, InvalidArgumentError, ServiceError, invalid_field
 from exemplar_server.metrics import Metrics
 from exemplar_server.store.gallery_store import GalleryStore
-from exemplar_server.store.records import Candidate, Gallery, Search
+from exemplar_server.store.records import LARGEST_VALUE, Candidate, Gallery, Search, usable
 
 DEFAULT_TOP_K = 5
 MAX_TOP_K = 100
@@ -180,8 +180,8 @@ class Classifier:
                 f"the embedding has {actual} values; the gallery's have {expected}",
                 {"expected": str(expected), "actual": str(actual)},
             )
-        if not np.isfinite(query.values).all():
-            return invalid_field("query.embedding.values", "they hold NaN or infinity")
+        if not usable(query.values):
+            return invalid_field("query.embedding.values", f"they hold NaN, or one beyond {LARGEST_VALUE:,.0f}")
         return query
 
     def _conclude(self, rule: DecisionRule, nearest: list[Candidate], revision: int, top_k: int) -> Classification:

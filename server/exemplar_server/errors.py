@@ -1,4 +1,4 @@
-"""What can go wrong, in the words of the domain.
+"""Errors in the words of the domain.
 
 Every error that a caller is meant to see is a `ServiceError`: a reason for programs, a sentence for people, facts
 about it, and how long to wait where trying again makes sense. The classes mirror the kinds of answer a caller can
@@ -40,11 +40,11 @@ class InvalidArgumentError(ServiceError):
 
 
 class NotFoundError(ServiceError):
-    """What the request names does not exist."""
+    """Something that the request names does not exist."""
 
 
 class AlreadyExistsError(ServiceError):
-    """What the request creates exists already."""
+    """Something that the request creates exists already."""
 
 
 class FailedPreconditionError(ServiceError):

@@ -1,4 +1,4 @@
-"""What the server measures of itself, for Prometheus, on a port of its own."""
+"""The server's measurements of itself, for Prometheus, on a port of its own."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ from tests.contract.stores import (
 
 @dataclass
 class _Model:
-    """What a store must hold after the same changes, in the plainest form."""
+    """The content of a store after the same changes, in the plainest form."""
 
     seeds: dict[str, list[int]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What a running server answers to good requests, over a real socket."""
+"""A running server's answers to good requests, over a real socket."""
 
 from __future__ import annotations
 

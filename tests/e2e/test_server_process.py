@@ -6,6 +6,7 @@ import io
 import signal
 import socket
 import sqlite3
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -144,32 +145,40 @@ def test_after_a_restart_the_answers_are_the_same(tiny_bundle: Path, tmp_path: P
             assert answers(Stubs(server.restart().channel())) == before
 
 
-def test_every_enrollment_acknowledged_before_a_kill_nine_is_there_after_it(
+def test_after_a_kill_nine_amid_enrollments_none_is_lost_and_sent_again_each_has_one_effect(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    acknowledged: list[str] = []
+    sent: list[galleries.EnrollClassRequest] = []
+    answered: dict[str, galleries.EnrollClassResponse] = {}
 
     def stream(stubs: Stubs, worker: int) -> None:
         for number in range(100_000):
-            class_id = f"w{worker}-{number}"
+            request = enrollment(f"w{worker}-{number}", png(seed=number))
+            request.request_id = str(uuid.uuid4())
+            sent.append(request)
             try:
-                stubs.galleries.EnrollClass(enrollment(class_id, png(seed=number)))
+                answered[request.request_id] = stubs.galleries.EnrollClass(request)
             except grpc.RpcError:
                 return
-            acknowledged.append(class_id)
-            if len(acknowledged) == 40:
+            if len(answered) == 40:
                 server.send(signal.SIGKILL)
 
     with ServerProcess(tiny_bundle, tmp_path) as server:
         stubs = Stubs(server.channel())
-        enroll(stubs, "g", range(1))
+        name = enroll(stubs, "g", range(1))
+        before = stubs.galleries.GetGallery(galleries.GetGalleryRequest(name=name)).gallery
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda worker: stream(stubs, worker), range(4)))
-        assert len(acknowledged) >= 40
+        assert 40 <= len(answered) < len(sent)
         stubs = Stubs(server.restart().channel())
-        listed = stubs.galleries.ListClasses(galleries.ListClassesRequest(gallery="galleries/g", page_size=1000))
-        found = {item.name.rpartition("/")[2] for item in listed.classes}
-        assert found >= set(acknowledged)
+        listed = stubs.galleries.ListClasses(galleries.ListClassesRequest(gallery=name, page_size=1000)).classes
+        assert {item.name for item in listed} >= {response.image_class.name for response in answered.values()}
+        for request in sent:
+            response = stubs.galleries.EnrollClass(request)
+            assert not response.replaced
+            assert response == answered.get(request.request_id, response)
+        after = stubs.galleries.GetGallery(galleries.GetGalleryRequest(name=name)).gallery
+        assert after.class_count - before.class_count == after.revision - before.revision == len(sent)
 
 
 def test_a_gallery_of_another_model_is_refused_naming_both(

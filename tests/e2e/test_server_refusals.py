@@ -1,4 +1,4 @@
-"""What a running server refuses, over a real socket: each bad input with its own typed error."""
+"""A running server's refusals, over a real socket: each bad input with its own typed error."""
 
 from __future__ import annotations
 
@@ -96,7 +96,11 @@ def test_bad_embeddings_are_refused_with_their_reasons(stubs: Stubs, stocked: st
     model = stubs.models.ListModels(models.ListModelsRequest()).models[0]
     fine = [1.0] + [0.0] * (model.dimension - 1)
     queries = {
-        "FIELD_INVALID": [embedding_query([float("nan"), *fine[1:]]), embedding_query([float("inf"), *fine[1:]])],
+        "FIELD_INVALID": [
+            embedding_query([float("nan"), *fine[1:]]),
+            embedding_query([float("inf"), *fine[1:]]),
+            embedding_query([3e38, *fine[1:]]),
+        ],
         "DIMENSION_MISMATCH": [embedding_query(fine[1:]), embedding_query([])],
         "MODEL_MISMATCH": [embedding_query(fine, "models/" + "0" * 64)],
     }

@@ -1,4 +1,4 @@
-"""What every call passes: is the server open, is the caller allowed, how did it end.
+"""Every call passes here: is the server open, is the caller allowed, how did it end.
 
 Calls are refused while the server loads and while it drains; errors of the domain become statuses, and anything else
 becomes INTERNAL with an id that is also in the log. Health checks pass unasked, since they are how one learns that

@@ -6,7 +6,6 @@ The first response is kept by the store, as bytes, together with the change; her
 from __future__ import annotations
 
 import asyncio
-import copy
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
@@ -66,7 +65,9 @@ async def answer_once(
         return made[-1].SerializeToString()
 
     def look_up() -> tuple[Request[Outcome], bytes | None]:
-        asked = Request(request_id, message.DESCRIPTOR.name, _digest(message), response)
+        digest = hashlib.sha256(message.SerializeToString(deterministic=True)).digest()
+        method = message.DESCRIPTOR.name.removesuffix("Request")
+        asked = Request(request_id, method, digest, response)
         return asked, store.response_to(asked)
 
     request, kept = await asyncio.to_thread(look_up)
@@ -77,10 +78,3 @@ async def answer_once(
         except RepeatedRequest as repeated:  # another call with the same id was quicker
             kept = repeated.response
     return response_type.FromString(kept)
-
-
-def _digest(message: ChangingMessage) -> bytes:
-    """SHA-256 of everything but the id."""
-    rest = copy.deepcopy(message)
-    rest.ClearField("request_id")
-    return hashlib.sha256(rest.SerializeToString(deterministic=True)).digest()

@@ -11,12 +11,11 @@ transaction, show the change.
 from __future__ import annotations
 
 import dataclasses
-import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -46,8 +45,6 @@ from exemplar_server.store.records import (
 from exemplar_server.store.request import RepeatedRequest, Request
 
 DATABASE = "exemplar.db"
-
-Outcome = TypeVar("Outcome")
 
 
 class EmbeddedStore(ReadingStore):
@@ -98,7 +95,7 @@ class EmbeddedStore(ReadingStore):
             created = Gallery(gallery, display_name, model, dimension, 1, 0, *settings, time, time)
             with self._database.transaction() as writer:
                 gallery_rows.write(writer, created)
-                _keep_response(writer, request, created)
+                request_rows.keep(writer, request, created, now_micros())
             self._galleries.add(created)
             return created
 
@@ -114,7 +111,7 @@ class EmbeddedStore(ReadingStore):
             updated = dataclasses.replace(_next(held.gallery), **values)
             with self._database.transaction() as writer:
                 gallery_rows.write(writer, updated)
-                _keep_response(writer, request, updated)
+                request_rows.keep(writer, request, updated, now_micros())
             held.update(updated)
             return updated
 
@@ -123,11 +120,13 @@ class EmbeddedStore(ReadingStore):
     ) -> None:
         """See `GalleryStore`."""
         with self._one_change(request):
-            if gallery in self._galleries or not allow_missing:
-                self._check_deletable(gallery, force)
+            # By force even one that is broken.
+            allowed = force if gallery in self._galleries else allow_missing
+            if not allowed:
+                self._check_empty(gallery)
             with self._database.transaction() as writer:
                 gallery_rows.delete(writer, gallery)
-                _keep_response(writer, request, None)
+                request_rows.keep(writer, request, None, now_micros())
             self._galleries.drop(gallery)
 
     def put_classes(
@@ -156,7 +155,7 @@ class EmbeddedStore(ReadingStore):
                 for new in classes:
                     stored.append(StoredClass(put[new.id][1], new.id in seen))
                     seen.add(new.id)
-                _keep_response(writer, request, (stored, updated.revision))
+                request_rows.keep(writer, request, (stored, updated.revision), now_micros())
             held.put(updated, dict(put.values()))
             return stored, updated.revision
 
@@ -181,7 +180,7 @@ class EmbeddedStore(ReadingStore):
                 class_rows.describe(writer, updated, row, display_name, attributes)
                 gallery_rows.write(writer, updated)
                 record = class_rows.read(writer, gallery, row, class_id)
-                _keep_response(writer, request, record)
+                request_rows.keep(writer, request, record, now_micros())
             held.describe(updated, row, record)
             return record
 
@@ -198,7 +197,7 @@ class EmbeddedStore(ReadingStore):
                     class_rows.delete(writer, self._galleries.row(gallery, class_id))
                     updated = dataclasses.replace(_next(updated), class_count=updated.class_count - 1)
                     gallery_rows.write(writer, updated)
-                _keep_response(writer, request, updated.revision)
+                request_rows.keep(writer, request, updated.revision, now_micros())
             held.remove(updated, class_id)
             return updated.revision
 
@@ -251,9 +250,7 @@ class EmbeddedStore(ReadingStore):
                 raise RepeatedRequest(response)
             yield
 
-    def _check_deletable(self, gallery: str, force: bool) -> None:
-        if force and gallery in self._galleries:
-            return  # even one that is broken
+    def _check_empty(self, gallery: str) -> None:
         count = self._galleries.get(gallery).gallery.class_count
         if count:
             raise FailedPreconditionError(
@@ -284,7 +281,7 @@ class EmbeddedStore(ReadingStore):
                 class_rows.move(writer, updated, row, class_embedding(np.stack(list(embeddings.values()))))
                 gallery_rows.write(writer, updated)
             outcome = class_rows.read(writer, gallery, row, class_id), updated.revision
-            _keep_response(writer, request, outcome)
+            request_rows.keep(writer, request, outcome, now_micros())
         if changed:
             held.move(updated, row, outcome[0].embedding)
         return outcome
@@ -293,9 +290,3 @@ class EmbeddedStore(ReadingStore):
 def _next(gallery: Gallery) -> Gallery:
     """The gallery's next state."""
     return dataclasses.replace(gallery, revision=gallery.revision + 1, update_time=now())
-
-
-def _keep_response(writer: sqlite3.Connection, request: Request[Outcome] | None, outcome: Outcome) -> None:
-    """Keep the response to a request, if there is one, in the change's own transaction."""
-    if request is not None:
-        request_rows.keep(writer, request, request.response(outcome), now_micros())

@@ -17,7 +17,7 @@ from exemplar_server.store.class_rows import ClassRow
 from exemplar_server.store.faiss_index import FlatIndex
 from exemplar_server.store.gaps import Gaps
 from exemplar_server.store.pairs import nearest_pairs
-from exemplar_server.store.records import Candidate, ClassRecord, Gallery, Pair, Search
+from exemplar_server.store.records import LARGEST_VALUE, Candidate, ClassRecord, Gallery, Pair, Search, usable
 from exemplar_server.store.schema import damaged
 
 
@@ -46,8 +46,8 @@ class GalleryIndex:
         return self._rows.get(class_id, self.damaged.get(class_id))
 
     def check(self, vectors: Floats) -> None:
-        """Refuse vectors that are none of this gallery's: not float32 `[n, dimension]`, or not finite."""
-        # FAISS answers a NaN with row -1 and reads past a short vector, so neither gets there.
+        """Refuse vectors that are none of this gallery's: not float32 `[n, dimension]`, or not `usable`."""
+        # FAISS answers a NaN, and a square that overflows, with row -1, and reads past a short vector.
         gallery = self.gallery
         if vectors.ndim != 2 or vectors.shape[1] != gallery.dimension:
             actual = vectors.shape[-1] if vectors.ndim else 0
@@ -56,9 +56,11 @@ class GalleryIndex:
                 f"gallery {gallery.id!r} holds embeddings of {gallery.dimension} values, not {actual}",
                 {"gallery": gallery.id, "expected": str(gallery.dimension), "actual": str(actual)},
             )
-        if not np.isfinite(vectors).all():
+        if not usable(vectors):
             raise InvalidArgumentError(
-                "FIELD_INVALID", "embedding: it holds NaN or infinity", {"field": "embedding", "gallery": gallery.id}
+                "FIELD_INVALID",
+                f"embedding: it holds NaN, or a value beyond {LARGEST_VALUE:,.0f}",
+                {"field": "embedding", "gallery": gallery.id},
             )
 
     def update(self, gallery: Gallery) -> None:
@@ -103,7 +105,7 @@ class GalleryIndex:
             self.gallery = gallery
 
     def search(self, queries: Floats, count: int) -> Search:
-        """The `count` nearest classes of each of finite float32 `[n, dimension]`.
+        """The `count` nearest classes of each of usable float32 `[n, dimension]`.
 
         Raises:
             DataLossError: some of the gallery's rows are damaged, so that an answer could be wrong.

@@ -1,4 +1,4 @@
-"""What a gallery store promises, as one interface over plain data.
+"""The promises of a gallery store, as one interface over plain data.
 
 An acknowledged change is durable and visible to the next search. The changes of one call are made together or not at
 all. Each grows the gallery's revision. Distances are Euclidean, smaller is closer, and ties are ordered by class id.
@@ -85,7 +85,7 @@ class GalleryStore(Protocol):
 
         Raises:
             FailedPreconditionError: an embedding's dimension is not the gallery's.
-            InvalidArgumentError: an embedding holds NaN or infinity.
+            InvalidArgumentError: an embedding is not `usable`.
         """
         ...
 
@@ -136,7 +136,7 @@ class GalleryStore(Protocol):
         Raises:
             FailedPreconditionError: the class would hold more exemplars than the gallery allows; an embedding's
                 dimension is not the gallery's.
-            InvalidArgumentError: an embedding holds NaN or infinity.
+            InvalidArgumentError: an embedding is not `usable`.
         """
         ...
 
@@ -176,7 +176,7 @@ class GalleryStore(Protocol):
 
         Raises:
             FailedPreconditionError: the queries' dimension is not the gallery's.
-            InvalidArgumentError: a query holds NaN or infinity.
+            InvalidArgumentError: a query is not `usable`.
         """
         ...
 

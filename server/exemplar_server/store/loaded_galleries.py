@@ -10,7 +10,7 @@ from exemplar_server.store import class_rows, gallery_rows
 from exemplar_server.store.database import Database
 from exemplar_server.store.gallery_index import GalleryIndex, load_index
 from exemplar_server.store.records import Gallery
-from exemplar_server.store.schema import damaged
+from exemplar_server.store.schema import damaged, typed_errors
 
 
 class LoadedGalleries:
@@ -25,7 +25,8 @@ class LoadedGalleries:
                 problem = "its own row does not match its checksum"
                 try:
                     if gallery is not None:
-                        self._held[gallery_id] = load_index(gallery, class_rows.every(reader, gallery_id))
+                        with typed_errors():
+                            self._held[gallery_id] = load_index(gallery, class_rows.every(reader, gallery_id))
                         continue
                 except DataLossError as error:
                     problem = error.message

@@ -15,6 +15,7 @@ from exemplar_encoder import Calibration, Region, class_embedding
 from exemplar_encoder.arrays import Floats
 
 DEFAULT_EXEMPLARS = 1
+LARGEST_VALUE = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,11 @@ class Pair:
     first: str
     second: str
     distance: float
+
+
+def usable(embeddings: Floats) -> bool:
+    """Whether distances to embeddings can be computed: none holds NaN, infinity or a value beyond `LARGEST_VALUE`."""
+    return bool((np.abs(embeddings) <= LARGEST_VALUE).all())
 
 
 def _etag(*values: object) -> str:

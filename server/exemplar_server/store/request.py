@@ -24,7 +24,7 @@ class Request(Generic[Outcome]):
     Attributes:
         id: chosen by the caller; the same for every attempt.
         method: what was called.
-        digest: SHA-256 of everything else that was asked.
+        digest: SHA-256 of all that was asked.
         response: writes down the change's outcome. An error that it raises undoes the change.
     """
 

@@ -1,4 +1,4 @@
-"""What the embedded store promises beyond the interface: one process, no silent damage, nothing acknowledged lost."""
+"""The embedded store beyond the interface: one process, no silent damage, nothing acknowledged lost."""
 
 from __future__ import annotations
 
@@ -165,6 +165,24 @@ def test_a_gallery_whose_own_row_is_damaged_is_refused_and_can_be_deleted(two_ga
     store.delete_gallery("broken", force=True)
     store.create_gallery("broken", "m", DIMENSION)
     assert store.search("broken", query(1), 1).results == [[]]
+    store.close()
+
+
+def test_a_damaged_page_of_the_file_is_told_as_damage_and_does_not_stop_the_start(two_galleries: Path) -> None:
+    path = two_galleries / "exemplar.db"
+    database = sqlite3.connect(path)
+    page_size = database.execute("PRAGMA page_size").fetchone()[0]
+    root = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'classes'").fetchone()[0]
+    database.close()
+    with open(path, "r+b") as file:
+        file.seek((root - 1) * page_size)
+        file.write(b"\xff" * page_size)
+    store = EmbeddedStore(two_galleries)
+    for gallery in ("broken", "whole"):
+        with pytest.raises(DataLossError, match=f"'{gallery}' is damaged: the server's database is damaged"):
+            store.search(gallery, query(1), 1)
+    store.create_gallery("new", "m", DIMENSION)
+    assert [gallery.id for gallery in store.list_galleries()] == ["new"]
     store.close()
 
 

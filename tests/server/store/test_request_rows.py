@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,7 +14,7 @@ from exemplar_server.store.request_rows import answered, keep
 from exemplar_server.store.schema import open_database
 
 DAY = 24 * 3600 * 1_000_000
-REQUEST: Request[Any] = Request("the-id", "Change", b"digest", lambda outcome: b"")
+REQUEST: Request[bytes] = Request("the-id", "Change", b"digest", lambda outcome: outcome)
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def test_a_response_is_kept_for_a_day_and_then_its_id_is_free(writer: sqlite3.Co
 
 def test_responses_that_were_kept_long_enough_go_with_the_next_that_is_kept(writer: sqlite3.Connection) -> None:
     for number in range(5):
-        keep(writer, Request(f"id-{number}", "Change", b"digest", lambda outcome: b""), b"", now=number)
+        keep(writer, Request(f"id-{number}", "Change", b"digest", lambda outcome: outcome), b"", now=number)
     keep(writer, REQUEST, b"", now=DAY + 2)
     left = [row[0] for row in writer.execute("SELECT id FROM requests ORDER BY time")]
     assert left == ["id-3", "id-4", "the-id"]
