@@ -23,7 +23,9 @@ from exemplar_encoder import class_embedding
 from exemplar_encoder.arrays import Floats
 from exemplar_server.errors import (
     AlreadyExistsError,
+    DataLossError,
     FailedPreconditionError,
+    StartError,
     etag_mismatch,
     exemplar_not_found,
     last_exemplar,
@@ -61,8 +63,12 @@ class EmbeddedStore(ReadingStore):
             StartError: another process has the directory, or its database cannot be opened.
         """
         self._lock = DataDirectoryLock(directory)
+        path = directory / DATABASE
         try:
-            super().__init__(Database(directory / DATABASE, max_bytes))
+            super().__init__(Database(path, max_bytes))
+        except DataLossError as error:
+            self._lock.release()
+            raise StartError(f"{path} cannot be read: {error.message}; restore a copy of it") from error
         except BaseException:
             self._lock.release()
             raise
