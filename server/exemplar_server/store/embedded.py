@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +64,15 @@ class EmbeddedStore(ReadingStore):
         """
         self._lock = DataDirectoryLock(directory)
         path = directory / DATABASE
-        try:
-            super().__init__(Database(path, max_bytes))
-        except DataLossError as error:
-            self._lock.release()
-            raise StartError(f"{path} cannot be read: {error.message}; restore a copy of it") from error
-        except BaseException:
-            self._lock.release()
-            raise
+        with ExitStack() as undo:
+            undo.callback(self._lock.release)
+            database = Database(path, max_bytes)
+            undo.callback(database.close)
+            try:
+                super().__init__(database)
+            except DataLossError as error:
+                raise StartError(f"{path} cannot be read: {error.message}; restore a copy of it") from error
+            undo.pop_all()
         self._writing = threading.Lock()
 
     def close(self) -> None:
