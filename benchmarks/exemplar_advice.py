@@ -30,7 +30,7 @@ from exemplar_encoder import Bundle
 
 # A gallery of emoji has as many classes as a typical alphabet.
 EMOJI_CLASSES = 24
-# Each of a class's first pictures is its exemplar once, and so many others are asked about.
+# Each of a class's first `ROUNDS` pictures is its exemplar once, and `SECONDS` others are asked about.
 ROUNDS, SECONDS = 4, 3
 
 Degradation = Callable[[Image.Image], bytes]
@@ -47,20 +47,20 @@ NEAR_DUPLICATES: dict[str, Degradation] = {
 
 
 class Half(StrEnum):
-    """What the pictures are for; no class is in both halves."""
+    """The use of the pictures; no class is in both halves."""
 
     CHOOSING = "choosing"
     REPORTING = "reporting"
 
     @property
     def first(self) -> int:
-        """Where it begins; it has every other one from there."""
+        """The position where it begins; it has every other one from there."""
         return 0 if self is Half.CHOOSING else 1
 
 
 @dataclass
 class Tally:
-    """So many pictures were warned of, of so many."""
+    """How many pictures were warned of, and how many were looked at."""
 
     warned: int = 0
     of: int = 0
@@ -104,7 +104,7 @@ def main(
 
 
 def look(client: Client, column: str, classes: Sequence[Character], seed: int, tallies: Tallies) -> None:
-    """Has one picture a class judged by itself, clean and made bad; the seed is for the blank pages."""
+    """Have one picture a class judged by itself, clean and made bad; the seed is for the blank pages."""
     rng = np.random.default_rng(seed)
     bad: dict[str, tuple[WarningKind, Degradation]] = {
         "a blank page with noise of 3 gray levels": (WarningKind.BLANK, lambda image: made.blank(image, rng)),
@@ -129,7 +129,7 @@ def look(client: Client, column: str, classes: Sequence[Character], seed: int, t
 
 
 def compare(client: Client, column: str, name: str, classes: Sequence[Character], tallies: Tallies) -> None:
-    """Enrolls every other class and offers pictures of all as exemplars of new classes."""
+    """Enroll every other class and offer pictures of all as exemplars of new classes."""
     for turn in range(ROUNDS):
         gallery = f"{name}-{turn}"
         client.create_gallery(gallery)
@@ -156,7 +156,7 @@ def compare(client: Client, column: str, name: str, classes: Sequence[Character]
 
 
 def show(half: Half, alphabets: Sequence[str], tallies: Tallies) -> None:
-    """Prints the table and writes the figures."""
+    """Print the table and write the figures."""
     names = list(dict.fromkeys(name for name, _ in tallies))
     names.sort(key=lambda name: (name.startswith("false "), name.startswith("DUPLICATE or ")))
     columns = ("Omniglot", "emoji")
@@ -178,7 +178,7 @@ def _naming(class_id: str, warnings: Sequence[ExemplarWarning]) -> set[WarningKi
 
 
 def _turned(character: Character, turn: int) -> list[bytes]:
-    """The class's picture of this turn, which is to be its exemplar, and some others."""
+    """Return the class's picture of this turn, which is to be its exemplar, and some others."""
     paths = [character.exemplar, *character.queries]
     return [path.read_bytes() for path in (paths[turn:] + paths[:turn])[: 1 + SECONDS]]
 

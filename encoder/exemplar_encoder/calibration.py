@@ -1,4 +1,4 @@
-"""What a distance means: thresholds at a stated false-accept rate, and probabilities.
+"""The meaning of a distance: thresholds at a stated false-accept rate, and probabilities.
 
 How near a stranger comes to its nearest class depends on how many classes a gallery holds and how alike they are.
 Both show in the gallery itself: its classes are strangers to each other. So distances are judged against the

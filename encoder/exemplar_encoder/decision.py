@@ -35,7 +35,7 @@ class Decision:
 
 
 class DecisionRule:
-    """What distances mean in one state of a gallery, at one false-accept rate. Made once, it decides any query.
+    """The meaning of distances in one state of a gallery, at one false-accept rate. Made once, it decides any query.
 
     Attributes:
         calibration: whose numbers these are.

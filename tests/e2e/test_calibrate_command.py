@@ -15,11 +15,12 @@ from typer.testing import CliRunner, Result
 import exemplar
 from demo.server_process import ServerProcess
 from exemplar import Client, Enrollment
-from exemplar_encoder import Calibration
+from exemplar_encoder import Bundle, Calibration, DecisionRule
 from exemplar_encoder.calibration import gaps_of
-from exemplar_trainer.calibration.labeled_images import gather
+from exemplar_trainer.calibration.labeled_images import embed_labeled_images
 from exemplar_trainer.cli.calibrate import app
-from exemplar_trainer.evaluation.tasks import NOBODY
+from exemplar_trainer.evaluation.tasks import NO_CLASS
+from tests.e2e.without_keras import exemplar_without_keras
 
 ENROLLED = 36
 
@@ -72,45 +73,58 @@ def calibrate(client: Client, *arguments: object) -> dict[str, Any]:
     return found
 
 
-def test_a_fit_is_stored_shown_and_applied_until_it_is_cleared(client: Client, taught: str, labeled: Path) -> None:
+def rule_of(client: Client, gallery: str, calibration: Calibration) -> DecisionRule:
+    """Apply a calibration to a gallery by the vectors of its classes."""
+    found = [each.embedding for each in client.classes(gallery, embeddings=True)]
+    vectors = np.array([each.values for each in found if each], np.float32)
+    return DecisionRule(calibration, len(vectors), gaps_of(vectors))
+
+
+def judged_by(client: Client, gallery: str, image: Path, calibration: Calibration) -> bool:
+    """Whether the server answers with the threshold and the margin of this calibration."""
+    answer, rule = client.classify(gallery, image), rule_of(client, gallery, calibration)
+    return (answer.threshold, answer.ambiguity_margin) == pytest.approx((rule.threshold, rule.margin), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_a_fit_is_stored_shown_and_applied_until_it_is_cleared(
+    client: Client, taught: str, labeled: Path, tiny_bundle: Path
+) -> None:
     query = min((labeled / "Alphabet00-character00").iterdir())
-    before = client.classify(taught, query)
+    model = Bundle.load(tiny_bundle).calibration
+    assert judged_by(client, taught, query, model)
     found = calibrate(client, taught, labeled)
     assert (found["stored"], found["queries"], found["classes"]) == (True, ENROLLED * 5, ENROLLED)
     assert (found["stranger_pictures"], len(found["stranger_folders"])) == (60, 12)
     assert (found["left_out"], found["skipped"]) == (0, [])
+    fitted = Calibration.from_json(json.dumps(found["calibration"]))
     stored = client.get_gallery(taught).calibration
     assert stored is not None
-    fitted = Calibration.from_json(json.dumps(found["calibration"]))
-    assert {name: getattr(stored, name) for name in found["calibration"]} == vars(fitted)
-    exemplars = [client.embed(client.exemplar_image(taught, each.id)).values for each in client.classes(taught)]
-    spacing = fitted.spacing(ENROLLED, gaps_of(np.array(exemplars, np.float32)))
-    after = client.classify(taught, query)
-    assert after.threshold == pytest.approx(fitted.threshold(0.05, ENROLLED, spacing), rel=1e-3)
-    assert after.ambiguity_margin == fitted.ambiguity_margin
-    assert after.threshold != before.threshold
+    assert Calibration.from_json(stored.data) == fitted
+    assert stored.fitted_on == fitted.fitted_on == "240 labeled pictures, of 36 of a gallery's classes and of none"
+    assert judged_by(client, taught, query, fitted)
     cleared = run(client, taught, "--clear")
     assert (cleared.exit_code, "the model's calibration" in cleared.stdout) == (0, True)
     assert client.get_gallery(taught).calibration is None
-    assert client.classify(taught, query).threshold == before.threshold
+    assert judged_by(client, taught, query, model)
 
 
-def test_a_dry_run_stores_nothing_and_reports_the_same(
+@pytest.mark.slow
+@pytest.mark.process
+def test_a_dry_run_stores_nothing_reports_the_same_and_needs_no_keras(
     client: Client, taught: str, labeled: Path, tmp_path: Path
 ) -> None:
     revision = client.get_gallery(taught).revision
-    first, again, other = (
-        calibrate(client, taught, labeled, "--dry-run", "--seed", seed) for seed in ("1", "1", "2")
-    )
-    assert first == again != other
-    assert first["stored"] is False
+    found = calibrate(client, taught, labeled, "--dry-run", "--seed", "1")
+    assert found["stored"] is False
     page = tmp_path / "page.html"
-    told = run(client, taught, labeled, "--dry-run", "--seed", "1", "--html", page)
-    assert told.exit_code == 0, told.output
+    asked = (taught, labeled, "--dry-run", "--seed", "1", "--html", page, "--address", client.address)
+    told = exemplar_without_keras("calibrate", *asked)
+    assert told.returncode == 0, told.stderr
     assert client.get_gallery(taught).revision == revision
     for when in ("before", "after"):
-        assert f"{first[when]['realized'][1]:.1%}" in told.stdout
-        assert f"{first[when]['accepted'][1]:.1%}" in page.read_text()
+        assert f"{found[when]['realized'][1]:.1%}" in told.stdout
+        assert f"{found[when]['accepted'][1]:.1%}" in page.read_text()
     assert "Nothing was stored." in told.stdout
     assert "Alphabet04-character04" in told.stderr
     assert "Alphabet05-character00 and 7 more" in told.stderr
@@ -125,11 +139,11 @@ def test_pictures_that_are_exemplars_or_came_before_are_no_queries(
     for name, picture in list(first_pictures.items())[:ENROLLED]:
         shutil.copy(picture, tmp_path / name)
     shutil.copytree(tmp_path / "Alphabet00-character01", tmp_path / "Alphabet00-character01" / "copies")
-    without = calibrate(client, taught, labeled, "--dry-run")
-    found = calibrate(client, taught, tmp_path, "--dry-run")
-    assert found.pop("left_out") == ENROLLED + 6
-    assert found.pop("stranger_folders").pop(0) == "Alphabet00-character01:copies"
-    assert found == {name: without[name] for name in found}
+    without, found = (embed_labeled_images(client, taught, root, seed=0) for root in (labeled, tmp_path))
+    assert (without.left_out, found.left_out) == (0, ENROLLED + 6)
+    assert found.strangers == ("Alphabet00-character01:copies", *without.strangers)
+    assert found.gallery.labels.tolist() == without.gallery.labels.tolist()
+    np.testing.assert_allclose(found.gallery.queries, without.gallery.queries, atol=1e-6)
 
 
 def test_a_class_is_where_the_server_has_it_however_many_exemplars_it_has(
@@ -139,15 +153,15 @@ def test_a_class_is_where_the_server_has_it_however_many_exemplars_it_has(
     names = [each.id for each in client.classes(taught)]
     for name in names[::2]:
         client.add_exemplars(taught, name, sorted((labeled / name).iterdir())[:2])
-    found = gather(client, taught, labeled, 0, lambda what, done, total: None)
+    found = embed_labeled_images(client, taught, labeled, seed=0)
     assert found.left_out == len(names[::2]) * 2
-    assert (found.labeled.labels == NOBODY).sum() == 60
+    assert (found.gallery.labels == NO_CLASS).sum() == 60
     for name in names[:6]:
         query = sorted((labeled / name).iterdir())[3]
         embedding = np.array(client.embed(query).values, np.float32)
-        assert (found.labeled.queries == embedding).all(axis=1).any()
+        assert (found.gallery.queries == embedding).all(axis=1).any()
         for match in client.classify(taught, query, top_k=3).matches:
-            held = found.labeled.classes[names.index(match.class_id)]
+            held = found.gallery.classes[names.index(match.class_id)]
             assert match.distance == pytest.approx(float(np.linalg.norm(held - embedding)), abs=1e-5)
 
 
@@ -159,9 +173,9 @@ def test_of_a_very_large_gallery_those_with_pictures_are_taken_and_no_class_beco
         shutil.copytree(labeled / name, tmp_path / name)
     for most, asked in ((30, 24), (22, 22)):
         monkeypatch.setattr("exemplar_trainer.calibration.labeled_images.MAX_CLASSES", most)
-        found = gather(client, taught, tmp_path, 0, lambda what, done, total: None)
-        assert (len(found.labeled.classes), len(found.labeled.asked)) == (most, asked)
-        assert (found.labeled.labels == NOBODY).sum() == 5
+        found = embed_labeled_images(client, taught, tmp_path, seed=0)
+        assert (len(found.gallery.classes), len(found.gallery.asked)) == (most, asked)
+        assert (found.gallery.labels == NO_CLASS).sum() == 5
         assert found.strangers == ("Alphabet05-character07",)
 
 
@@ -170,9 +184,9 @@ def test_a_picture_that_cannot_be_read_is_named_and_costs_only_itself(
 ) -> None:
     shutil.copytree(labeled, tmp_path, dirs_exist_ok=True)
     (tmp_path / "Alphabet00-character00" / "bad.png").write_bytes(b"no image at all")
-    found = calibrate(client, taught, tmp_path, "--dry-run")
-    assert found["queries"] == ENROLLED * 5
-    (skipped,) = found["skipped"]
+    found = embed_labeled_images(client, taught, tmp_path, seed=0)
+    assert (found.gallery.labels != NO_CLASS).sum() == ENROLLED * 5
+    (skipped,) = found.skipped
     assert skipped.startswith(str(tmp_path / "Alphabet00-character00" / "bad.png"))
 
 
@@ -192,7 +206,7 @@ def test_too_little_to_promise_anything_is_refused_saying_how_much_it_takes(
 
     assert "holds 95 usable queries of 19 enrolled classes" in refused(19, 12)
     assert "it takes 100 of 8 classes or more" in refused(1, 0)
-    assert "No folder in" in refused(0, 3)
+    assert "no folder in" in refused(0, 3)
     assert client.get_gallery(taught).revision == revision
 
 
@@ -212,6 +226,7 @@ def test_a_gallery_that_is_not_there_is_the_server_s_refusal(client: Client, lab
     assert isinstance(run(client, "nowhere", "--clear").exception, exemplar.NotFoundError)
 
 
+@pytest.mark.process
 def test_a_gallery_of_another_model_is_refused_naming_both(
     tiny_bundle: Path, other_bundle: Path, labeled: Path, first_pictures: dict[str, Path], tmp_path: Path
 ) -> None:

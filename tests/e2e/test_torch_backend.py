@@ -10,11 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from exemplar_encoder import Bundle
+from exemplar_encoder import load_encoder
 
-pytestmark = pytest.mark.skipif(
-    find_spec("torch") is None, reason="PyTorch, several GB on most machines, is no requirement: pip install torch"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        find_spec("torch") is None,
+        reason="PyTorch, several GB on most machines, is no requirement: pip install torch",
+    ),
+    pytest.mark.slow,
+    pytest.mark.process,
+]
 
 TRAIN = "from exemplar_trainer.cli.train import main; main()"
 
@@ -29,17 +34,16 @@ from exemplar_trainer.recipes.shipped import RECIPES
 
 for recipe in (RECIPES["default"], RECIPES["color"]):
     for loss in LOSSES:
-        changed = replace(recipe, loss=loss, thickness=0.5, weight_average=0.9)
+        changed = replace(recipe, loss=loss)
         channels = recipe.preprocessing.channels
         inputs = {
             "images": np.zeros((8, 64, 64, channels), np.uint8),
             "transforms": np.zeros((8, 6), np.float32),
             "displacements": np.zeros((8, 5, 5, 2), np.float32),
             "colors": np.zeros((8, channels, channels + 1), np.float32),
-            "thickness": np.zeros(8, np.float32),
         }
         with device_scope("meta"), torch.no_grad():
-            learner = build_learner(changed, 100, size=(48, 48))
+            learner = build_learner(changed, 100)
             inputs = {name: keras.ops.convert_to_tensor(value) for name, value in inputs.items()}
             found = learner(inputs, training=True)
             value = learner.compute_loss(y=keras.ops.zeros(8, "int64"), y_pred=found)
@@ -62,11 +66,8 @@ def run_on_torch(program: str, *arguments: str | Path) -> None:
 
 
 def test_torch_trains_a_recipe_to_its_bundle(drawn_alphabets: Path, tmp_path: Path) -> None:
-    run_on_torch(
-        TRAIN, drawn_alphabets, "--run", tmp_path / "run", "--steps", "60", "--size", "32", "--early-size", "24"
-    )
-    accuracy = {figure.name: figure.value for figure in Bundle.load(tmp_path / "run" / "bundle").manifest.figures}
-    assert accuracy["within-group 5-way 1-shot accuracy"] > 0.6
+    run_on_torch(TRAIN, drawn_alphabets, "--run", tmp_path / "run", "--steps", "4", "--size", "16")
+    load_encoder(tmp_path / "run" / "bundle", threads=1)  # replays what PyTorch embedded
 
 
 def test_every_constant_of_a_step_goes_where_the_network_is() -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from demo.strokes import draw_alphabets
 from exemplar_encoder import Bundle, EncodedImage, Encoder, load_encoder
+from exemplar_encoder.arrays import Floats
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 NAMES = ("omniglot", "omniglot-held-out")
@@ -33,7 +34,7 @@ def on_paper(drawing: Image.Image, paper: int, ink: int) -> EncodedImage:
     return EncodedImage(stream.getvalue())
 
 
-def embedded(encoder: Encoder, drawings: list[Image.Image], paper: int, ink: int) -> np.ndarray:
+def embedded(encoder: Encoder, drawings: list[Image.Image], paper: int, ink: int) -> Floats:
     return encoder.embed(np.stack([encoder.prepare(on_paper(each, paper, ink)).pixels for each in drawings]))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
+from exemplar_encoder.arrays import Floats, Floats64
 from exemplar_trainer.data.image_set import ImageSet
 
 
@@ -35,7 +35,7 @@ def synthetic_set(
 
 def gaussian_embeddings(
     images: ImageSet, spread: float, dimension: int = 16, seed: int = 0, likeness: float = 0.0
-) -> npt.NDArray[np.float32]:
+) -> Floats:
     """Unit vectors around a random center for each class.
 
     `spread` is noise against a center of length 1; `likeness`, 0 to 1, is how much the centers of a group share.
@@ -48,5 +48,6 @@ def gaussian_embeddings(
     return _unit(centers[images.labels] + noise).astype(np.float32)
 
 
-def _unit(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+def _unit(vectors: Floats64) -> Floats64:
+    unit: Floats64 = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit

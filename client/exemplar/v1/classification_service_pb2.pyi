@@ -37,7 +37,7 @@ class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.Value
     """No class is near enough at the false-accept rate asked for."""
 
 class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
-    """What the server concludes about a query."""
+    """The server's conclusion about a query."""
 
 VERDICT_UNSPECIFIED: Verdict.ValueType  # 0
 """Never sent."""
@@ -167,7 +167,7 @@ class Classification(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     GALLERY_REVISION_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
-    """What the server concludes."""
+    """The server's conclusion."""
     probability: _builtins.float
     """Calibrated probability that the query is of the nearest class."""
     threshold: _builtins.float

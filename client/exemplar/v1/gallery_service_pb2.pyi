@@ -386,7 +386,7 @@ class ExemplarWarning(_message.Message):
         """Another class is nearer than the gallery's threshold."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
-        """What kind of trouble."""
+        """The kind of trouble."""
 
     KIND_UNSPECIFIED: ExemplarWarning.Kind.ValueType  # 0
     """Never sent."""
@@ -406,7 +406,7 @@ class ExemplarWarning(_message.Message):
     OTHER_CLASS_ID_FIELD_NUMBER: _builtins.int
     DISTANCE_FIELD_NUMBER: _builtins.int
     kind: Global___ExemplarWarning.Kind.ValueType
-    """What kind of trouble."""
+    """The kind of trouble."""
     message: _builtins.str
     """In plain words, with what to do."""
     other_class_id: _builtins.str
@@ -451,7 +451,7 @@ class EnrollClassRequest(_message.Message):
     """
     @_builtins.property
     def enrollment(self) -> Global___Enrollment:
-        """What to store."""
+        """The class to store."""
 
     def __init__(
         self,
@@ -489,7 +489,7 @@ class EnrollClassResponse(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExemplarWarning]:
-        """What may make this class hard to recognize."""
+        """Warnings: this class may be hard to recognize."""
 
     def __init__(
         self,
@@ -527,7 +527,7 @@ class BatchEnrollClassesRequest(_message.Message):
     """
     @_builtins.property
     def enrollments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Enrollment]:
-        """What to store, at least one; the server states its limit (default 256) in the error."""
+        """The classes to store, at least one; the server states its limit (default 256) in the error."""
 
     def __init__(
         self,
@@ -583,7 +583,7 @@ class BatchEnrollClassesResult(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def enrolled(self) -> Global___EnrollClassResponse:
-        """What was stored."""
+        """The class as stored."""
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:
@@ -886,7 +886,7 @@ class AddExemplarsResponse(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExemplarWarning]:
-        """What may make this class hard to recognize: about the images given, and about the class with them."""
+        """Warnings about the images given, and about the class with them."""
 
     def __init__(
         self,
@@ -1007,7 +1007,7 @@ class GetExemplarImageResponse(_message.Message):
 
     @_builtins.property
     def exemplar(self) -> _resources_pb2.Exemplar:
-        """What is known of it."""
+        """The facts about it."""
 
     def __init__(
         self,
@@ -1066,7 +1066,7 @@ class CheckExemplarResponse(_message.Message):
     EXEMPLAR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExemplarWarning]:
-        """What may make a class with this exemplar hard to recognize; empty when nothing was found."""
+        """Warnings: a class with this exemplar may be hard to recognize. Empty when nothing was found."""
 
     @_builtins.property
     def nearest(self) -> _containers.RepeatedCompositeFieldContainer[Global___NearestClass]:
@@ -1074,7 +1074,7 @@ class CheckExemplarResponse(_message.Message):
 
     @_builtins.property
     def exemplar(self) -> _resources_pb2.Exemplar:
-        """What is known of the image."""
+        """The facts about the image."""
 
     def __init__(
         self,

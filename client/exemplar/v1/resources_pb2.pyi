@@ -535,7 +535,7 @@ class Calibration(_message.Message):
     method: _builtins.str
     """The method that was fitted, with its version, such as `spacing/1`. Not read in a request."""
     fitted_on: _builtins.str
-    """What it was fitted on, in words. Not read in a request."""
+    """The classes and queries that it was fitted on, in words. Not read in a request."""
     default_false_accept_rate: _builtins.float
     """The false-accept rate that holds where a gallery and a request name none, between 0 and 1. Not read in a request."""
     ambiguity_error_rate: _builtins.float
@@ -572,7 +572,7 @@ class Figure(_message.Message):
     LOW_FIELD_NUMBER: _builtins.int
     HIGH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """What was measured, such as `within-group 20-way 1-shot accuracy`."""
+    """The name of the measurement, such as `within-group 20-way 1-shot accuracy`."""
     value: _builtins.float
     """The figure."""
     low: _builtins.float

@@ -7,16 +7,17 @@ import colorsys
 import numpy as np
 import pytest
 
+from exemplar_encoder.arrays import Floats
 from exemplar_trainer.augmentation.color import ColorJitter, Recolor, draw_colors
 
 WHITE = (255, 255, 255)
 
 
-def drawn(jitter: ColorJitter, count: int = 64, background: tuple[int, ...] = WHITE, seed: int = 0) -> np.ndarray:
+def drawn(jitter: ColorJitter, count: int = 64, background: tuple[int, ...] = WHITE, seed: int = 0) -> Floats:
     return draw_colors(np.random.default_rng(seed), jitter, count, background)
 
 
-def recolored(jitter: ColorJitter, pixel: tuple[int, ...], background: tuple[int, ...] = WHITE) -> np.ndarray:
+def recolored(jitter: ColorJitter, pixel: tuple[int, ...], background: tuple[int, ...] = WHITE) -> Floats:
     """The one pixel as 64 draws leave it, `[64, channels]`."""
     colors = drawn(jitter, background=background)
     images = np.tile(np.array(pixel, np.float32), (64, 1, 1, 1))

@@ -5,31 +5,32 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from exemplar_encoder.arrays import Floats, Floats64, Pixels
 from exemplar_trainer.augmentation.geometry import Affine, Distort, Elastic, draw_displacements, draw_transforms
 
 STILL = Affine()
 
 
-def noise(count: int, size: tuple[int, int], channels: int = 1) -> np.ndarray:
+def noise(count: int, size: tuple[int, int], channels: int = 1) -> Pixels:
     return np.random.default_rng(0).integers(0, 256, (count, *size, channels), dtype=np.uint8)
 
 
-def transforms(affine: Affine, turns: list[int], size: tuple[int, int] = (12, 12), seed: int = 0) -> np.ndarray:
+def transforms(affine: Affine, turns: list[int], size: tuple[int, int] = (12, 12), seed: int = 0) -> Floats:
     return draw_transforms(np.random.default_rng(seed), affine, np.array(turns), size)
 
 
-def displacements(elastic: Elastic, count: int, seed: int = 0) -> np.ndarray:
+def displacements(elastic: Elastic, count: int, seed: int = 0) -> Floats:
     return draw_displacements(np.random.default_rng(seed), elastic, count)
 
 
 def apply(
-    images: np.ndarray, drawn: np.ndarray, background: tuple[int, ...] = (255,), fields: np.ndarray | None = None
-) -> np.ndarray:
+    images: Pixels, drawn: Floats, background: tuple[int, ...] = (255,), fields: Floats | None = None
+) -> Floats:
     fields = displacements(Elastic(), len(images)) if fields is None else fields
     return np.asarray(Distort(background)(images, drawn, fields))
 
 
-def in_pixels(drawn: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
+def in_pixels(drawn: Floats, size: tuple[int, int]) -> list[Floats64]:
     """Each transform as a matrix of its own around the center, from output to input pixels, and its shift."""
     center = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
     found = []

@@ -11,6 +11,8 @@ from exemplar_encoder.calibration import gaps_of
 from exemplar_trainer.calibration.from_held_out import fit_calibration
 from tests.trainer.synthetic_sets import gaussian_embeddings, synthetic_set
 
+pytestmark = pytest.mark.slow
+
 SET = synthetic_set({f"G{index}": 25 for index in range(6)}, images_per_class=8)
 EMBEDDINGS = gaussian_embeddings(SET, spread=0.9, dimension=32)
 

@@ -63,7 +63,7 @@ def judged(foreign: Calibration) -> CrossFit:
 def test_a_rate_holds_for_strangers_that_it_never_met_where_the_model_s_did_not(
     foreign: Calibration, rate: float
 ) -> None:
-    found = {"before": [], "after": []}
+    found: dict[str, list[float]] = {"before": [], "after": []}
     for seed in range(4):
         labeled, fresh = world(0.9, seed)
         found["before"].append(accepted(foreign, fresh, rate)[0])
@@ -90,6 +90,7 @@ def test_before_and_after_are_judged_by_the_same_questions(judged: CrossFit) -> 
         assert getattr(judged.before, name) == getattr(judged.after, name)
 
 
+@pytest.mark.slow
 def test_a_fold_is_judged_by_a_fit_that_saw_nothing_of_it(
     foreign: Calibration, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,15 @@ import pytest
 from exemplar_encoder import Calibration
 from exemplar_encoder.arrays import Floats
 from exemplar_trainer.calibration import gallery_sizes
+from exemplar_trainer.calibration.from_held_out import fit_calibration
 from exemplar_trainer.calibration.gallery_sizes import GalleryCheck, check_gallery_sizes
 from exemplar_trainer.data.image_set import ImageSet
+from exemplar_trainer.evaluation.open_set import judge_tasks
 from exemplar_trainer.evaluation.tasks import EvaluationError, Task
 from exemplar_trainer.reports.tables import print_sizes
 from tests.trainer.synthetic_sets import gaussian_embeddings, synthetic_set
+
+pytestmark = pytest.mark.slow
 
 SET = synthetic_set({f"G{index}": 24 for index in range(9)}, images_per_class=6)
 EMBEDDINGS = gaussian_embeddings(SET, spread=0.9, dimension=32)
@@ -26,27 +30,26 @@ HELD_OUT = [f"G{index}" for index in range(6)]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def made_once() -> Iterator[None]:
-    """Makes each fit once: it takes seconds, and these tests judge the same ones again and again."""
+def fit_once() -> Iterator[Callable[..., Calibration]]:
+    """Make each fit once: it takes seconds, and these tests judge the same ones again and again."""
     made: dict[tuple[bytes, bytes], Calibration] = {}
-    fit = gallery_sizes.fit_calibration
 
     def once(embeddings: Floats, images: ImageSet, seed: int, background: Floats) -> Calibration:
         key = embeddings.tobytes(), background.tobytes()
         if key not in made:
-            made[key] = fit(embeddings, images, seed, background)
+            made[key] = fit_calibration(embeddings, images, seed, background)
         return made[key]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gallery_sizes, "fit_calibration", once)
-        yield
+        yield once
 
 
 Asked = list[list[tuple[Task, Calibration]]]
 
 
 @pytest.fixture(scope="module")
-def found(made_once: None) -> list[GalleryCheck]:
+def found(fit_once: object) -> list[GalleryCheck]:
     return check_gallery_sizes(EMBEDDINGS, SET, HELD_OUT, [12, 100, 180], number=20)
 
 
@@ -54,11 +57,10 @@ def found(made_once: None) -> list[GalleryCheck]:
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     """For each kind of gallery the tasks that are judged, each with the calibration that judges it."""
     found: Asked = []
-    judge = gallery_sizes.judge_tasks
 
     def judging(embeddings: Floats, tasks: Sequence[Task], calibrations: Sequence[Calibration], rates: Any) -> Any:
         found.append(list(zip(tasks, calibrations, strict=True)))
-        return judge(embeddings, tasks, calibrations, rates)
+        return judge_tasks(embeddings, tasks, calibrations, rates)
 
     monkeypatch.setattr(gallery_sizes, "judge_tasks", judging)
     return found
@@ -88,12 +90,10 @@ def test_the_rates_asked_for_and_the_probabilities_hold(found: list[GalleryCheck
 
 
 def test_a_calibration_that_promises_too_much_is_found_out(
-    found: list[GalleryCheck], monkeypatch: pytest.MonkeyPatch
+    found: list[GalleryCheck], fit_once: Callable[..., Calibration], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit = gallery_sizes.fit_calibration
-
     def bold(*arguments: Any) -> Calibration:
-        fitted = fit(*arguments)
+        fitted = fit_once(*arguments)
         factors = tuple(tuple(1.2 * factor for factor in row) for row in fitted.factors)
         loose = dataclasses.replace(fitted, ambiguity_margin=0.0, factors=factors)
         return dataclasses.replace(loose, unknown_intercept=fitted.unknown_intercept + 3)
@@ -179,12 +179,10 @@ def test_an_exemplar_and_its_query_are_of_one_class_and_strangers_are_never_enro
 
 
 def test_where_nothing_was_accepted_no_share_of_it_is_claimed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    fit_once: Callable[..., Calibration], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fit = gallery_sizes.fit_calibration
-
     def timid(*arguments: Any) -> Calibration:
-        fitted = fit(*arguments)
+        fitted = fit_once(*arguments)
         return dataclasses.replace(fitted, factors=tuple(tuple(1e-6 * f for f in row) for row in fitted.factors))
 
     monkeypatch.setattr(gallery_sizes, "fit_calibration", timid)

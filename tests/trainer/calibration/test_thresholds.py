@@ -18,13 +18,14 @@ def drawn_ratios(rng: np.random.Generator, groups: int) -> tuple[Floats64, Ints]
 
 def test_thresholds_set_by_a_few_groups_keep_the_rate_for_others() -> None:
     rates = np.array([0.001, 0.01, 0.05, 1.0])
-    plain, kept = [], []
+    plain: list[list[float]] = []
+    kept: list[list[float]] = []
     for seed in range(60):
         rng = np.random.default_rng(seed)
         ratios, labels = drawn_ratios(rng, 6)
         strangers, _ = drawn_ratios(rng, 2000)  # of groups that set no threshold
         for levels, found in ((rates, plain), (kept_levels(ratios, labels, rates), kept)):
-            found.append([(strangers <= threshold).mean() for threshold in np.quantile(ratios, levels)])
+            found.append([float((strangers <= threshold).mean()) for threshold in np.quantile(ratios, levels)])
     assert np.mean(plain, axis=0)[1] > 0.02  # where 0.01 was asked for
     assert np.mean(kept, axis=0)[1] == pytest.approx(0.01, rel=0.3)
     assert np.mean(kept, axis=0)[2] == pytest.approx(0.05, rel=0.3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from exemplar_encoder.arrays import Ints
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.data.pairs import draw_pairs, draw_strangers
 from tests.trainer.synthetic_sets import synthetic_set
@@ -12,7 +13,7 @@ from tests.trainer.synthetic_sets import synthetic_set
 CLASSES = np.arange(2, 8)
 
 
-def draws(images: ImageSet, one_source: bool) -> list[tuple[np.ndarray, str | None, np.ndarray]]:
+def draws(images: ImageSet, one_source: bool) -> list[tuple[Ints, str | None, Ints]]:
     found = []
     for seed in range(50):
         rng = np.random.default_rng(seed)

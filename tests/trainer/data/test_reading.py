@@ -15,7 +15,7 @@ from PIL import Image
 
 from exemplar_encoder import Preprocessing
 from exemplar_trainer.data.image_set import DatasetError, ImageSet
-from exemplar_trainer.data.reading import read_data_set
+from exemplar_trainer.data.reading import GROUPS, read_data_set
 
 SPEC = Preprocessing(16, 16, 1)
 FLAT = [f"c{label}/{index}_s{index}.png" for label in range(6) for index in range(3)]
@@ -115,6 +115,31 @@ def test_progress_counts_up_to_all_images(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     read_data_set(plant(tmp_path, FLAT), SPEC, on_count=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (18, 18)
+
+
+# Groups from a file
+
+
+def with_groups(root: Path, text: str) -> Path:
+    (plant(root, FLAT) / GROUPS).write_text(text)
+    return root
+
+
+def test_a_file_puts_classes_into_groups(tmp_path: Path) -> None:
+    images = read_data_set(with_groups(tmp_path, "class,group\nc0,round\nc1,square\nc5,round\n"), SPEC)
+    assert images.groups == ("round", "square", "", "", "", "round")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("class,group\nflags/c0,round\n", "classes.csv names none of the classes; it has flags/c0"),
+        ("class,group\n", "classes.csv names none of the classes; it has no rows"),
+        ("name,group\nc0,round\n", "classes.csv has no column 'class'; it needs class and group"),
+    ],
+)
+def test_a_file_of_groups_that_is_something_else_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    assert words in refusal(with_groups(tmp_path, text))
 
 
 # Refusals

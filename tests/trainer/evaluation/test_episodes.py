@@ -70,7 +70,7 @@ def test_exemplars_and_queries_are_of_different_sources_and_each_of_one(protocol
 
 
 def test_episodes_within_a_group_stay_in_it_and_reach_every_group_that_is_large_enough() -> None:
-    groups = []
+    groups: list[str] = []
     for episode in draw_episodes(SET, Protocol(7, within_group=True), 50, seed=0):
         found = {SET.groups[label] for label in SET.labels[episode.queries]}
         assert len(found) == 1

@@ -54,4 +54,4 @@ def test_a_long_curve_is_thinned_and_keeps_its_ends() -> None:
         assert curve[0] == (0, 0)
         assert (np.diff(np.array(curve), axis=0) >= 0).all()
     assert found.roc[-1] == (1, 1)
-    assert found.oscr_curve[-1] == (1, pytest.approx(0.9, abs=0.02))
+    assert found.oscr_curve[-1] == pytest.approx((1, 0.9), abs=0.02)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from exemplar_encoder.arrays import Floats, Ints
 from exemplar_trainer.losses import (
     LOSSES,
     NCA,
@@ -24,16 +25,16 @@ from exemplar_trainer.losses import (
     SupervisedContrastive,
 )
 
-Array = np.ndarray
 LABELS = np.array([0, 0, 1, 1, 1, 2, 2, 3])
 
 
-def units(count: int, dimension: int = 5, seed: int = 0) -> Array:
+def units(count: int, dimension: int = 5, seed: int = 0) -> Floats:
     vectors = np.random.default_rng(seed).normal(size=(count, dimension))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    unit: Floats = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
-def value_and_gradient(layer: keras.layers.Layer, embeddings: Array, labels: Array) -> tuple[float, Array]:
+def value_and_gradient(layer: keras.layers.Layer, embeddings: Floats, labels: Ints) -> tuple[float, Floats]:
     variable = tf.Variable(embeddings)
     with tf.GradientTape() as tape:
         loss = layer(variable, tf.constant(labels))
@@ -41,14 +42,14 @@ def value_and_gradient(layer: keras.layers.Layer, embeddings: Array, labels: Arr
     return float(loss), tape.gradient(loss, variable).numpy()
 
 
-def distance(a: Array, b: Array) -> float:
+def distance(a: Floats, b: Floats) -> float:
     return math.dist(a.astype(float).tolist(), b.astype(float).tolist())
 
 
 # The formulas
 
 
-def nca(e: Array, labels: Array, scale: float = 15.0) -> float:
+def nca(e: Floats, labels: Ints, scale: float = 15.0) -> float:
     """Mean over i of -log sum_j exp(s x_i.x_j) [same class] / sum_k exp(s x_i.x_k), j and k other than i."""
     losses = []
     for i in range(len(e)):
@@ -59,7 +60,7 @@ def nca(e: Array, labels: Array, scale: float = 15.0) -> float:
     return sum(losses) / len(losses) if losses else 0.0
 
 
-def cosface(e: Array, labels: Array, directions: Array, margin: float, scale: float) -> float:
+def cosface(e: Floats, labels: Ints, directions: Floats, margin: float, scale: float) -> float:
     """Mean over i of -log e^{s (cos_y - m)} / (e^{s (cos_y - m)} + sum over others of e^{s cos_j})."""
     losses = []
     for i in range(len(e)):
@@ -75,7 +76,7 @@ def contrastive(pairs: list[tuple[float, bool]], margin: float) -> float:
     return sum(max(margin - d, 0.0) ** 2 if different else d * d for d, different in pairs) / len(pairs)
 
 
-def batch_hard(e: Array, labels: Array, sharpness: float) -> float:
+def batch_hard(e: Floats, labels: Ints, sharpness: float) -> float:
     """Mean over anchors of log(1 + exp(s (farthest positive - nearest negative)))."""
     losses = []
     for i in range(len(e)):
@@ -86,7 +87,7 @@ def batch_hard(e: Array, labels: Array, sharpness: float) -> float:
     return sum(losses) / len(losses) if losses else 0.0
 
 
-def lifted(e: Array, labels: Array, margin: float) -> float:
+def lifted(e: Floats, labels: Ints, margin: float) -> float:
     """1 / 2|P| sum over positive pairs of max(0, J)^2, J_ij = log(sum_k e^(m - D_ik) + sum_l e^(m - D_jl)) + D_ij."""
     total, count = 0.0, 0
     for i, j in itertools.combinations(range(len(e)), 2):
@@ -104,7 +105,7 @@ def lifted(e: Array, labels: Array, margin: float) -> float:
     return total / (2 * count) if count else 0.0
 
 
-def supcon(e: Array, labels: Array, scale: float) -> float:
+def supcon(e: Floats, labels: Ints, scale: float) -> float:
     """Mean over i with positives of -1/|P_i| sum over p of log(exp(s x_i.x_p) / sum_a exp(s x_i.x_a)), a not i."""
     losses = []
     for i in range(len(e)):
@@ -115,7 +116,7 @@ def supcon(e: Array, labels: Array, scale: float) -> float:
     return sum(losses) / len(losses) if losses else 0.0
 
 
-def multi_similarity(e: Array, labels: Array, alpha: float, beta: float, base: float, epsilon: float) -> float:
+def multi_similarity(e: Floats, labels: Ints, alpha: float, beta: float, base: float, epsilon: float) -> float:
     """Kept: negatives above the least positive less epsilon, positives below the greatest negative plus epsilon."""
     losses = []
     for i in range(len(e)):
@@ -130,7 +131,7 @@ def multi_similarity(e: Array, labels: Array, alpha: float, beta: float, base: f
     return sum(losses) / len(losses)
 
 
-BATCH_LOSSES: dict[str, tuple[Callable[[], keras.layers.Layer], Callable[[Array, Array], float]]] = {
+BATCH_LOSSES: dict[str, tuple[Callable[[], keras.layers.Layer], Callable[[Floats, Ints], float]]] = {
     "nca": (NCA, nca),
     "triplet": (BatchHardTriplet, lambda e, labels: batch_hard(e, labels, 10.0)),
     "supcon": (SupervisedContrastive, lambda e, labels: supcon(e, labels, 15.0)),
@@ -141,7 +142,7 @@ BATCH_LOSSES: dict[str, tuple[Callable[[], keras.layers.Layer], Callable[[Array,
 
 @pytest.mark.parametrize("name", BATCH_LOSSES)
 @pytest.mark.parametrize("labels", [LABELS, np.repeat(np.arange(4), 2), np.array([3, 3, 3, 3, 7, 7, 7, 7])])
-def test_a_batch_loss_is_its_formula(name: str, labels: Array) -> None:
+def test_a_batch_loss_is_its_formula(name: str, labels: Ints) -> None:
     layer, formula = BATCH_LOSSES[name]
     for seed in range(3):
         embeddings = units(8, seed=seed)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from exemplar_encoder import Preprocessing
+from exemplar_encoder.arrays import Floats
 from exemplar_trainer.networks.backbone import (
     BACKBONES,
     EMBEDDING,
@@ -36,7 +37,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def pictures(count: int = 4) -> np.ndarray:
+def pictures(count: int = 4) -> Floats:
     return np.random.default_rng(0).uniform(0, 255, (count, *SHAPE)).astype(np.float32)
 
 
@@ -52,12 +53,12 @@ def recipe(weights: Path, frozen: bool) -> Recipe:
     )
 
 
-def trained_a_step(recipe: Recipe) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def trained_a_step(recipe: Recipe) -> tuple[dict[str, Floats], dict[str, Floats]]:
     """Weights of the base network before and after, by their paths."""
     learner = build_learner(recipe, 4)
     network = learner.base_network
 
-    def weights() -> dict[str, np.ndarray]:
+    def weights() -> dict[str, Floats]:
         return {variable.path: keras.ops.convert_to_numpy(variable.value).copy() for variable in network.variables}
 
     before = weights()
@@ -67,6 +68,7 @@ def trained_a_step(recipe: Recipe) -> tuple[dict[str, np.ndarray], dict[str, np.
         "displacements": np.zeros((4, 5, 5, 2), np.float32),
         "colors": np.tile(np.eye(3, 4, dtype=np.float32), (4, 1, 1)),
     }
+    learner.run_eagerly = True  # to trace this network takes longer than two steps
     learner.train_on_batch(inputs, np.array([0, 0, 1, 1]))
     learner.train_on_batch(inputs, np.array([0, 0, 1, 1]))
     return before, weights()

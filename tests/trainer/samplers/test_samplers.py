@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def same(a: Batch, b: Batch) -> bool:
 
 
 @pytest.mark.parametrize("make", [classes, pairs])
-def test_a_batch_is_a_function_of_seed_and_step(make: type[Sampler]) -> None:
+def test_a_batch_is_a_function_of_seed_and_step(make: Callable[..., Sampler]) -> None:
     one, two = make(), make()
     for _ in range(5):
         one.batch(0)  # what was drawn before must not matter

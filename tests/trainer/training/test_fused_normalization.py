@@ -6,13 +6,14 @@ import keras
 import numpy as np
 import pytest
 
+from exemplar_encoder.arrays import Floats
 from exemplar_trainer.networks import residual_network
 from exemplar_trainer.training.fused_normalization import FusedBatchNormalization, with_fused_normalization
 
 SHAPE = (16, 16, 1)
 
 
-def images(count: int) -> np.ndarray:
+def images(count: int) -> Floats:
     return np.random.default_rng(0).uniform(0, 255, (count, *SHAPE)).astype(np.float32)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from exemplar_encoder.arrays import Floats, Floats64
 from exemplar_trainer.training.muon import ConvolutionalMuon, orthogonalized
 
 RATE = 0.01
@@ -22,7 +23,7 @@ def network() -> keras.Model:
     return keras.Model(images, layers.Dense(5, name="dense")(layers.Flatten()(x)))
 
 
-def step(optimizer: keras.optimizers.Optimizer, gradients: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def step(optimizer: keras.optimizers.Optimizer, gradients: dict[str, Floats]) -> dict[str, Floats]:
     """How far one step moves each variable, by its path."""
     model = network()
     before = {each.path: keras.ops.convert_to_numpy(each.value).copy() for each in model.trainable_variables}
@@ -34,18 +35,19 @@ def step(optimizer: keras.optimizers.Optimizer, gradients: dict[str, np.ndarray]
 
 
 @pytest.fixture(scope="module")
-def gradients() -> dict[str, np.ndarray]:
+def gradients() -> dict[str, Floats]:
     rng = np.random.default_rng(0)
     return {each.path: rng.normal(size=each.shape).astype(np.float32) for each in network().trainable_variables}
 
 
-def by_singular_values(gradient: np.ndarray) -> np.ndarray:
+def by_singular_values(gradient: Floats) -> Floats64:
     """What the iteration does, derived from the decomposition it avoids: a quintic of each singular value."""
     u, s, v = np.linalg.svd(gradient.astype(np.float64), full_matrices=False)
     s /= np.linalg.norm(s)
     for _ in range(5):
         s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
-    return u * s @ v
+    steps: Floats64 = u * s @ v
+    return steps
 
 
 @pytest.mark.parametrize("shape", [(40, 7), (7, 40), (16, 16), (1, 9)])
@@ -64,7 +66,7 @@ def test_what_comes_out_is_nearly_orthogonal(shape: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("path", ["convolution/kernel", "dense/kernel"])
 def test_kernels_move_by_their_orthogonalized_gradient_as_far_as_adamw_would(
-    gradients: dict[str, np.ndarray], path: str
+    gradients: dict[str, Floats], path: str
 ) -> None:
     moved = step(ConvolutionalMuon(RATE, weight_decay=0.0, adam_weight_decay=0.0), gradients)[path]
     flat = gradients[path].reshape(-1, moved.shape[-1])
@@ -73,7 +75,7 @@ def test_kernels_move_by_their_orthogonalized_gradient_as_far_as_adamw_would(
     assert 0.1 * RATE < np.sqrt(np.square(moved).mean()) < 0.3 * RATE
 
 
-def test_all_else_moves_as_by_adamw(gradients: dict[str, np.ndarray]) -> None:
+def test_all_else_moves_as_by_adamw(gradients: dict[str, Floats]) -> None:
     muon = step(ConvolutionalMuon(RATE, weight_decay=0.0, adam_weight_decay=0.0), gradients)
     adamw = step(keras.optimizers.AdamW(RATE, weight_decay=0.0), gradients)
     same = {path for path in gradients if np.allclose(muon[path], adamw[path], atol=1e-6)}
@@ -81,7 +83,7 @@ def test_all_else_moves_as_by_adamw(gradients: dict[str, np.ndarray]) -> None:
     assert {"first/kernel", "depthwise/kernel", "normalization/gamma"} <= same
 
 
-def test_momentum_carries_a_step_on(gradients: dict[str, np.ndarray]) -> None:
+def test_momentum_carries_a_step_on(gradients: dict[str, Floats]) -> None:
     model = network()
     optimizer = ConvolutionalMuon(RATE, weight_decay=0.0, adam_weight_decay=0.0)
     optimizer.build(model.trainable_variables)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from exemplar_encoder.arrays import Floats, Floats64, Ints
 from exemplar_trainer.networks.residual import residual_network
 from exemplar_trainer.training.whitening import whiten, whitening
 from tests.trainer.synthetic_sets import synthetic_set
@@ -15,7 +16,7 @@ from tests.trainer.synthetic_sets import synthetic_set
 SIDE = 16
 
 
-def uneven(classes: int, each: int) -> tuple[np.ndarray, np.ndarray]:
+def uneven(classes: int, each: int) -> tuple[Floats, Ints]:
     """Vectors that differ within their classes ten times as much along one axis as along another."""
     rng = np.random.default_rng(0)
     centers = rng.normal(size=(classes, 3))
@@ -23,7 +24,7 @@ def uneven(classes: int, each: int) -> tuple[np.ndarray, np.ndarray]:
     return vectors.astype(np.float32), np.repeat(np.arange(classes), each)
 
 
-def spread_within(vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def spread_within(vectors: Floats, labels: Ints) -> Floats64:
     total = np.zeros((vectors.shape[1],) * 2)
     for vector, label in zip(vectors.astype(np.float64), labels, strict=True):
         apart = vector - vectors[labels == label].astype(np.float64).mean(axis=0)

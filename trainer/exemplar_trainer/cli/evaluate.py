@@ -51,7 +51,7 @@ def episodes(
     way: Annotated[int, typer.Option(min=2, help="Classes a task.")] = 20,
     shot: Annotated[
         list[int] | None,
-        typer.Option(min=1, help="Exemplars a class; repeat it. [default: 1, 2 and 5, as far as there are images]"),
+        typer.Option(min=1, help="Exemplars a class; repeat it. Without it 1, 2 and 5, as far as there are images."),
     ] = None,
     within_group: Within = False,
     group: Groups = None,
@@ -118,7 +118,7 @@ def openset(
     data: Tree,
     bundle: Bundles,
     way: Annotated[int, typer.Option(min=2, help="Classes enrolled in a task; as many others are asked about.")] = 20,
-    shot: Annotated[list[int] | None, typer.Option(min=1, help="Exemplars a class; repeat it. [default: 1]")] = None,
+    shot: Annotated[list[int] | None, typer.Option(min=1, help="Exemplars a class; repeat it. Without it 1.")] = None,
     within_group: Within = False,
     group: Groups = None,
     held_out: HeldOut = False,
@@ -145,7 +145,7 @@ def calibration(
     data: Tree,
     bundle: Annotated[Path, typer.Option("--bundle", "-b", help="Folder of a bundle.", show_default=False)],
     gallery_size: Annotated[
-        list[int] | None, typer.Option(min=2, help="Classes enrolled; repeat it. [default: 20, 200, 900]")
+        list[int] | None, typer.Option(min=2, help="Classes enrolled; repeat it. Without it 20, 200 and 900.")
     ] = None,
     number: Annotated[int, typer.Option(min=1, help="Galleries of a kind for each held-out group.")] = 60,
     seed: Seed = 0,

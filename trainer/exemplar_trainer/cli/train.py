@@ -40,8 +40,8 @@ def train(
     loss: Annotated[
         str,
         typer.Option(
-            help="Another loss than the recipe's: nca, nca-cosface, supcon, multi-similarity, triplet, lifted or "
-            "contrastive."
+            help="Another loss than the recipe's: nca, nca-cosface, supcon, multi-similarity, triplet, lifted, "
+            "contrastive or contrastive-head."
         ),
     ] = "",
     steps: Annotated[int | None, typer.Option(min=1, help="Another number of steps than the recipe's.")] = None,
@@ -131,7 +131,7 @@ def train(
     teachers = tuple(str(path.absolute()) for path in teacher or ())
 
     def described() -> Run:
-        """The run that the options ask for."""
+        """Return the run that the options ask for."""
         if resume:
             _refuse_options(context, "--resume goes on", ("data",))
             begun = Run.load(run)
@@ -198,7 +198,7 @@ def train(
 
 
 def _refuse_options(context: typer.Context, what: str, also: tuple[str, ...]) -> None:
-    """A run that is resumed, or made final, keeps the options it began with, so none may be given again."""
+    """Refuse options given again to a run that is resumed, or made final: it keeps those that it began with."""
     kept = ("run", "resume", "as_json", *also)
     given = [
         str(parameter.opts[-1] if parameter.opts[-1].startswith("-") else "the folder or zip")

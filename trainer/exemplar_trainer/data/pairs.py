@@ -14,7 +14,7 @@ from exemplar_trainer.data.image_set import ImageSet
 def draw_pairs(
     images: ImageSet, classes: Ints, rng: np.random.Generator, one_source: bool
 ) -> tuple[Ints, str | None]:
-    """An exemplar and a query of each class.
+    """Draw an exemplar and a query of each class.
 
     Args:
         images: the set; each of the classes has two images or more.
@@ -37,7 +37,7 @@ def draw_pairs(
 
 
 def draw_strangers(images: ImageSet, classes: Ints, rng: np.random.Generator, source: str | None) -> Ints:
-    """An image of each of `classes` int64 `[n]`, none from the exemplars' one source; positions int64 `[n]`."""
+    """Draw an image of each of `classes` int64 `[n]`, none from the exemplars' one source; positions int64 `[n]`."""
     return np.array([_by_others(images, label, rng, source) for label in classes], dtype=np.int64)
 
 

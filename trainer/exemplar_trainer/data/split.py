@@ -21,7 +21,7 @@ LEAST_HELD_OUT_CLASSES = 4
 
 @dataclass(frozen=True)
 class Split:
-    """Two sets without a class in common, and the names of what was held out (groups, or classes without groups)."""
+    """Two sets without a class in common, and the names of what was held out: groups, or classes without groups."""
 
     training: ImageSet
     held_out: ImageSet

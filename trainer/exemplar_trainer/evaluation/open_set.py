@@ -39,7 +39,7 @@ class Intervals:
 
 @dataclass(frozen=True)
 class OpenSet:
-    """What became of queries of known and of unknown classes.
+    """How queries of known and of unknown classes were judged.
 
     Attributes:
         auroc: probability that a known query is nearer its nearest class than an unknown one is.

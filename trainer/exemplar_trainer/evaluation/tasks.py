@@ -1,4 +1,4 @@
-"""What an evaluation asks: images, and tasks that point at them."""
+"""The questions of an evaluation: images, and tasks that point at them."""
 
 from __future__ import annotations
 

@@ -15,14 +15,14 @@ from exemplar_trainer.losses.pairwise import euclidean
 
 
 def contrastive(distance: Any, different: Any, margin: float) -> Any:
-    """The loss from distances `[n]` and labels `[n]` (1.0 where the two classes differ)."""
+    """Return the loss from distances `[n]` and labels `[n]` (1.0 where the two classes differ)."""
     near = ops.square(distance)
     far = ops.square(ops.maximum(margin - distance, 0.0))
     return ops.mean((1.0 - different) * near + different * far)
 
 
 def as_pairs(embeddings: Any, labels: Any) -> tuple[Any, Any, Any]:
-    """Rows 2i and 2i + 1 as pairs: left `[n, dimension]`, right `[n, dimension]`, different `[n]`."""
+    """Return rows 2i and 2i + 1 as pairs: left `[n, dimension]`, right `[n, dimension]`, different `[n]`."""
     different = ops.cast(labels[0::2] != labels[1::2], "float32")
     return embeddings[0::2], embeddings[1::2], different
 
@@ -35,7 +35,7 @@ class Contrastive(keras.layers.Layer):
         self.margin = margin
 
     def call(self, embeddings: Any, labels: Any) -> Any:
-        """Embeddings `[2n, dimension]`, labels `[2n]`, scalar out."""
+        """Return the loss, a scalar, of embeddings `[2n, dimension]` with labels `[2n]`."""
         left, right, different = as_pairs(embeddings, labels)
         distance = euclidean(ops.sum(ops.square(left - right), axis=1))
         return contrastive(distance, different, self.margin)

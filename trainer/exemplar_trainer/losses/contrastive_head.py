@@ -22,12 +22,12 @@ class ContrastiveHead(keras.layers.Layer):
         self.margin = margin
         self.head = layers.Dense(1, activation="sigmoid", name="distance", dtype="float32")
 
-    def build(self, embeddings_shape: tuple[int, ...]) -> None:
-        """One weight for each of the embedding's values, and a bias."""
+    def build(self, embeddings_shape: tuple[int | None, ...]) -> None:
+        """Draw one weight for each of the embedding's values, and a bias."""
         self.head.build(embeddings_shape)
 
     def call(self, embeddings: Any, labels: Any) -> Any:
-        """Embeddings `[2n, dimension]`, labels `[2n]`, scalar out."""
+        """Return the loss, a scalar, of embeddings `[2n, dimension]` with labels `[2n]`."""
         left, right, different = as_pairs(embeddings, labels)
         distance = ops.squeeze(self.head(ops.abs(left - right)), axis=1)
         return contrastive(distance, different, self.margin)

@@ -15,14 +15,14 @@ from exemplar_trainer.losses.pairwise import distances, same_class
 
 
 class LiftedStructured(keras.layers.Layer):
-    """mean over positive pairs of max(0, J)^2 / 2, J = log sum exp(margin - d(negatives)) + d(pair)."""
+    """Mean over positive pairs of max(0, J)^2 / 2, J = log sum exp(margin - d(negatives)) + d(pair)."""
 
     def __init__(self, margin: float = 1.0) -> None:
         super().__init__(name="lifted", dtype="float32")
         self.margin = margin
 
     def call(self, embeddings: Any, labels: Any) -> Any:
-        """Embeddings `[n, dimension]`, labels `[n]`, scalar out."""
+        """Return the loss, a scalar, of embeddings `[n, dimension]` with labels `[n]`."""
         positive, negative = same_class(labels)
         distance = distances(embeddings)
         pushes = ops.sum(ops.exp(self.margin - distance) * negative, axis=1)

@@ -16,14 +16,14 @@ from exemplar_trainer.losses.pairwise import same_class
 
 
 class MultiSimilarity(keras.layers.Layer):
-    """mean of log(1 + sum e^{-alpha (S_p - base)}) / alpha + log(1 + sum e^{beta (S_n - base)}) / beta."""
+    """Mean of log(1 + sum e^{-alpha (S_p - base)}) / alpha + log(1 + sum e^{beta (S_n - base)}) / beta."""
 
     def __init__(self, alpha: float = 2.0, beta: float = 50.0, base: float = 0.5, epsilon: float = 0.1) -> None:
         super().__init__(name="multi_similarity", dtype="float32")
         self.alpha, self.beta, self.base, self.epsilon = alpha, beta, base, epsilon
 
     def call(self, embeddings: Any, labels: Any) -> Any:
-        """The mean over rows; embeddings `[n, dimension]`, labels `[n]`, scalar out."""
+        """Return the mean over rows; embeddings `[n, dimension]`, labels `[n]`, scalar out."""
         positive, negative = same_class(labels)
         cosine = ops.matmul(embeddings, ops.transpose(embeddings))
         hardest_positive = ops.min(cosine + FAR * (1.0 - positive), axis=1, keepdims=True)

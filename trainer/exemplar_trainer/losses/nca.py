@@ -25,7 +25,7 @@ class NCA(keras.layers.Layer):
         self.scale = scale
 
     def call(self, embeddings: Any, labels: Any) -> Any:
-        """The mean over rows that have a positive; embeddings `[n, dimension]`, labels `[n]`, scalar out."""
+        """Return the mean over rows that have a positive; embeddings `[n, dimension]`, labels `[n]`, scalar out."""
         positive, negative = same_class(labels)
         logits = self.scale * ops.matmul(embeddings, ops.transpose(embeddings))
         # Sums stay logarithms throughout: a positive at the far end of the sphere weighs e^-30 of the nearest row.

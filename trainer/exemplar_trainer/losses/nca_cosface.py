@@ -21,20 +21,20 @@ class NCACosFace(keras.layers.Layer):
     def __init__(
         self, classes: int, orientations: int = 1, weight: float = 0.5, margin: float = 0.2, scale: float = 25.0
     ) -> None:
-        """`classes` labels, of which each run of `orientations` is one class turned and mirrored."""
+        """Take `classes` labels, of which each run of `orientations` is one class turned and mirrored."""
         super().__init__(name="nca_cosface", dtype="float32")
         self.orientations = orientations
         self.classes, self.weight, self.margin, self.scale = classes, weight, margin, scale
         self.nca = NCA()
 
-    def build(self, embeddings_shape: tuple[int, ...]) -> None:
-        """One direction `[dimension]` a class."""
+    def build(self, embeddings_shape: tuple[int | None, ...]) -> None:
+        """Draw one direction `[dimension]` a class."""
         self.directions = self.add_weight(
             shape=(self.classes, embeddings_shape[-1]), initializer="random_normal", name="directions"
         )
 
     def call(self, embeddings: Any, labels: Any) -> Any:
-        """Embeddings `[n, dimension]`, labels `[n]` below `classes`, scalar out."""
+        """Return the loss, a scalar, of embeddings `[n, dimension]` with labels `[n]` below `classes`."""
         directions = ops.normalize(self.directions, axis=-1)
         cosine = ops.matmul(embeddings, ops.transpose(directions))
         own = ops.one_hot(labels, self.classes, dtype="float32")

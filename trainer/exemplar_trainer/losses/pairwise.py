@@ -1,4 +1,4 @@
-"""What the batch-wise losses share: similarities, distances and who is of whose class."""
+"""Shared by the batch-wise losses: distances, and which rows are of one class."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _TINY = 1e-12
 
 
 def euclidean(squared: Any) -> Any:
-    """Distance from its square, with a finite gradient at 0."""
+    """Return a distance from its square, with a finite gradient at 0."""
     return ops.sqrt(ops.maximum(squared, 0.0) + _TINY)
 
 
 def distances(embeddings: Any) -> Any:
-    """Euclidean distances `[n, n]` between unit vectors `[n, dimension]`."""
+    """Return Euclidean distances `[n, n]` between unit vectors `[n, dimension]`."""
     return euclidean(2.0 - 2.0 * ops.matmul(embeddings, ops.transpose(embeddings)))
 
 
 def same_class(labels: Any) -> tuple[Any, Any]:
-    """Two float masks `[n, n]`: positives (same class, not the row itself) and negatives (another class)."""
+    """Return two float masks `[n, n]`: positives (same class, not the row itself) and negatives (another class)."""
     equal = ops.cast(ops.expand_dims(labels, 0) == ops.expand_dims(labels, 1), "float32")
     return equal - ops.eye(ops.shape(labels)[0], dtype="float32"), 1.0 - equal

@@ -23,7 +23,7 @@ class SupervisedContrastive(keras.layers.Layer):
         self.scale = scale
 
     def call(self, embeddings: Any, labels: Any) -> Any:
-        """The mean over rows that have a positive; embeddings `[n, dimension]`, labels `[n]`, scalar out."""
+        """Return the mean over rows that have a positive; embeddings `[n, dimension]`, labels `[n]`, scalar out."""
         positive, negative = same_class(labels)
         logits = self.scale * ops.matmul(embeddings, ops.transpose(embeddings))
         everyone = ops.logsumexp(logits - FAR * (1.0 - positive - negative), axis=1)

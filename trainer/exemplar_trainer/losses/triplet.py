@@ -22,7 +22,7 @@ class BatchHardTriplet(keras.layers.Layer):
         self.sharpness = sharpness
 
     def call(self, embeddings: Any, labels: Any) -> Any:
-        """Embeddings `[n, dimension]`, labels `[n]`, scalar out."""
+        """Return the loss, a scalar, of embeddings `[n, dimension]` with labels `[n]`."""
         positive, negative = same_class(labels)
         distance = distances(embeddings)
         farthest_positive = ops.max(distance * positive, axis=1)

@@ -1,4 +1,4 @@
-"""What the next training batch holds. Each sampler is a pure function of its seed and the step.
+"""Samplers draw the next training batch. Each sampler is a pure function of its seed and the step.
 
 So a resumed run continues with the very batch that it would have drawn, and no state has to be kept.
 """
@@ -18,7 +18,7 @@ class Sampler(Protocol):
     class_count: int
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step, from 0."""
+        """Draw the batch of a step, from 0."""
         ...
 
 

@@ -1,11 +1,12 @@
-"""What a sampler hands to the training loop."""
+"""A batch: which images are trained on next, and as which labels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+
+from exemplar_encoder.arrays import Ints
 
 
 @dataclass(frozen=True)
@@ -15,13 +16,13 @@ class Batch:
     An orientation is the number of quarter turns, plus 4 where the image is mirrored before it is turned.
     """
 
-    images: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int64]
-    orientations: npt.NDArray[np.int64]
+    images: Ints
+    labels: Ints
+    orientations: Ints
 
 
-def draw(rng: np.random.Generator, count: int, size: int) -> npt.NDArray[np.int64]:
-    """`size` of `count` things, each at most once while there are enough."""
+def draw(rng: np.random.Generator, count: int, size: int) -> Ints:
+    """Draw `size` of `count` things, each at most once while there are enough."""
     if size <= count:
         return rng.choice(count, size, replace=False)
     return np.concatenate([rng.permutation(count), rng.choice(count, size - count)])

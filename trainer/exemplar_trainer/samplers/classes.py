@@ -9,8 +9,8 @@ images are too. One batch holds each class in one orientation only: two of a rou
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from exemplar_encoder.arrays import Ints
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.samplers.batch import Batch, draw
 
@@ -27,7 +27,7 @@ class ClassSampler:
         orientations: int,
         seed: int,
     ) -> None:
-        """`group_share` of the classes, 0 to 1, come from one group; `orientations` is 1, 4 or 8."""
+        """Have `group_share` of the classes, 0 to 1, come from one group; `orientations` is 1, 4 or 8."""
         self.images = images
         self.classes_per_batch = min(classes_per_batch, len(images.class_names))
         self.images_per_class = images_per_class
@@ -38,7 +38,7 @@ class ClassSampler:
         self._groups = list(images.classes_by_group.values())
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step, from 0."""
+        """Draw the batch of a step, from 0."""
         rng = np.random.default_rng([self.seed, step])
         together, apart = self._classes(rng)
         classes = np.concatenate([together, apart])
@@ -54,8 +54,8 @@ class ClassSampler:
         labels = classes * self.orientations + chosen
         return Batch(np.concatenate(images), np.repeat(labels, k), np.repeat(chosen, k))
 
-    def _classes(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Classes of one group, and classes from anywhere else."""
+    def _classes(self, rng: np.random.Generator) -> tuple[Ints, Ints]:
+        """Draw classes of one group, and classes from anywhere else."""
         group = self._groups[rng.integers(len(self._groups))]
         wanted = min(round(self.classes_per_batch * self.group_share), len(group))
         together = rng.choice(group, wanted, replace=False)
@@ -63,6 +63,6 @@ class ClassSampler:
         apart = rng.choice(others, self.classes_per_batch - wanted, replace=False)
         return together.astype(np.int64), apart.astype(np.int64)
 
-    def _images_of(self, rng: np.random.Generator, label: int) -> npt.NDArray[np.int64]:
+    def _images_of(self, rng: np.random.Generator, label: int) -> Ints:
         members = self.images.members[label]
         return members[draw(rng, len(members), self.images_per_class)]

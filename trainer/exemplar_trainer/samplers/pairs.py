@@ -16,7 +16,7 @@ class PairSampler:
     """Draws `pairs` pairs a batch; see the module."""
 
     def __init__(self, images: ImageSet, pairs: int, hard_share: float, seed: int) -> None:
-        """`hard_share`, 0 to 1, of the pairs of two classes stay within one group."""
+        """Have `hard_share`, 0 to 1, of the pairs of two classes stay within one group."""
         self.images = images
         self.pairs = pairs
         self.hard_share = hard_share
@@ -24,7 +24,7 @@ class PairSampler:
         self.class_count = len(images.class_names)
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step, from 0."""
+        """Draw the batch of a step, from 0."""
         rng = np.random.default_rng([self.seed, step])
         rows: list[int] = []
         for index in range(self.pairs):
@@ -39,7 +39,7 @@ class PairSampler:
         return Batch(images, self.images.labels[images], np.zeros(len(images), dtype=np.int64))
 
     def _another(self, rng: np.random.Generator, label: int) -> int:
-        """A class other than `label`; from its group for a hard pair, where the group has one."""
+        """Draw a class other than `label`; from its group for a hard pair, where the group has one."""
         group = self.images.classes_by_group[self.images.groups[label]]
         if len(group) > 1 and rng.random() < self.hard_share:
             return int(rng.choice(group[group != label]))

@@ -38,7 +38,7 @@ def save_checkpoint(run: Path, learner: keras.Model, step: int) -> None:
 
 
 def load_checkpoint(run: Path, learner: keras.Model) -> int:
-    """Restore the state and return how many steps were done; 0 when there is no checkpoint yet.
+    """Restore the state, and return how many steps were done; 0 when there is no checkpoint yet.
 
     Raises:
         CheckpointError: the file is unreadable or of another recipe.
@@ -59,7 +59,8 @@ def load_checkpoint(run: Path, learner: keras.Model) -> int:
 
 def _read(path: Path) -> tuple[int, list[npt.NDArray[Any]]]:
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        # Of a file that is cut short, NumPy would leave open what it opened itself.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as saved:
             return int(saved["step"]), [saved[name] for name in sorted(saved.files) if name != "step"]
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
