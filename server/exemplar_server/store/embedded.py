@@ -287,11 +287,11 @@ class EmbeddedStore(ReadingStore):
                 exemplar_rows.append(writer, row, added)
                 class_rows.move(writer, updated, row, class_embedding(np.stack(list(embeddings.values()))))
                 gallery_rows.write(writer, updated)
-            outcome = class_rows.read(writer, gallery, row, class_id), updated.revision
-            request_rows.keep(writer, request, outcome, now_micros())
+            effect = class_rows.read(writer, gallery, row, class_id), updated.revision
+            request_rows.keep(writer, request, effect, now_micros())
         if changed:
-            held.move(updated, row, outcome[0].embedding)
-        return outcome
+            held.move(updated, row, effect[0].embedding)
+        return effect
 
 
 def _next(gallery: Gallery) -> Gallery:
