@@ -19,6 +19,7 @@ def check() -> CalibrationCheck:
     return check_calibration(EMBEDDINGS, SET)
 
 
+@pytest.mark.slow
 def test_the_cross_fitted_check_finds_the_rates_that_were_asked_for(check: CalibrationCheck) -> None:
     assert check.way == 12  # half of a group of 25
     assert check.open_set.realized == pytest.approx(check.open_set.asked, abs=0.025)

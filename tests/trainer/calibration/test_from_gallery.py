@@ -59,6 +59,7 @@ def judged(foreign: Calibration) -> CrossFit:
     return cross_fit(world(0.9, 1)[0], foreign)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.05, 0.1])
 def test_a_rate_holds_for_strangers_that_it_never_met_where_the_model_s_did_not(
     foreign: Calibration, rate: float
@@ -74,6 +75,7 @@ def test_a_rate_holds_for_strangers_that_it_never_met_where_the_model_s_did_not(
     assert before > 3 * after
 
 
+@pytest.mark.slow
 def test_what_is_reported_is_what_fresh_queries_meet(judged: CrossFit) -> None:
     labeled, fresh = world(0.9, 1)
     fitted = refit(labeled, 0.05)
@@ -179,6 +181,7 @@ def test_the_smallest_galleries_are_calibrated_and_judged(
     assert all(0 <= share <= 1 for share in found.after.realized + found.after.accepted)
 
 
+@pytest.mark.slow
 def test_classes_that_nobody_asked_about_are_there_to_be_confused_with(foreign: Calibration) -> None:
     labeled, _ = world(0.9, 5)
     kept = (labeled.labels < 20) | (labeled.labels == NO_CLASS)

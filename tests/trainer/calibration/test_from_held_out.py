@@ -63,6 +63,7 @@ def test_a_very_large_set_is_sampled_and_both_kinds_of_pairs_remain(classes: int
     assert peak < 800 * 1024 * 1024
 
 
+@pytest.mark.slow
 def test_of_a_very_large_set_some_classes_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(from_held_out, "_MAX_CLASSES", 100)
     images = synthetic_set({f"G{index}": 40 for index in range(30)}, images_per_class=2)
@@ -104,6 +105,7 @@ def share_accepted(calibration: Calibration, likeness: float, way: int, rate: fl
     return float(np.mean(accepted))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("likeness", [0.0, 0.6])
 @pytest.mark.parametrize("way", [1, 5, 20])
 @pytest.mark.parametrize("rate", [0.05, 0.1, 0.3])
@@ -113,6 +115,7 @@ def test_strangers_of_the_same_kind_are_given_a_name_as_often_as_was_asked(
     assert share_accepted(fitted_on_others(likeness), likeness, way, rate) == pytest.approx(rate, rel=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.05, 0.1])
 @pytest.mark.parametrize(("fitted", "likeness"), [(0.0, 0.6), (0.6, 0.0)])
 def test_a_gallery_unlike_those_of_the_fit_shows_it_by_its_spacing(
@@ -123,10 +126,12 @@ def test_a_gallery_unlike_those_of_the_fit_shows_it_by_its_spacing(
     assert abs(math.log((with_spacing + 1e-3) / rate)) < abs(math.log((without + 1e-3) / rate)) / 1.5
 
 
+@pytest.mark.slow
 def test_the_same_set_and_seed_give_the_same_calibration(calibration: Calibration) -> None:
     assert fit_calibration(EMBEDDINGS, SET) == calibration
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [{"": 4}, {"": 5}, {"A": 2, "B": 2}, {"A": 1, "B": 1, "C": 1, "D": 1}, {"A": 4}])
 @pytest.mark.parametrize("each", [2, 5])
 @pytest.mark.parametrize("spread", [0.001, 1.0, 1000.0])

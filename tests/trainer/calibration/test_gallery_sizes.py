@@ -66,6 +66,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     return found
 
 
+@pytest.mark.slow
 def test_every_kind_that_the_set_can_supply_is_judged(found: list[GalleryCheck]) -> None:
     kinds = [(check.gallery_size, check.one_group, check.one_source) for check in found]
     assert kinds == [(12, True, False), (12, True, True)] + [

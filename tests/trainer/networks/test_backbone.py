@@ -74,6 +74,7 @@ def trained_a_step(recipe: Recipe) -> tuple[dict[str, Floats], dict[str, Floats]
     return before, weights()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_backbone_gives_unit_vectors_of_the_dimension_asked_for(name: str) -> None:
     network = backbone_network(name, SHAPE, 16)

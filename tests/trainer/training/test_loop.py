@@ -99,12 +99,14 @@ def records(run: Path) -> list[dict[str, float]]:
     return [{key: json.loads(line)[key] for key in ("step", "loss", "learning_rate")} for line in lines]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_trains(loss: str, images: ImageSet, tmp_path: Path) -> None:
     fit(recipe(loss, steps=2), images, tmp_path, go_on)
     assert [record["step"] for record in records(tmp_path)] == [1, 2]
 
 
+@pytest.mark.slow
 # A loss without weights of its own, and one that has some.
 @pytest.mark.parametrize(("loss", "optimizer"), [("lifted", "adamw"), ("nca-cosface", "muon")])
 def test_a_run_resumes_to_the_very_same_weights(
