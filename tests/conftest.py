@@ -1,15 +1,13 @@
-"""What the tests share: drawings made on the spot, the bundle in tests/bundles, and one real training run."""
+"""What the tests share: drawings made on the spot, and the bundle in tests/bundles."""
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from demo.server_process import EXEMPLAR, clean_environment
 from demo.strokes import draw_alphabets
 from exemplar_encoder import Bundle
 from exemplar_encoder.bundle import seal
@@ -38,17 +36,3 @@ def other_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) ->
     shutil.copytree(tiny_bundle, folder)
     seal(folder, dataclasses.replace(Bundle.load(tiny_bundle).manifest, name="other"))
     return folder
-
-
-@pytest.fixture(scope="session")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory, drawn_alphabets: Path) -> Path:
-    """The folder of a finished training run of the real command, for the tests of training."""
-    run = tmp_path_factory.mktemp("tiny") / "run"
-    command = [EXEMPLAR, "train", str(drawn_alphabets), "--run", str(run)]
-    subprocess.run(
-        [*command, "--name", "tiny", "--steps", "60", "--size", "32"],
-        check=True,
-        env=clean_environment(COLUMNS="120"),
-        timeout=280,
-    )
-    return run

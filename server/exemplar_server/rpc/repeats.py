@@ -29,7 +29,7 @@ ChangingMessage = (
     | pb.RemoveExemplarRequest
 )
 Response = TypeVar("Response", bound=Message)
-Outcome = TypeVar("Outcome")
+Effect = TypeVar("Effect")
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -38,8 +38,8 @@ async def answer_once(
     store: GalleryStore,
     message: ChangingMessage,
     response_type: type[Response],
-    change: Callable[[Request[Outcome] | None], Awaitable[Outcome]],
-    respond: Callable[[Outcome], Response],
+    change: Callable[[Request[Effect] | None], Awaitable[Effect]],
+    respond: Callable[[Effect], Response],
 ) -> Response:
     """Make a change and answer it; or, where the same request was answered before, answer as then.
 
@@ -48,7 +48,7 @@ async def answer_once(
         message: the request as it came.
         response_type: of the call.
         change: makes the change in the store, for the request if there is one.
-        respond: makes the response from the change's outcome. An error that it raises undoes the change.
+        respond: makes the response from the change's effect. An error that it raises undoes the change.
 
     Raises:
         InvalidArgumentError: the `request_id` is no UUID, or was another request's.
@@ -60,11 +60,11 @@ async def answer_once(
         raise invalid_field("request_id", f"it must be a UUID such as those of RFC 9562, not {message.request_id!r}")
     made: list[Response] = []
 
-    def response(outcome: Outcome) -> bytes:
-        made.append(respond(outcome))
+    def response(effect: Effect) -> bytes:
+        made.append(respond(effect))
         return made[-1].SerializeToString()
 
-    def look_up() -> tuple[Request[Outcome], bytes | None]:
+    def look_up() -> tuple[Request[Effect], bytes | None]:
         digest = hashlib.sha256(message.SerializeToString(deterministic=True)).digest()
         method = message.DESCRIPTOR.name.removesuffix("Request")
         asked = Request(request_id, method, digest, response)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from exemplar_encoder import class_embedding
 from exemplar_encoder.arrays import Floats
 from exemplar_server.errors import (
     AlreadyExistsError,
+    DataLossError,
     FailedPreconditionError,
+    StartError,
     etag_mismatch,
     exemplar_not_found,
     last_exemplar,
@@ -61,11 +63,16 @@ class EmbeddedStore(ReadingStore):
             StartError: another process has the directory, or its database cannot be opened.
         """
         self._lock = DataDirectoryLock(directory)
-        try:
-            super().__init__(Database(directory / DATABASE, max_bytes))
-        except BaseException:
-            self._lock.release()
-            raise
+        path = directory / DATABASE
+        with ExitStack() as undo:
+            undo.callback(self._lock.release)
+            database = Database(path, max_bytes)
+            undo.callback(database.close)
+            try:
+                super().__init__(database)
+            except DataLossError as error:
+                raise StartError(f"{path} cannot be read: {error.message}; restore a copy of it") from error
+            undo.pop_all()
         self._writing = threading.Lock()
 
     def close(self) -> None:
@@ -280,11 +287,11 @@ class EmbeddedStore(ReadingStore):
                 exemplar_rows.append(writer, row, added)
                 class_rows.move(writer, updated, row, class_embedding(np.stack(list(embeddings.values()))))
                 gallery_rows.write(writer, updated)
-            outcome = class_rows.read(writer, gallery, row, class_id), updated.revision
-            request_rows.keep(writer, request, outcome, now_micros())
+            effect = class_rows.read(writer, gallery, row, class_id), updated.revision
+            request_rows.keep(writer, request, effect, now_micros())
         if changed:
-            held.move(updated, row, outcome[0].embedding)
-        return outcome
+            held.move(updated, row, effect[0].embedding)
+        return effect
 
 
 def _next(gallery: Gallery) -> Gallery:

@@ -9,7 +9,7 @@ import sqlite3
 from typing import Any
 
 from exemplar_server.errors import DataLossError, InvalidArgumentError
-from exemplar_server.store.request import KEPT_FOR, Outcome, Request
+from exemplar_server.store.request import KEPT_FOR, Effect, Request
 from exemplar_server.store.schema import checksum
 
 _KEPT_MICROS = int(KEPT_FOR.total_seconds() * 1_000_000)
@@ -49,12 +49,12 @@ def answered(connection: sqlite3.Connection, request: Request[Any], now: int) ->
     return bytes(response)
 
 
-def keep(connection: sqlite3.Connection, request: Request[Outcome] | None, outcome: Outcome, now: int) -> None:
+def keep(connection: sqlite3.Connection, request: Request[Effect] | None, effect: Effect, now: int) -> None:
     """Write down the response to a request, if there is one, and drop those that were kept long enough."""
     if request is None:
         return
     connection.execute("DELETE FROM requests WHERE time <= ?", (now - _KEPT_MICROS,))
-    columns = (request.id, request.method, request.digest, request.response(outcome), now)
+    columns = (request.id, request.method, request.digest, request.response(effect), now)
     connection.execute(
         "INSERT INTO requests (id, method, digest, response, time, checksum) VALUES (?, ?, ?, ?, ?, ?)",
         (*columns, checksum(*columns)),

@@ -10,7 +10,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from exemplar_server.errors import DataLossError, ResourceExhaustedError, StartError
@@ -106,27 +106,28 @@ def open_database(path: Path, max_bytes: int | None = None) -> tuple[sqlite3.Con
     Raises:
         StartError: the file is of another version's format, or cannot be read at all.
     """
-    try:
-        writer = _connect(path)
-        version = writer.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, VERSION):  # 0: nothing was ever written
-            writer.close()
-            raise StartError(
-                f"{path} was written by another version (its format is {version}, this program knows {VERSION}); "
-                "use that version, or another data directory"
-            )
-        writer.execute("PRAGMA journal_mode = WAL")
-        writer.execute("PRAGMA synchronous = FULL")
-        writer.execute("PRAGMA foreign_keys = ON")
-        if version == 0:
-            writer.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
-        if max_bytes is not None:
-            page_size = writer.execute("PRAGMA page_size").fetchone()[0]
-            writer.execute(f"PRAGMA max_page_count = {max(1, max_bytes // page_size)}")
-        reader = _connect(path)
-        reader.execute("PRAGMA query_only = ON")
-    except sqlite3.Error as error:
-        raise StartError(f"{path} cannot be opened: {error}") from error
+    with ExitStack() as undo:
+        try:
+            writer = undo.enter_context(closing(_connect(path)))
+            version = writer.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, VERSION):  # 0: nothing was ever written
+                raise StartError(
+                    f"{path} was written by another version (its format is {version}, this program knows {VERSION}); "
+                    "use that version, or another data directory"
+                )
+            writer.execute("PRAGMA journal_mode = WAL")
+            writer.execute("PRAGMA synchronous = FULL")
+            writer.execute("PRAGMA foreign_keys = ON")
+            if version == 0:
+                writer.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+            if max_bytes is not None:
+                page_size = writer.execute("PRAGMA page_size").fetchone()[0]
+                writer.execute(f"PRAGMA max_page_count = {max(1, max_bytes // page_size)}")
+            reader = undo.enter_context(closing(_connect(path)))
+            reader.execute("PRAGMA query_only = ON")
+        except sqlite3.Error as error:
+            raise StartError(f"{path} cannot be opened: {error}") from error
+        undo.pop_all()
     return writer, reader
 
 

@@ -168,15 +168,24 @@ def test_a_gallery_whose_own_row_is_damaged_is_refused_and_can_be_deleted(two_ga
     store.close()
 
 
-def test_a_damaged_page_of_the_file_is_told_as_damage_and_does_not_stop_the_start(two_galleries: Path) -> None:
-    path = two_galleries / "exemplar.db"
-    database = sqlite3.connect(path)
+def overwrite_first_page(directory: Path, table: str) -> None:
+    database = sqlite3.connect(directory / "exemplar.db")
     page_size = database.execute("PRAGMA page_size").fetchone()[0]
-    root = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'classes'").fetchone()[0]
+    root = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()[0]
     database.close()
-    with open(path, "r+b") as file:
+    with open(directory / "exemplar.db", "r+b") as file:
         file.seek((root - 1) * page_size)
         file.write(b"\xff" * page_size)
+
+
+def test_a_damaged_page_of_galleries_stops_the_start_with_a_sentence(two_galleries: Path) -> None:
+    overwrite_first_page(two_galleries, "galleries")
+    with pytest.raises(StartError, match=r"exemplar\.db cannot be read: .*damaged.*restore a copy"):
+        EmbeddedStore(two_galleries)
+
+
+def test_a_damaged_page_of_classes_is_told_as_damage_and_does_not_stop_the_start(two_galleries: Path) -> None:
+    overwrite_first_page(two_galleries, "classes")
     store = EmbeddedStore(two_galleries)
     for gallery in ("broken", "whole"):
         with pytest.raises(DataLossError, match=f"'{gallery}' is damaged: the server's database is damaged"):

@@ -93,6 +93,6 @@ def export(
         bundle = export_external(
             network, made, images.absolute(), output, title, shown, max_unreadable, screen.reading()
         )
-        screen.finish(bundle)
+    screen.finish(bundle)
     if as_json:
         typer.echo(json.dumps(outcome(bundle), indent=1))

@@ -97,7 +97,7 @@ class RunScreen:
         return on_count
 
     def finish(self, bundle: Bundle) -> None:
-        """Show the figures and where things are."""
+        """Show the figures and where things are, below the bars."""
         table = Table("episodes", "accuracy", "95 % interval", box=None, pad_edge=False)
         for column in table.columns[1:]:
             column.justify = "right"

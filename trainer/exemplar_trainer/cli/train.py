@@ -179,7 +179,6 @@ def train(
         with failures(*known), RunScreen(quiet=as_json) as screen:
             screen.begin(asked, run)
             bundle = execute(asked, run, screen.watcher(asked))
-            screen.finish(bundle)
     except TrainingStoppedError as stopped:
         notes().print(f"Stopped after step {stopped.step:,}. {to_go_on}")
         raise typer.Exit(EXIT_STOPPED) from stopped
@@ -193,6 +192,7 @@ def train(
             "the network is trained, but TensorFlow, which writes its bundle, is not installed here: copy "
             f"{run} to where it is, and there: exemplar train --resume --run RUN IMAGES"
         )
+    screen.finish(bundle)
     if as_json:
         typer.echo(json.dumps(outcome(bundle), indent=1))
 
