@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -67,16 +68,23 @@ def test_a_job_killed_twice_ends_with_every_class_present_once(client: Client, t
     count, batch, in_flight = 600, 2, 2
     wanted = folder_of(tmp_path / "pictures", count)
     (tmp_path / "pictures" / "bad.png").write_bytes(b"no image")
+    # Nobody writes to the last picture, a pipe, so that no job is over before it is killed.
+    last = tmp_path / "pictures" / f"c{count - 1:05}.png"
+    last.unlink()
+    os.mkfifo(last)
+    source = tmp_path / "pictures.csv"
+    rows = [f"{name},pictures/{name}.png\n" for name in ["bad", *sorted(wanted)]]
+    source.write_text("id,image\n" + "".join(rows))
     job = tmp_path / "job"
     more = ("--batch-size", str(batch), "--in-flight", str(in_flight))
     for threshold in (count // 4, count // 2):
-        process = start(tmp_path / "pictures", "killed", job, client.address, *more)
+        process = start(source, "killed", job, client.address, *more)
         wait_until_enrolled(client, "killed", threshold, process)
         process.kill()
-        assert process.wait() == -signal.SIGKILL, "the job was over before it could be killed"
-    done = exemplar(
-        "index", tmp_path / "pictures", "-g", "killed", "--job", job, "--address", client.address, "--json"
-    )
+        assert process.wait() == -signal.SIGKILL
+    last.unlink()
+    last.write_bytes(picture(count - 1))
+    done = exemplar("index", source, "-g", "killed", "--job", job, "--address", client.address, "--json")
     assert done.returncode == 1, done.stderr  # for the one bad picture
     found = json.loads(done.stdout)
     assert found == summary(job)
