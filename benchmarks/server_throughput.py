@@ -51,7 +51,7 @@ Call = Callable[[], Awaitable[Any]]
 
 
 def picture(seed: int = 0) -> resources_pb2.Image:
-    """A drawing-like gray picture of 105 x 105 pixels."""
+    """Return a drawing-like gray picture of 105 x 105 pixels."""
     pixels = np.full((105, 105), 255, np.uint8)
     rng = np.random.default_rng(seed)
     for _ in range(6):

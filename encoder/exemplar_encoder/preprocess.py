@@ -96,7 +96,7 @@ def preprocess(image: Image.Image, spec: Preprocessing) -> Pixels:
 
 
 def preprocess_with_margin(image: Image.Image, spec: Preprocessing) -> tuple[Pixels, Box]:
-    """As `preprocess`, and return with it the part of the input that shows the image; the rest is background."""
+    """Do as `preprocess`, and return with it the part of the input that shows the image; the rest is background."""
     mode = "L" if spec.channels == 1 else "RGB"
     if image.mode != mode:
         image = image.convert(mode)

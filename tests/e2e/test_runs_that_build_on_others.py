@@ -37,7 +37,7 @@ def flags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def measured(flags: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run with every third class held out."""
+    """Return the folder of a finished run with every third class held out."""
     run = tmp_path_factory.mktemp("measured") / "run"
     trained(flags, "--run", run, *QUICK, *SINGLE_CLASSES)
     return run
@@ -45,7 +45,7 @@ def measured(flags: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def renamed(flags: Path, tmp_path: Path) -> Path:
-    """The same images, but one class that is trained on has another name."""
+    """Return the same images, but one class that is trained on has another name."""
     tree = shutil.copytree(flags, tmp_path / "renamed")
     (tree / "flag01").rename(tree / "flag01a")
     return tree

@@ -17,7 +17,7 @@ from tests.e2e.stubs import Stubs, classify, image, png, refusal
 
 @pytest.fixture
 def roomy(stubs: Stubs, gallery: str) -> str:
-    """A gallery that allows six exemplars a class."""
+    """Return a gallery that allows six exemplars a class."""
     allowed = resources.Gallery(name=gallery, max_exemplars_per_class=6)
     mask = FieldMask(paths=["max_exemplars_per_class"])
     stubs.galleries.UpdateGallery(galleries.UpdateGalleryRequest(gallery=allowed, update_mask=mask))

@@ -73,7 +73,7 @@ def checkpoint(run: Path) -> dict[str, npt.NDArray[Any]]:
 
 @pytest.fixture(scope="module")
 def finished(drawn_alphabets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that nothing came in the way of."""
+    """Return the folder of a run that nothing interrupted."""
     run = tmp_path_factory.mktemp("finished") / "[run]"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "LOG_STEPS", 1)

@@ -23,7 +23,7 @@ def calibration() -> Calibration:
 
 
 def wrong_names(calibration: Calibration, way: int, background: Floats) -> tuple[Bools, Bools]:
-    """For each query that is accepted, and for each that is also not ambiguous, whether its name is wrong.
+    """Return for each query that is accepted, and for each that is also not ambiguous, whether its name is wrong.
 
     Of many galleries. One that is to hold more classes than the set has is filled up with the background.
     """
@@ -46,7 +46,7 @@ def wrong_names(calibration: Calibration, way: int, background: Floats) -> tuple
 
 @pytest.fixture(scope="module")
 def background() -> Floats:
-    """An embedding of each of 450 other classes."""
+    """Return an embedding of each of 450 other classes."""
     others = synthetic_set({f"T{index}": 25 for index in range(18)}, images_per_class=1)
     return gaussian_embeddings(others, spread=0.9, dimension=32, seed=7)
 

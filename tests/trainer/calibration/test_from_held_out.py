@@ -76,7 +76,7 @@ def test_of_a_very_large_set_some_classes_are_taken(monkeypatch: pytest.MonkeyPa
 def strangers_met(
     embeddings: Floats, images: ImageSet, way: int, draws: int, seed: int
 ) -> list[tuple[Floats | None, float]]:
-    """A gallery's gaps and the distance of a stranger of its group to its nearest class, again and again."""
+    """Return a gallery's gaps and the distance of a stranger of its group to its nearest class, again and again."""
     rng = np.random.default_rng(seed)
     groups = [classes for classes in images.classes_by_group.values() if len(classes) > way]
     found = []

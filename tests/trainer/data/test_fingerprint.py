@@ -22,7 +22,7 @@ def of_folder(root: Path, *hold_out: str) -> str:
 
 @pytest.fixture
 def tree(drawn_alphabets: Path, tmp_path: Path) -> Path:
-    """A copy to change."""
+    """Return a copy to change."""
     return shutil.copytree(drawn_alphabets, tmp_path / "tree")
 
 

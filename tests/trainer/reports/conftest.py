@@ -38,7 +38,7 @@ def calibration() -> Calibration:
 
 @pytest.fixture(scope="session")
 def result(images: ImageSet, embeddings: Floats, calibration: Calibration) -> Result:
-    """Of an open set: some queries are of classes that are not enrolled."""
+    """Return the result of an open set: some queries are of classes that are not enrolled."""
     questions = dataclasses.replace(open_set_questions(images, PROTOCOL, 12, seed=0), notes=(HOSTILE,))
     return Result(
         bundle=HOSTILE,

@@ -64,7 +64,7 @@ def cross_fit(result: Result, embeddings: Floats, calibration: Calibration) -> C
 
 @pytest.fixture(scope="module")
 def labeled(calibration: Calibration) -> LabeledImages:
-    """Three classes; one query of the first, two of the second, two strangers; four pictures left out."""
+    """Return three classes; one query of the first, two of the second, two strangers; four pictures left out."""
     gallery = LabeledGallery(
         np.eye(3, 8, dtype=np.float32), np.eye(5, 8, dtype=np.float32), np.array([0, 1, 1, NO_CLASS, NO_CLASS])
     )

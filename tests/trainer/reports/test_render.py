@@ -17,7 +17,7 @@ HOSTILE = "</td><script>alert(\"&')</script>"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A template that uses every part."""
+    """Return a template that uses every part."""
     (tmp_path / "every.html").write_text(
         """{% extends "base.html" %}{% import "parts.html" as parts %}{% block body %}
         {{ parts.table(table) }}{{ parts.facts(facts) }}{{ parts.tiles(facts) }}{{ parts.plots(plots) }}

@@ -80,7 +80,7 @@ class Distillation(keras.layers.Layer):
         self.taught, self.weight = taught, weight
 
     def build(self, embeddings_shape: tuple[int | None, ...]) -> None:
-        """A map `[dimension, taught]`."""
+        """Create the map `[dimension, taught]`."""
         self.map = self.add_weight(shape=(embeddings_shape[-1], self.taught), initializer="random_normal", name="map")
 
     def call(self, embeddings: Any, taught: Any) -> Any:

@@ -90,7 +90,7 @@ def train(run: Run, folder: Path, watcher: Watcher) -> Trained:
 
 
 def _refuse_changed(run: Run, folder: Path, now: str) -> None:
-    """RunError when a run would go on with, or be the final of one that was measured on, other classes or images."""
+    """Raise RunError when a run would go on with other classes or images, or be the final of one measured on others."""
     if run.fingerprint in ("", now):
         return
     if run.final_of and not (folder / FILE).exists():
