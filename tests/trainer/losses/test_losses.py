@@ -109,7 +109,7 @@ def lifted(e: Floats, labels: Ints, margin: float) -> float:
 
 
 def supcon(e: Floats, labels: Ints, scale: float) -> float:
-    """Return the mean, over i with positives, of -1/|P_i| sum_p log(exp(s x_i.x_p) / sum_a exp(s x_i.x_a)); a not i."""
+    """Return the mean over i with positives of -1/|P_i| sum_p log(exp(s x_i.x_p) / sum_a exp(s x_i.x_a)); a not i."""
     losses = []
     for i in range(len(e)):
         weights = {j: math.exp(scale * float(np.dot(e[i].astype(float), e[j]))) for j in range(len(e)) if j != i}

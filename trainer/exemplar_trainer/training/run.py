@@ -90,7 +90,7 @@ def train(run: Run, folder: Path, watcher: Watcher) -> Trained:
 
 
 def _refuse_changed(run: Run, folder: Path, now: str) -> None:
-    """Raise RunError when a run would go on with other classes or images, or be the final of one measured on others."""
+    """Raise RunError when the data are not those that the run began with, or that its measured one was made on."""
     if run.fingerprint in ("", now):
         return
     if run.final_of and not (folder / FILE).exists():
