@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from exemplar.ids import class_id_problem
+from exemplar.names import class_id_problem
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import binascii
 import re
 from collections.abc import Mapping
 
-from exemplar.ids import class_id_problem
+from exemplar.names import class_id_problem
 from exemplar_server.errors import invalid_field
 
 MAX_PAGE = 1000
@@ -17,21 +17,6 @@ MAX_DISPLAY_NAME = 1024
 _GALLERY = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TOKEN_VERSION = "1:"
-
-
-def gallery_name(gallery: str) -> str:
-    """Return the resource name of a gallery."""
-    return f"galleries/{gallery}"
-
-
-def class_name(gallery: str, class_id: str) -> str:
-    """Return the resource name of a class."""
-    return f"galleries/{gallery}/classes/{class_id}"
-
-
-def model_name(model: str) -> str:
-    """Return the resource name of a model."""
-    return f"models/{model}"
 
 
 def parse_gallery(field: str, name: str) -> str:

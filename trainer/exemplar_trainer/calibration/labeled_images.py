@@ -15,14 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from exemplar import Client, Embedding, ExemplarError
+from exemplar.names import folder_class_id
 from exemplar_encoder import Calibration, EncodedImage
 from exemplar_encoder.arrays import Floats
 from exemplar_trainer.calibration.from_gallery import LEAST_CLASSES, LEAST_QUERIES, LabeledGallery
-from exemplar_trainer.data.files import SUFFIXES
+from exemplar_trainer.data.files import is_image
 from exemplar_trainer.data.wording import counted, some
 from exemplar_trainer.evaluation.tasks import NO_CLASS
-
-SEPARATOR = ":"
 
 MAX_CLASSES = 2000
 
@@ -112,11 +111,9 @@ def read_folders(root: Path) -> dict[str, list[Path]]:
         raise LabeledImagesError(f"{root} is no folder")
     found: dict[str, list[Path]] = {}
     for path in sorted(root.rglob("*")):
-        parts = path.relative_to(root).parts
-        if path.suffix.lower() not in SUFFIXES or any(part.startswith(".") for part in parts) or not path.is_file():
-            continue
-        if len(parts) > 1:
-            found.setdefault(SEPARATOR.join(parts[:-1]), []).append(path)
+        below = path.relative_to(root)
+        if len(below.parts) > 1 and is_image(below.as_posix()) and path.is_file():
+            found.setdefault(folder_class_id(below.parts[:-1]), []).append(path)
     if not found:
         raise LabeledImagesError(f"{root} holds no folder of pictures; expected one named by each class's id")
     return found
