@@ -116,12 +116,12 @@ def make_bundle(
         )
     )
     figures = [Figure(f"{protocol.name} accuracy", a.value, a.low, a.high) for protocol, a in accuracies]
-    judged = check.open_set
-    figures.append(Figure("expected calibration error", judged.calibration_error))
-    figures.append(Figure("AUROC, known against unknown", judged.auroc))
-    figures.append(Figure("unknown accepted where 95 % of known are", judged.false_positives))
-    figures.append(Figure("OSCR", judged.oscr))
-    for asked, realized in zip(judged.asked, judged.realized, strict=True):
+    told = check.open_set
+    figures.append(Figure("expected calibration error", told.calibration_error))
+    figures.append(Figure("AUROC, known against unknown", told.auroc))
+    figures.append(Figure("unknown accepted where 95 % of known are", told.false_positives))
+    figures.append(Figure("OSCR", told.oscr))
+    for asked, realized in zip(told.asked, told.realized, strict=True):
         figures.append(Figure(f"realized false-accept rate at {asked:.0%}", realized))
     manifest = Manifest(
         name=origin.name,

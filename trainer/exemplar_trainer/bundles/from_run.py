@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,7 +45,7 @@ def _origin(run: Run, trained: Trained) -> Origin:
             "training_classes": len(training.class_names),
             "training_images": len(training.labels),
             "held_out_classes": len(parts.held_out.class_names),
-            "recipe": json.loads(recipe.to_json()),
+            "recipe": recipe.fields(),
             "teachers": [{"name": teacher.manifest.name, "id": teacher.id} for teacher in trained.teachers],
         },
         records=trained.records,
