@@ -6,6 +6,7 @@ machine and seed to the next.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,19 @@ class Split:
     training: ImageSet
     held_out: ImageSet
     held_out_names: tuple[str, ...]
+
+    def fingerprint(self) -> str:
+        """Return SHA-256, in hexadecimal digits, of every class's name, side of the split and number of images.
+
+        It is the same for the same tree, wherever and in whatever form it lies, so that a run does not go on with
+        another one unnoticed.
+        """
+        lines = sorted(
+            f"{side}\t{name}\t{len(members)}"
+            for side, images in (("training", self.training), ("held out", self.held_out))
+            for name, members in zip(images.class_names, images.members, strict=True)
+        )
+        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def split(images: ImageSet, hold_out: Sequence[str] = (), every: int = EVERY, by_class: bool = False) -> Split:
