@@ -30,7 +30,7 @@ SIGNALED = """
 import os, sys
 from exemplar_trainer.cli.backend import load_backend
 load_backend()
-from exemplar_trainer.cli.train import main
+from exemplar_trainer.cli.train import app
 from exemplar_trainer.training import loop
 from exemplar_trainer.training.learner import MetricLearner
 
@@ -46,7 +46,7 @@ def step(*arguments):
     return loss
 
 MetricLearner.train_on_batch = step
-main()
+app()
 """
 
 

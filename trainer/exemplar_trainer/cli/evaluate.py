@@ -220,8 +220,3 @@ def _evaluate(
         except OSError as error:
             fail(f"the page cannot be written: {error}")
         console.print(f"Pictures and groups: {html}")
-
-
-def main() -> None:
-    """Run the command on its own."""
-    app()

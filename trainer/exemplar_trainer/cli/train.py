@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -209,8 +205,3 @@ def _refuse_options(context: typer.Context, what: str, also: tuple[str, ...]) ->
     ]
     if given:
         raise typer.BadParameter(f"{what} with the options of the run; leave out {', '.join(given)}")
-
-
-def main() -> None:
-    """Run the command on its own."""
-    app()
