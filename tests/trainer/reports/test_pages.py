@@ -15,10 +15,10 @@ from exemplar_trainer.calibration.from_held_out import pair_distances
 from exemplar_trainer.calibration.labeled_images import LabeledImages
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.evaluation.accuracy import measure
-from exemplar_trainer.evaluation.compare import Result
 from exemplar_trainer.evaluation.episodes import draw_episodes
 from exemplar_trainer.evaluation.open_set import judge_open_set
 from exemplar_trainer.evaluation.provenance import NOTE
+from exemplar_trainer.evaluation.results import Result
 from exemplar_trainer.evaluation.tasks import NO_CLASS
 from exemplar_trainer.reports.bundle import Findings, render_report
 from exemplar_trainer.reports.calibration import comparison, facts, render_calibration

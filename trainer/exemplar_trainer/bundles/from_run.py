@@ -9,7 +9,7 @@ from typing import Any
 
 from exemplar_encoder import Bundle
 from exemplar_trainer.bundles.build import Origin, make_bundle
-from exemplar_trainer.data.wording import some
+from exemplar_trainer.data.wording import abridged
 from exemplar_trainer.networks.backbone import PUBLISHED
 from exemplar_trainer.training.run import Trained, Watcher, train
 from exemplar_trainer.training.run_folder import BUNDLE, Run, finished_bundle
@@ -57,7 +57,7 @@ def _facts(run: Run, trained: Trained) -> list[tuple[str, str]]:
     recipe, parts, training = run.recipe, trained.parts, trained.training
     spec = recipe.preprocessing
     return [
-        ("measured on" if run.final_of else "held out", some(parts.held_out_names)),
+        ("measured on" if run.final_of else "held out", abridged(parts.held_out_names)),
         ("classes measured on", f"{len(parts.held_out.class_names):,}"),
         ("training classes", f"{len(training.class_names):,}"),
         ("training images", f"{len(training.labels):,}"),

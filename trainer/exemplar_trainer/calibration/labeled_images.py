@@ -20,7 +20,7 @@ from exemplar_encoder import Calibration, EncodedImage
 from exemplar_encoder.arrays import Floats
 from exemplar_trainer.calibration.from_gallery import LEAST_CLASSES, LEAST_QUERIES, LabeledGallery
 from exemplar_trainer.data.files import is_image
-from exemplar_trainer.data.wording import counted, some
+from exemplar_trainer.data.wording import abridged, plural
 from exemplar_trainer.evaluation.tasks import NO_CLASS
 
 MAX_CLASSES = 2000
@@ -55,7 +55,7 @@ class LabeledImages:
 
 
 @dataclass(frozen=True)
-class _StoredClass:
+class _GalleryClass:
     """A class as the server has it: its id, the SHA-256 of its exemplars, and the vector it is searched by."""
 
     id: str
@@ -88,7 +88,7 @@ def embed_labeled_images(
     if not known:
         raise LabeledImagesError(
             f"no folder in {root} is named like a class of gallery {gallery!r}: the folders are "
-            f"{some(sorted(pictures))}, the classes {some([each.id for each in stored]) or 'none'}"
+            f"{abridged(sorted(pictures))}, the classes {abridged([each.id for each in stored]) or 'none'}"
         )
     classes = _taken(stored, known, seed)
     place = {each.id: index for index, each in enumerate(classes)}
@@ -130,16 +130,16 @@ def _model_calibration(client: Client, gallery: str) -> Calibration:
     return Calibration.from_json(loaded[made_with].data)
 
 
-def _stored_classes(client: Client, gallery: str, on_activity: OnActivity) -> Iterator[_StoredClass]:
+def _stored_classes(client: Client, gallery: str, on_activity: OnActivity) -> Iterator[_GalleryClass]:
     total = client.get_gallery(gallery).class_count
     for done, each in enumerate(client.classes(gallery, embeddings=True), 1):
         if each.embedding is None:
             raise LabeledImagesError(f"the server returned no embedding of class {each.id!r}; is it up to date?")
-        yield _StoredClass(each.id, tuple(exemplar.sha256 for exemplar in each.exemplars), _vector(each.embedding))
+        yield _GalleryClass(each.id, tuple(exemplar.sha256 for exemplar in each.exemplars), _vector(each.embedding))
         on_activity("Reading classes", done, max(done, total))
 
 
-def _taken(stored: Sequence[_StoredClass], known: Collection[str], seed: int) -> list[_StoredClass]:
+def _taken(stored: Sequence[_GalleryClass], known: Collection[str], seed: int) -> list[_GalleryClass]:
     rng = np.random.default_rng([seed, 10])
     chosen = sorted(rng.permutation(len(stored)), key=lambda index: stored[index].id not in known)
     return [stored[index] for index in sorted(chosen[:MAX_CLASSES])]
@@ -183,8 +183,8 @@ def _require_enough(root: Path, labeled: LabeledGallery) -> None:
     classes = len(labeled.asked)
     if queries < LEAST_QUERIES or classes < LEAST_CLASSES:
         raise LabeledImagesError(
-            f"{root} holds {counted(queries, 'usable query', 'usable queries')} of "
-            f"{counted(classes, 'enrolled class', 'enrolled classes')}, too few to promise anything; it takes "
+            f"{root} holds {plural(queries, 'usable query', 'usable queries')} of "
+            f"{plural(classes, 'enrolled class', 'enrolled classes')}, too few to promise anything; it takes "
             f"{LEAST_QUERIES} of {LEAST_CLASSES} classes or more, and none of them an exemplar"
         )
 

@@ -117,7 +117,7 @@ def train(
     from exemplar_trainer.cli.run_screen import RunScreen, outcome
     from exemplar_trainer.data.image_set import DatasetError
     from exemplar_trainer.networks.backbone import WeightsError
-    from exemplar_trainer.recipes.options import OptionError, Options, recipe_from
+    from exemplar_trainer.recipes.options import OptionError, TrainOptions, recipe_from
     from exemplar_trainer.training.checkpoint import FILE as CHECKPOINT
     from exemplar_trainer.training.checkpoint import CheckpointError
     from exemplar_trainer.training.loop import DivergedError, TrainingStoppedError
@@ -139,7 +139,7 @@ def train(
         if data is None:
             raise typer.BadParameter("name a folder or zip of images, or --resume a run")
         refuse_taken(run)
-        options = Options(
+        options = TrainOptions(
             recipe=recipe,
             loss=loss,
             steps=steps,

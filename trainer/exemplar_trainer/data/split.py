@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exemplar_trainer.data.image_set import DatasetError, ImageSet
-from exemplar_trainer.data.wording import some
+from exemplar_trainer.data.wording import abridged
 
 EVERY = 5
 
@@ -59,14 +59,14 @@ def split(images: ImageSet, hold_out: Sequence[str] = (), every: int = EVERY, by
     names = sorted(images.classes_by_group) if grouped else list(images.class_names)
     unknown = sorted(set(hold_out) - set(names))
     if unknown:
-        raise DatasetError(f"cannot hold out {some(unknown)}: the set has {some(names)}")
+        raise DatasetError(f"cannot hold out {abridged(unknown)}: the set has {abridged(names)}")
     of_class = images.groups if grouped else images.class_names
     chosen = tuple(hold_out) or _first_of_every(every, names, of_class)
     held = [index for index, name in enumerate(of_class) if name in set(chosen)]
     rest = sorted(set(range(len(images.class_names))) - set(held))
     if len(held) < LEAST_HELD_OUT_CLASSES or len(rest) < LEAST_TRAINING_CLASSES:
         raise DatasetError(
-            f"holding out {some(chosen)} leaves {len(rest)} classes to train on and {len(held)} to measure on; "
+            f"holding out {abridged(chosen)} leaves {len(rest)} classes to train on and {len(held)} to measure on; "
             f"the least are {LEAST_TRAINING_CLASSES} and {LEAST_HELD_OUT_CLASSES}"
         )
     return Split(images.only(rest), images.only(held), chosen)

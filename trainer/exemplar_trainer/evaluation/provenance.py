@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from exemplar_encoder import Bundle
-from exemplar_trainer.data.wording import some
+from exemplar_trainer.data.wording import abridged
 from exemplar_trainer.evaluation.tasks import EvaluationError, Questions
 
 MARK = " *"
@@ -46,7 +46,7 @@ def held_out_of(bundle: Bundle) -> Sequence[str]:
     if measured_without:
         raise EvaluationError(
             f"{bundle.path} is a final bundle: its training held out nothing. Name the one that it was measured by, "
-            f"whose training held out {some(measured_without)}"
+            f"whose training held out {abridged(measured_without)}"
         )
     raise EvaluationError(
         f"the training of {bundle.path} held out nothing, so it tells of no class that it never saw"

@@ -12,10 +12,10 @@ from rich.table import Table as TerminalTable
 
 from exemplar_trainer.calibration.gallery_sizes import GalleryCheck
 from exemplar_trainer.evaluation.accuracy import Accuracy
-from exemplar_trainer.evaluation.compare import Result
 from exemplar_trainer.evaluation.intervals import Interval
 from exemplar_trainer.evaluation.open_set import OpenSet
 from exemplar_trainer.evaluation.provenance import NOTE
+from exemplar_trainer.evaluation.results import Result
 
 _WIDEST_INTERVAL = len("0.901 to 0.999")
 
