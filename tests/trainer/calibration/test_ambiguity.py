@@ -9,17 +9,10 @@ from exemplar_encoder import Calibration
 from exemplar_encoder.arrays import Bools, Floats
 from exemplar_encoder.calibration import gaps_of
 from exemplar_trainer.calibration.from_held_out import fit_calibration
+from tests.trainer.calibration.six_groups import EMBEDDINGS, SET
 from tests.trainer.synthetic_sets import gaussian_embeddings, synthetic_set
 
 pytestmark = pytest.mark.slow
-
-SET = synthetic_set({f"G{index}": 25 for index in range(6)}, images_per_class=8)
-EMBEDDINGS = gaussian_embeddings(SET, spread=0.9, dimension=32)
-
-
-@pytest.fixture(scope="module")
-def calibration() -> Calibration:
-    return fit_calibration(EMBEDDINGS, SET)
 
 
 def wrong_names(calibration: Calibration, way: int, background: Floats) -> tuple[Bools, Bools]:
