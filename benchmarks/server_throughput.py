@@ -1,4 +1,4 @@
-"""What does a call cost beside a call that does nothing? An empty handler and the real server, same callers.
+"""The cost of a call beside a call that does nothing: an empty handler and the real server, same callers.
 
 The empty handler is gRPC's own asyncio server on uvloop, as the real one is, and answers a message of a classify's
 size. The callers are a process of their own, so both servers have the same company on the same cores.

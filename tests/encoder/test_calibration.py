@@ -1,4 +1,4 @@
-"""What a distance is said to mean."""
+"""A calibration says what a distance means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the decoder promises about bytes from strangers."""
+"""The decoder keeps its promises about bytes from strangers."""
 
 from __future__ import annotations
 

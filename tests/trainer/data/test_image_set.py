@@ -1,4 +1,4 @@
-"""What can be asked of a set of images."""
+"""A set of images tells its classes, groups and sources."""
 
 from __future__ import annotations
 

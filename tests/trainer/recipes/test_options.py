@@ -1,4 +1,4 @@
-"""What the options of `exemplar train` amount to."""
+"""The options of `exemplar train` amount to a recipe."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from exemplar_trainer.networks.fold_normalization import fold_normalization
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What goes into a bundle; `report` is one HTML page."""
+    """The parts of a bundle that are not made of the others; `report` is one HTML page."""
 
     network: keras.Model
     manifest: Manifest

@@ -1,4 +1,4 @@
-"""What a person sees while a bundle is made: progress bars with loss, rate and time left, then a table of figures."""
+"""The screen while a bundle is made: progress bars with loss, rate and time left, then a table of figures."""
 
 from __future__ import annotations
 

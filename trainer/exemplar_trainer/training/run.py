@@ -40,7 +40,7 @@ class Watcher:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run made.
+    """The outcome of a run, short of its bundle.
 
     Attributes:
         network: the base network, as it is served.
