@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from exemplar_encoder import Bundle
 from exemplar_encoder.bundle import REPORT
 from exemplar_trainer.cli.evaluate import app as evaluation
-from exemplar_trainer.networks import NETWORKS, residual_network
+from exemplar_trainer.networks import NETWORKS
+from exemplar_trainer.networks.residual import residual_network
 from tests.e2e.training_command import train, train_only, trained, words_of
 from tests.trainer.flags import draw_flags
 

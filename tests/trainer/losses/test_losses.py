@@ -12,18 +12,15 @@ import pytest
 import tensorflow as tf
 
 from exemplar_encoder.arrays import Floats, Ints
-from exemplar_trainer.losses import (
-    LOSSES,
-    NCA,
-    PAIR_LOSSES,
-    BatchHardTriplet,
-    Contrastive,
-    ContrastiveHead,
-    LiftedStructured,
-    MultiSimilarity,
-    NCACosFace,
-    SupervisedContrastive,
-)
+from exemplar_trainer.losses import LOSSES, PAIR_LOSSES
+from exemplar_trainer.losses.contrastive import Contrastive
+from exemplar_trainer.losses.contrastive_head import ContrastiveHead
+from exemplar_trainer.losses.lifted import LiftedStructured
+from exemplar_trainer.losses.multi_similarity import MultiSimilarity
+from exemplar_trainer.losses.nca import NCA
+from exemplar_trainer.losses.nca_cosface import NCACosFace
+from exemplar_trainer.losses.supcon import SupervisedContrastive
+from exemplar_trainer.losses.triplet import BatchHardTriplet
 
 LABELS = np.array([0, 0, 1, 1, 1, 2, 2, 3])
 
