@@ -9,7 +9,7 @@ import pytest
 
 from exemplar_encoder import Calibration
 from exemplar_encoder.arrays import Floats
-from exemplar_trainer.calibration.cross_fit import CalibrationCheck
+from exemplar_trainer.calibration.check import CalibrationCheck
 from exemplar_trainer.calibration.from_gallery import CrossFit, LabeledGallery
 from exemplar_trainer.calibration.from_held_out import pair_distances
 from exemplar_trainer.calibration.labeled_images import LabeledImages

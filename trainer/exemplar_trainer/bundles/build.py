@@ -15,7 +15,7 @@ from exemplar_encoder import Bundle, Figure, Manifest, Preprocessing
 from exemplar_encoder.arrays import Floats
 from exemplar_trainer.bundles.half_precision import round_to_half
 from exemplar_trainer.bundles.write import export_bundle
-from exemplar_trainer.calibration.cross_fit import check_calibration
+from exemplar_trainer.calibration.check import check_calibration
 from exemplar_trainer.calibration.from_held_out import fit_calibration, pair_distances
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.evaluation.accuracy import Accuracy, measure

@@ -15,7 +15,7 @@ from exemplar_trainer.training.run import Trained, Watcher, train
 from exemplar_trainer.training.run_folder import BUNDLE, Run, finished_bundle
 
 
-def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
+def finish_run(run: Run, folder: Path, watcher: Watcher) -> Bundle:
     """Do what is left of a run up to its bundle, and return it; see `train` and `make_bundle` for the errors."""
     finished = finished_bundle(folder)
     if finished is not None:

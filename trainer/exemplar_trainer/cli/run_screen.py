@@ -63,7 +63,7 @@ class RunScreen:
         self._notes.print(f"Training {run.name} with recipe {run.recipe.name} in {folder}")
 
     def watcher(self, run: Run) -> Watcher:
-        """Return what `execute` tells this screen."""
+        """Return what `finish_run` tells this screen."""
         tasks: dict[str, TaskID] = {}
 
         def on_split(training: ImageSet, parts: Split) -> None:

@@ -112,7 +112,7 @@ def train(
 
     load_backend()
     from exemplar_encoder import BundleError
-    from exemplar_trainer.bundles.from_run import execute
+    from exemplar_trainer.bundles.from_run import finish_run
     from exemplar_trainer.cli.console import fail, failures, notes
     from exemplar_trainer.cli.run_screen import RunScreen, outcome
     from exemplar_trainer.data.image_set import DatasetError
@@ -174,7 +174,7 @@ def train(
     try:
         with failures(*known), RunScreen(quiet=as_json) as screen:
             screen.begin(asked, run)
-            bundle = execute(asked, run, screen.watcher(asked))
+            bundle = finish_run(asked, run, screen.watcher(asked))
     except TrainingStoppedError as stopped:
         notes().print(f"Stopped after step {stopped.step:,}. {to_go_on}")
         raise typer.Exit(EXIT_STOPPED) from stopped

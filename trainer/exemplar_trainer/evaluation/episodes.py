@@ -29,7 +29,7 @@ class Protocol:
 
     @property
     def name(self) -> str:
-        """For tables."""
+        """Its name in tables."""
         return f"{'within-group' if self.within_group else 'unstructured'} {self.way}-way {self.shot}-shot"
 
 

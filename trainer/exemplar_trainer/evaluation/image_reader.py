@@ -65,7 +65,7 @@ class ImageReader:
         return found
 
     def questions(self, title: str, tasks: Sequence[Task]) -> Questions:
-        """Ask tasks on the images that were read."""
+        """Return tasks on the images that were read, as questions."""
         classes, notes = tuple(self._classes), tuple(unreadable_note(self._skipped))
         return Questions(title, np.stack(self._pixels), tuple(self._positions), classes, tuple(tasks), notes=notes)
 

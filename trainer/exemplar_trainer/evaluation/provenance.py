@@ -17,11 +17,11 @@ NOTE = (
 
 
 def trained_on(training: Mapping[str, Any], questions: Questions) -> bool | None:
-    """Tell whether training saw any of the classes asked about, all of the tree that the bundle's training split.
+    """Return whether a bundle's training saw any of the classes asked about.
 
     Args:
         training: the account of its training in the bundle's manifest.
-        questions: on classes named as in that tree.
+        questions: on classes of the tree that this training was split from, by their names there.
 
     Returns:
         None where the manifest does not tell, as for a network that was trained elsewhere.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exemplar_trainer.calibration.cross_fit import CalibrationCheck, check_calibration
+from exemplar_trainer.calibration.check import CalibrationCheck, check_calibration
 from tests.trainer.calibration.six_groups import EMBEDDINGS, SET
 from tests.trainer.synthetic_sets import gaussian_embeddings, synthetic_set
 
