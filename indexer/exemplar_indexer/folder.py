@@ -11,10 +11,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from exemplar.images import SUFFIXES
 from exemplar.names import folder_class_id
 from exemplar_indexer.items import Item, Problem, SourceEntry, checked
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 
 def folder_entries(folder: Path) -> Iterator[SourceEntry]:

@@ -17,9 +17,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from exemplar.images import SUFFIXES
 from exemplar_encoder import ImageError, ImageLimits, Preprocessing, decode, preprocess
 from exemplar_encoder.arrays import Pixels
-from exemplar_trainer.data.files import SUFFIXES, UNREADABLE, Files, is_image, open_files
+from exemplar_trainer.data.files import UNREADABLE, Files, is_image, open_files
 from exemplar_trainer.data.image_set import DatasetError, ImageSet
 from exemplar_trainer.data.split import LEAST_HELD_OUT_CLASSES, LEAST_TRAINING_CLASSES
 from exemplar_trainer.data.wording import abridged, plural
