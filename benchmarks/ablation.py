@@ -1,4 +1,4 @@
-"""What does each choice of the default recipe buy? Short runs that differ from it in one thing, side by side.
+"""The worth of each choice of the default recipe: short runs that differ from it in one thing, side by side.
 
 A choice that goes with the one that is changed (a loss's batch, an optimizer's rate) is changed with it. Each trains
 on the same classes for the same number of steps and is measured on the same held-out groups. Short runs flatter what

@@ -21,7 +21,7 @@ from exemplar_trainer.data.split import EVERY, split
 from exemplar_trainer.evaluation.accuracy import measure
 from exemplar_trainer.evaluation.episodes import Protocol, draw_episodes
 from exemplar_trainer.evaluation.intervals import half_interval
-from exemplar_trainer.recipes.options import Options, recipe_from
+from exemplar_trainer.recipes.options import TrainOptions, recipe_from
 from exemplar_trainer.training.embed import embed
 
 PROTOCOLS = (Protocol(20, 1, within_group=True), Protocol(20, 5, within_group=True))
@@ -35,7 +35,7 @@ def main(
     folds: Annotated[int, typer.Option(min=2, help="Networks to train.")] = EVERY,
 ) -> None:
     """Train one network for each fold and measure every group of `PROTOCOLS`' way or more."""
-    recipe = recipe_from(Options(steps=steps, precision=precision))
+    recipe = recipe_from(TrainOptions(steps=steps, precision=precision))
     images = read_data_set(data, recipe.preprocessing)
     names = sorted(images.classes_by_group)
     found: dict[str, list[float]] = {}

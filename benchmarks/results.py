@@ -40,13 +40,13 @@ def record(name: str, title: str, columns: Sequence[str], rows: Sequence[Sequenc
 
 
 def read(name: str) -> Any:
-    """The figures that were recorded under a name; None where there are none."""
+    """Return the figures that were recorded under a name; None where there are none."""
     path = FOLDER / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8"))["figures"] if path.exists() else None
 
 
 def machine() -> Mapping[str, str | int]:
-    """What the figures were measured on."""
+    """Return a description of the machine that the figures were measured on."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

@@ -1,4 +1,4 @@
-"""What does a call cost beside a call that does nothing? An empty handler and the real server, same callers.
+"""The cost of a call beside a call that does nothing: an empty handler and the real server, same callers.
 
 The empty handler is gRPC's own asyncio server on uvloop, as the real one is, and answers a message of a classify's
 size. The callers are a process of their own, so both servers have the same company on the same cores.
@@ -51,7 +51,7 @@ Call = Callable[[], Awaitable[Any]]
 
 
 def picture(seed: int = 0) -> resources_pb2.Image:
-    """A drawing-like gray picture of 105 x 105 pixels."""
+    """Return a drawing-like gray picture of 105 x 105 pixels."""
     pixels = np.full((105, 105), 255, np.uint8)
     rng = np.random.default_rng(seed)
     for _ in range(6):

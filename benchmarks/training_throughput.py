@@ -50,7 +50,7 @@ def _in(recipe: Recipe, precision: str) -> Recipe:
 
 
 def _measure(recipe: Recipe, data: Path, steps: int) -> dict[str, float]:
-    """Images a second: of the training loop, of one batch trained on again and again, of making batches."""
+    """Return images a second: of the training loop, of one batch trained on again and again, of making batches."""
     recipe = replace(recipe, steps=steps + _WARM_UP)
     images = split(read_data_set(data, recipe.preprocessing)).training
     sampler = make_sampler(recipe, images)
@@ -76,7 +76,7 @@ def _measure(recipe: Recipe, data: Path, steps: int) -> dict[str, float]:
 
 
 def _timed(work: Callable[[int], object], steps: int) -> float:
-    """Median seconds of one step."""
+    """Return the median seconds of one step."""
     times = []
     for step in range(steps + _WARM_UP):
         work(step)

@@ -49,7 +49,7 @@ def main(
 
 
 def _scores(answers: Answers, calibration: Calibration) -> dict[str, Floats64]:
-    """For each score its value for every query of a task, float64 `[queries]`: the smaller the more surely known."""
+    """Return each score of every query of a task, float64 `[queries]`: the smaller the more surely known."""
     spacing = calibration.spacing(len(answers.classes), gaps_of(answers.classes))
     nearest = np.sort(answers.distances, axis=1).astype(np.float64)
     stated = calibration.probabilities(nearest, spacing)

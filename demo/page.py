@@ -11,7 +11,7 @@ from demo.characters import Character
 from demo.figures import accuracy_by_alphabet, figures
 from demo.measure import Answer, Measured
 from exemplar import Classification, Verdict
-from exemplar_trainer.reports.contact_sheet import Picture
+from exemplar_trainer.reports.contact_sheet import Thumbnail
 from exemplar_trainer.reports.render import png_uri, render
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -22,7 +22,7 @@ class _Card:
     """An answer, as the template shows it; `hit` where it is one that a user would want."""
 
     hit: bool
-    pictures: tuple[Picture, Picture]
+    pictures: tuple[Thumbnail, Thumbnail]
     answer: Classification
     nearest: str
     distance: float
@@ -73,5 +73,5 @@ def _card(answer: Answer, exemplars: dict[str, Path]) -> _Card:
     )
 
 
-def _picture(path: Path, words: str) -> Picture:
-    return Picture(path.name, png_uri(path.read_bytes()), words)
+def _picture(path: Path, words: str) -> Thumbnail:
+    return Thumbnail(path.name, png_uri(path.read_bytes()), words)

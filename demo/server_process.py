@@ -37,7 +37,7 @@ class ServerError(Exception):
 
 
 def clean_environment(**changes: str) -> dict[str, str]:
-    """The environment of this process without settings of Exemplar's, and with `changes`."""
+    """Return the environment of this process without settings of Exemplar's, and with `changes`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("EXEMPLAR_")}
     return {**inherited, **changes}
 

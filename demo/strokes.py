@@ -31,7 +31,7 @@ def draw_alphabets(root: Path, alphabets: int, characters: int, drawers: int, se
 
 
 def _stroke(rng: np.random.Generator, curvature: float) -> Floats64:
-    """A polyline `[n, 2]` in the unit square, rounded by `curvature`, 0 to 1."""
+    """Return a polyline `[n, 2]` in the unit square, rounded by `curvature`, 0 to 1."""
     corners = rng.uniform(0.12, 0.88, (int(rng.integers(3, 6)), 2))
     t = np.linspace(0, len(corners) - 1, 24)
     straight = np.stack([np.interp(t, np.arange(len(corners)), corners[:, axis]) for axis in (0, 1)], axis=1)

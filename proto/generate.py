@@ -17,18 +17,18 @@ STUBS = PROTO.parent / "client"
 
 
 def sources() -> list[str]:
-    """Returns the contract's files, relative to `proto/`, sorted."""
+    """Return the contract's files, relative to `proto/`, sorted."""
     return sorted(path.relative_to(PROTO).as_posix() for path in PROTO.rglob("*.proto"))
 
 
 def includes() -> list[str]:
-    """Returns the folders in which imports are looked up: ours, protobuf's own, and `google/rpc`."""
+    """Return the folders in which imports are looked up: ours, protobuf's own, and `google/rpc`."""
     google_rpc = Path(next(iter(google.rpc.__path__)))
     return [str(PROTO), str(files("grpc_tools") / "_proto"), str(google_rpc.parent.parent)]
 
 
 def protoc(arguments: list[str]) -> None:
-    """Runs the compiler on the contract, as a process: its native code bears no other protobuf beside it.
+    """Run the compiler on the contract, as a process: its native code bears no other protobuf beside it.
 
     Raises:
         RuntimeError: When protoc refuses the contract; it has printed why.
@@ -39,7 +39,7 @@ def protoc(arguments: list[str]) -> None:
 
 
 def generate(out: Path) -> None:
-    """Writes the stubs under `out`.
+    """Write the stubs under `out`.
 
     Args:
         out: Folder that gets `exemplar/v1/*_pb2.py`, `*_pb2_grpc.py` and a `.pyi` for each.
@@ -73,7 +73,7 @@ def generate(out: Path) -> None:
 
 
 def main() -> None:
-    """Parses `--out` and generates."""
+    """Parse `--out` and generate."""
     parser = argparse.ArgumentParser(description="Write the Python stubs of the contract.")
     parser.add_argument("--out", type=Path, default=STUBS, help="folder to write to (default: client/)")
     generate(parser.parse_args().out)

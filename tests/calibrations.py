@@ -8,7 +8,10 @@ from exemplar_encoder import Calibration
 
 
 def made_up(factor: float = 0.5) -> Calibration:
-    """Thresholds are `factor` times the spacing, twice that at a rate of 1; the numbers have no short decimals."""
+    """Return a calibration whose thresholds are `factor` times the spacing, twice that at a rate of 1.
+
+    Its numbers have no short decimals.
+    """
     return Calibration(
         default_false_accept_rate=0.05,
         ambiguity_margin=math.pi / 100,

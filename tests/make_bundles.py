@@ -62,7 +62,7 @@ def _network(training: ImageSet) -> keras.Model:
 
 
 def _cells(pixels: Pixels) -> Floats64:
-    """The mean ink of each cell, 0 to 1, float64 `[n, cells]`."""
+    """Return the mean ink of each cell, 0 to 1, float64 `[n, cells]`."""
     count = _SIDE // _CELL
     ink = 1 - pixels[..., 0].astype(np.float64) / 255
     cells: Floats64 = ink.reshape(-1, count, _CELL, count, _CELL).mean(axis=(2, 4)).reshape(len(pixels), -1)
@@ -70,7 +70,7 @@ def _cells(pixels: Pixels) -> Floats64:
 
 
 def _discriminant(values: Floats64, labels: np.ndarray) -> tuple[Floats64, Floats64]:
-    """Kernel `[cells, DIMENSION]` and bias that set classes apart, measured by the spread within them."""
+    """Return the kernel `[cells, DIMENSION]` and bias that set classes apart, measured by the spread within them."""
     means = np.stack([values[labels == label].mean(axis=0) for label in range(labels.max() + 1)])
     within = np.cov((values - means[labels]).T, bias=True)
     spread, directions = np.linalg.eigh(within + 0.1 * np.trace(within) / len(within) * np.eye(len(within)))

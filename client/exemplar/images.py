@@ -27,6 +27,10 @@ else:
     WholeImage: TypeAlias = Any
 
 
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+"""Suffixes, in lower case, of the files that are taken for images where a folder holds others too."""
+
+
 @dataclass(frozen=True)
 class Part:
     """A part of an image, given wherever an image is: `Part("shelf.jpg", Region(10, 20, 300, 200))`."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from exemplar import results
 from exemplar.images import Image, Part, encoded, require_files, several
+from exemplar.names import model_name
 from exemplar.region import Region
 from exemplar.v1 import classification_service_pb2 as classification_pb
 from exemplar.v1 import gallery_service_pb2 as gallery_pb
@@ -29,21 +30,6 @@ KEEP: Final = Keep.KEEP
 def request_id() -> str:
     """Return an id for one changing call: all attempts at it carry the same, so that it has one effect."""
     return str(uuid.uuid4())
-
-
-def gallery_name(gallery: str) -> str:
-    """Return a gallery's resource name."""
-    return f"galleries/{gallery}"
-
-
-def class_name(gallery: str, class_id: str) -> str:
-    """Return a class's resource name."""
-    return f"galleries/{gallery}/classes/{class_id}"
-
-
-def model_name(model: str) -> str:
-    """Return a model's resource name."""
-    return f"models/{model}"
 
 
 def image(of: Image) -> resources_pb.Image:

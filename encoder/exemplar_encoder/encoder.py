@@ -146,7 +146,7 @@ def _replay_golden_samples(encoder: Encoder) -> None:
 
 
 def _golden_pixels(bundle: Bundle, index: int, content: bytes) -> Pixels:
-    """As `Encoder.prepare`, but the limits set for callers' images do not hold for the bundle's own."""
+    """Prepare as `Encoder.prepare` does, but the limits set for callers' images do not hold for the bundle's own."""
     spec = bundle.manifest.preprocessing
     try:
         return preprocess(decode(content, background=spec.background).pixels, spec)

@@ -31,10 +31,10 @@ _FINE = 4
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What the network takes: size in pixels, 1 (gray) or 3 (RGB) channels, and how images get there.
+    """The input of the network: size in pixels, 1 (gray) or 3 (RGB) channels, and how images get there.
 
     With `framing` "whole" an image is fitted into the input whole; with "ink" the square around what differs from
-    the background is, see `ink_box`; always in its own proportions. What the image does not cover is `background`
+    the background is, see `ink_box`; always in its own proportions. Where the image does not reach is `background`
     (RGB, 0 to 255). `resample` is an area-aware filter: `box` averages, `bilinear` is a little smoother. With
     `levels` "stretched", for drawings in one channel, paper becomes background and ink its opposite, see `stretched`.
     """
@@ -96,7 +96,7 @@ def preprocess(image: Image.Image, spec: Preprocessing) -> Pixels:
 
 
 def preprocess_with_margin(image: Image.Image, spec: Preprocessing) -> tuple[Pixels, Box]:
-    """As `preprocess`, and return with it the part of the input that shows the image; the rest is background."""
+    """Do as `preprocess`, and return with it the part of the input that shows the image; the rest is background."""
     mode = "L" if spec.channels == 1 else "RGB"
     if image.mode != mode:
         image = image.convert(mode)

@@ -11,10 +11,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from exemplar.images import SUFFIXES
+from exemplar.names import folder_class_id
 from exemplar_indexer.items import Item, Problem, SourceEntry, checked
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-SEPARATOR = ":"
 
 
 def folder_entries(folder: Path) -> Iterator[SourceEntry]:
@@ -44,4 +43,4 @@ def _classes(folder: Path, root: Path) -> Iterator[SourceEntry]:
         yield Problem(str(folder), "FOLDER_UNREADABLE", f"the folder cannot be read: {error.strerror}")
         return
     if first is not None:
-        yield checked(Item(SEPARATOR.join(folder.relative_to(root).parts), first, first))
+        yield checked(Item(folder_class_id(folder.relative_to(root).parts), first, first))

@@ -1,4 +1,4 @@
-"""What a source is made of: items, each a class and where its image is, and problems found on the way."""
+"""The parts of a source: items, each a class and where its image is, and problems found on the way."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from exemplar.ids import class_id_problem
+from exemplar.names import class_id_problem
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be enrolled where.
+    """The source to enroll, and the gallery to enroll it in.
 
     Attributes:
         source: Folder or manifest.
@@ -62,7 +62,7 @@ def run_job(
     """Run a job until it is done, fails as a whole, or is interrupted by SIGINT or SIGTERM.
 
     Args:
-        job: What to do.
+        job: The source and the gallery.
         server: Where to.
         journal: The job's journal; it is tied to the job's source and gallery.
         on_start: Called once with the counts after the scan.
@@ -97,7 +97,7 @@ def dry_run(job: Job, journal: Journal) -> Summary:
     """Find out what a job would do: reads the source and the start of each image, and asks no server.
 
     Args:
-        job: What would be done.
+        job: The source and the gallery.
         journal: A journal to be thrown away; a copy of the job's own where it has one.
 
     Returns:

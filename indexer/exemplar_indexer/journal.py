@@ -80,7 +80,7 @@ class Journal:
     def _connect(self, path: Path) -> None:
         # Autocommit: each transaction below is begun by name.
         self._database = sqlite3.connect(path, isolation_level=None)
-        # What a lost power supply takes with it is enrolled again, which changes nothing; a kill takes nothing.
+        # Entries that a power failure takes with it are enrolled again, which changes nothing; a kill takes none.
         self._database.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class Journal:
         """Note which gallery the server has; return whether the acknowledgements still hold.
 
         Args:
-            identity: What tells a gallery from another of the same id, such as its time of creation.
+            identity: A mark that tells a gallery from another of the same id, such as its time of creation.
         """
         if self._setting("gallery_identity", identity) == identity:
             return True
@@ -150,7 +150,7 @@ class Journal:
                     self._plan(entry, number, redo)
                 else:
                     self._note(Note.error(entry))
-            # What left the source since is no longer this job's; the gallery keeps it.
+            # An item that left the source since is no longer this job's; the gallery keeps it.
             gone = "class_id IN (SELECT class_id FROM item WHERE scan < ?)"
             run(f"DELETE FROM note WHERE level = 'warning' AND {gone}", [number])
             run("DELETE FROM item WHERE scan < ?", [number])

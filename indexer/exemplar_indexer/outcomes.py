@@ -1,4 +1,4 @@
-"""What became of a job's items, in terms for the report: notes, outcomes and counts."""
+"""The fates of a job's items, in terms for the report: notes, outcomes and counts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an item: done, or failed, with what is to be reported."""
+    """The fate of an item: done, or failed, with the notes to report."""
 
     class_id: str
     done: bool

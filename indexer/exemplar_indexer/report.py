@@ -1,4 +1,4 @@
-"""What a job leaves behind for people and programs: a report with one entry an error or warning, and a summary."""
+"""The outcome of a job for people and programs: a report with one entry an error or warning, and a summary."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Summary:
     """How a job ended.
 
     Attributes:
-        source: What was read.
+        source: The folder or manifest that was read.
         gallery: Where it went.
         complete: Whether every entry of the source has had its turn.
         total: Entries of the source.

@@ -80,7 +80,7 @@ def serve(
     configure_logs(settings.log_format, settings.log_level)
     structlog.get_logger().info("settings", **settings.shown())
     try:
-        # What it takes to serve is loaded only now, so that help and wrong settings are quick.
+        # The server itself is loaded only now, so that help and wrong settings are quick.
         import uvloop
 
         from exemplar_server.serve import serve as run

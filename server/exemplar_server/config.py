@@ -68,7 +68,7 @@ class ServerSettings(BaseSettings):
         return self
 
     def shown(self) -> dict[str, Any]:
-        """For people and logs, secrets hidden."""
+        """Show the settings for people and logs, secrets hidden."""
         return {name: None if value is None else str(value) for name, value in self}
 
 
@@ -98,7 +98,7 @@ def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> ServerS
 
 
 def _above(file: dict[str, Any]) -> type[ServerSettings]:
-    """The settings with a file's content below what else is given."""
+    """Return the settings with a file's content below what else is given."""
 
     class SettingsAboveFile(ServerSettings):
         @classmethod

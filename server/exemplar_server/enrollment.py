@@ -163,7 +163,7 @@ class Enroller:
         strict: bool,
         request: Request[EnrolledBatch] | None,
     ) -> EnrolledBatch:
-        """Runs in the writer's thread."""
+        """Run in the writer's thread."""
         start = perf_counter()
         warnings = self._compare(gallery, items)
         results: dict[int, EnrolledClass | ServiceError] = {}
@@ -190,7 +190,7 @@ class Enroller:
     def _compare(
         self, gallery: Gallery, items: Sequence[_Examined | ServiceError]
     ) -> dict[int, list[ExemplarWarning]]:
-        """All warnings about each item that is no error, by its index."""
+        """Return all warnings about each item that is no error, by its index."""
         examined = {index: item for index, item in enumerate(items) if isinstance(item, _Examined)}
         if not examined:
             return {}
@@ -201,7 +201,7 @@ class Enroller:
     def _add(
         self, gallery: Gallery, examined: _Examined, strict: bool, request: Request[AddedExemplars] | None
     ) -> AddedExemplars:
-        """Runs in the writer's thread."""
+        """Run in the writer's thread."""
         start = perf_counter()
         class_id = examined.enrollment.class_id
         together = self._store.exemplar_embeddings(gallery.id, class_id)
@@ -222,7 +222,7 @@ class Enroller:
 
 
 def _check_count(gallery: Gallery, enrollment: Enrollment) -> Enrollment | ServiceError:
-    """The enrollment, or an error where it has no images or more than the gallery allows."""
+    """Return the enrollment, or an error where it has no images or more than the gallery allows."""
     count, most = len(enrollment.images), gallery.most_exemplars
     if count == 0:
         return invalid_field("images", "at least one is needed")
@@ -236,7 +236,7 @@ def _check_count(gallery: Gallery, enrollment: Enrollment) -> Enrollment | Servi
 
 
 def _examined(enrollment: Enrollment, items: Sequence[EmbeddedImage | ServiceError]) -> _Examined | ServiceError:
-    """A class's images as exemplars; or the error of the first bad one."""
+    """Return a class's images as exemplars; or the error of the first bad one."""
     exemplars: dict[str, NewExemplar] = {}
     warnings: list[ExemplarWarning] = []
     for index, (image, item) in enumerate(zip(enrollment.images, items, strict=True)):

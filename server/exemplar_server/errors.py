@@ -76,17 +76,17 @@ class StartError(Exception):
 
 
 def invalid_field(field: str, problem: str) -> InvalidArgumentError:
-    """An error that names the field at fault."""
+    """Return an error that names the field at fault."""
     return InvalidArgumentError("FIELD_INVALID", f"{field}: {problem}", {"field": field})
 
 
 def gallery_not_found(gallery: str) -> NotFoundError:
-    """There is no such gallery."""
+    """Return the error for a gallery that is not there."""
     return NotFoundError("GALLERY_NOT_FOUND", f"there is no gallery {gallery!r}", {"gallery": gallery})
 
 
 def class_not_found(gallery: str, class_id: str) -> NotFoundError:
-    """There is no such class in this gallery."""
+    """Return the error for a class that is not in this gallery."""
     return NotFoundError(
         "CLASS_NOT_FOUND",
         f"gallery {gallery!r} has no class {class_id!r}",
@@ -95,7 +95,7 @@ def class_not_found(gallery: str, class_id: str) -> NotFoundError:
 
 
 def exemplar_not_found(gallery: str, class_id: str, sha256: str) -> NotFoundError:
-    """There is no such exemplar of this class."""
+    """Return the error for an exemplar that is not of this class."""
     return NotFoundError(
         "EXEMPLAR_NOT_FOUND",
         f"class {class_id!r} of gallery {gallery!r} has no exemplar with SHA-256 {sha256}",
@@ -104,14 +104,17 @@ def exemplar_not_found(gallery: str, class_id: str, sha256: str) -> NotFoundErro
 
 
 def etag_mismatch(subject: str, facts: Mapping[str, str]) -> AbortedError:
-    """The caller's etag is of an earlier state; `subject` begins the sentence, and `facts` hold the present etag."""
+    """Return the error for an etag of an earlier state.
+
+    `subject` begins the sentence, and `facts` hold the present etag.
+    """
     return AbortedError(
         "ETAG_MISMATCH", f"{subject} was changed meanwhile; read it again and decide anew what to change", facts
     )
 
 
 def last_exemplar(gallery: str, class_id: str) -> FailedPreconditionError:
-    """A class without an exemplar would be nothing."""
+    """Return the error for taking the last exemplar from a class."""
     return FailedPreconditionError(
         "LAST_EXEMPLAR",
         f"class {class_id!r} of gallery {gallery!r} has no other exemplar; delete the class instead, "
@@ -121,7 +124,7 @@ def last_exemplar(gallery: str, class_id: str) -> FailedPreconditionError:
 
 
 def too_many_exemplars(gallery: str, class_id: str, present: int, new: int, most: int) -> FailedPreconditionError:
-    """A class would hold more exemplars than its gallery allows."""
+    """Return the error for a class that would hold more exemplars than its gallery allows."""
     return FailedPreconditionError(
         "TOO_MANY_EXEMPLARS",
         f"class {class_id!r} of gallery {gallery!r} would have {present + new} exemplars, {new} of them new; the "

@@ -107,20 +107,20 @@ def neighbor_warnings(
 
 
 def _gray(image: PreparedImage) -> Floats:
-    """float32 `[h, w]` of the part of the input that shows the image, without the background around it."""
+    """Return float32 `[h, w]` of the part of the input that shows the image, without the background around it."""
     left, top, right, bottom = image.shown
     inner = image.pixels[top:bottom, left:right]
     return np.asarray(inner.mean(axis=2), dtype=np.float32)
 
 
 def _standing_out(gray: Floats) -> float:
-    """The share of an image, not all of one gray, that stands out from what most of it is."""
+    """Return the share of an image, not all of one gray, that stands out from what most of it is."""
     distance = np.abs(gray - np.median(gray))
     return float((distance > _STANDS_OUT * distance.max()).mean())
 
 
 def _detail(gray: Floats) -> float:
-    """Mean square of second differences relative to the variance; about 20 for noise, 0 for a slope."""
+    """Return the mean square of second differences relative to the variance; about 20 for noise, 0 for a slope."""
     if min(gray.shape) < 3:
         return float("inf")
     laplacian = gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:] - 4 * gray[1:-1, 1:-1]

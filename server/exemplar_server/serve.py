@@ -86,7 +86,7 @@ def _open_metrics(settings: ServerSettings, metrics: Metrics, stack: AsyncExitSt
 
 
 def _load(settings: ServerSettings, stack: AsyncExitStack) -> tuple[GalleryStore, Encoder]:
-    """The store first: that another process has it is found at once."""
+    """Open the store, then load the encoder: that another process has the store is found at once."""
     store = EmbeddedStore(settings.data_dir, settings.max_data_bytes)
     stack.callback(store.close)
     limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)

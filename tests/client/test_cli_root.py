@@ -24,7 +24,7 @@ from tests.e2e.command_line import exemplar
 
 @pytest.fixture
 def nobody() -> Iterator[str]:
-    """An address at which nothing listens, and nothing else can."""
+    """Return an address at which nothing listens, and nothing else can."""
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{reserved.getsockname()[1]}"

@@ -30,7 +30,7 @@ def server() -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 def stalled() -> Iterator[ScriptedServer]:
-    """A server that answers nothing until the test is over."""
+    """Return a server that answers nothing until the test is over."""
     over = threading.Event()
 
     def stall(request: Any, context: grpc.ServicerContext) -> Message:

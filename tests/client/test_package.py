@@ -30,7 +30,7 @@ def canonical(distribution: str) -> str:
 
 
 def base_requirements(distribution: str = "exemplar") -> set[str]:
-    """A distribution, and all that it requires without its extras."""
+    """Return a distribution, and all that it requires without its extras."""
     found = {canonical(distribution)}
     for line in metadata.requires(distribution) or ():
         name = re.match(r"[\w.-]+", line)

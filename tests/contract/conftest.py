@@ -34,7 +34,7 @@ def store(open_store: Callable[[Path], GalleryStore], tmp_path: Path) -> Iterato
 
 @pytest.fixture
 def roomy(store: GalleryStore) -> GalleryStore:
-    """The gallery allows four exemplars a class, and holds `a` of two and `b` of one."""
+    """Return a store whose gallery allows four exemplars a class, and holds `a` of two and `b` of one."""
     changes = GalleryChanges(frozenset({"max_exemplars_per_class"}), max_exemplars_per_class=4)
     store.update_gallery("g", changes)
     store.put_classes("g", [new_class("a", 1, 2, display_name="A", attributes={"k": "v"}), new_class("b", 9)])

@@ -18,7 +18,7 @@ from demo.omniglot import CLASSES, IMAGES, DataError, download, find_omniglot
 
 @cache
 def archive(missing: int = 0) -> bytes:
-    """An archive of the right shape; its images are empty files."""
+    """Return an archive of the right shape; its images are empty files."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as opened:
         for number in range(IMAGES - missing):
@@ -51,7 +51,7 @@ def site() -> Iterator[Site]:
             served.cut = None
 
         def log_message(self, *arguments: object) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

@@ -35,7 +35,7 @@ def stubs(server: ServerProcess) -> Stubs:
 
 @pytest.fixture(scope="session")
 def drawings(drawn_alphabets: Path) -> dict[str, list[bytes]]:
-    """Pictures by class."""
+    """Return pictures by class."""
     found: dict[str, list[bytes]] = {}
     for path in sorted(drawn_alphabets.rglob("*.png")):
         found.setdefault(f"{path.parts[-3]}-{path.parts[-2]}", []).append(path.read_bytes())
@@ -44,14 +44,14 @@ def drawings(drawn_alphabets: Path) -> dict[str, list[bytes]]:
 
 @pytest.fixture
 def gallery(stubs: Stubs, request: pytest.FixtureRequest) -> str:
-    """A fresh gallery's name."""
+    """Return a fresh gallery's name."""
     gallery_id = "g" + hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
     return str(stubs.galleries.CreateGallery(galleries.CreateGalleryRequest(gallery_id=gallery_id)).gallery.name)
 
 
 @pytest.fixture(scope="session")
 def stocked(stubs: Stubs, drawings: dict[str, list[bytes]]) -> str:
-    """A gallery with the first picture of every class."""
+    """Return a gallery with the first picture of every class."""
     created = stubs.galleries.CreateGallery(galleries.CreateGalleryRequest(gallery_id="stocked")).gallery
     enrollments = [galleries.Enrollment(class_id=key, images=[image(found[0])]) for key, found in drawings.items()]
     request = galleries.BatchEnrollClassesRequest(gallery=created.name, enrollments=enrollments)

@@ -35,7 +35,7 @@ class Stubs:
 
 
 def status_of(error: grpc.RpcError) -> status_pb2.Status:
-    """The `google.rpc.Status` that came with a call's error."""
+    """Return the `google.rpc.Status` that came with a call's error."""
     metadata: Any = error.trailing_metadata()
     trailing = dict(metadata)
     assert "grpc-status-details-bin" in trailing, f"no google.rpc.Status: {error}"
@@ -43,7 +43,7 @@ def status_of(error: grpc.RpcError) -> status_pb2.Status:
 
 
 def reason_of(status: status_pb2.Status) -> tuple[str, dict[str, str]]:
-    """Reason and metadata in a status's ErrorInfo."""
+    """Return reason and metadata in a status's ErrorInfo."""
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
     assert info.domain == "exemplar"
@@ -51,12 +51,12 @@ def reason_of(status: status_pb2.Status) -> tuple[str, dict[str, str]]:
 
 
 def refusal(error: grpc.RpcError) -> tuple[str, str, dict[str, str]]:
-    """Code, reason and metadata of a call's typed error."""
+    """Return code, reason and metadata of a call's typed error."""
     return error.code().name, *reason_of(status_of(error))
 
 
 def image(content: bytes) -> resources.Image:
-    """A whole image as requests take it."""
+    """Return a whole image as requests take it."""
     return resources.Image(content=content)
 
 
@@ -75,7 +75,7 @@ def plant(stubs: Stubs, gallery: str, calibration: Calibration) -> None:
 
 
 def png(size: tuple[int, int] = (40, 40), seed: int = 0) -> bytes:
-    """Noise as a PNG, another for each seed."""
+    """Return noise as a PNG, another for each seed."""
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0])).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")

@@ -33,7 +33,7 @@ def client(server: ServerProcess) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def labeled(drawn_alphabets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every character's pictures but the first in a folder of its own."""
+    """Return a folder of every character's pictures but the first, each character in a folder of its own."""
     root = tmp_path_factory.mktemp("labeled")
     for character in sorted(drawn_alphabets.glob("*/*")):
         folder = root / f"{character.parent.name}-{character.name}"
@@ -45,7 +45,7 @@ def labeled(drawn_alphabets: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def first_pictures(drawn_alphabets: Path) -> dict[str, Path]:
-    """The first picture of each character, by class id."""
+    """Return the first picture of each character, by class id."""
     return {
         f"{character.parent.name}-{character.name}": min(character.iterdir())
         for character in sorted(drawn_alphabets.glob("*/*"))
@@ -54,7 +54,7 @@ def first_pictures(drawn_alphabets: Path) -> dict[str, Path]:
 
 @pytest.fixture
 def taught(client: Client, first_pictures: dict[str, Path], request: pytest.FixtureRequest) -> Iterator[str]:
-    """A fresh gallery of the first 36 characters."""
+    """Return a fresh gallery of the first 36 characters."""
     gallery = "calibrated"
     client.create_gallery(gallery)
     client.enroll_many(gallery, [Enrollment(*each) for each in list(first_pictures.items())[:ENROLLED]])
@@ -81,7 +81,7 @@ def rule_of(client: Client, gallery: str, calibration: Calibration) -> DecisionR
 
 
 def judged_by(client: Client, gallery: str, image: Path, calibration: Calibration) -> bool:
-    """Whether the server answers with the threshold and the margin of this calibration."""
+    """Return whether the server answers with the threshold and the margin of this calibration."""
     answer, rule = client.classify(gallery, image), rule_of(client, gallery, calibration)
     return (answer.threshold, answer.ambiguity_margin) == pytest.approx((rule.threshold, rule.margin), rel=1e-4)
 

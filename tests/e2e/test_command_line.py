@@ -19,7 +19,7 @@ def address(server: ServerProcess) -> str:
 
 @pytest.fixture(scope="module")
 def letters(drawn_alphabets: Path) -> list[Path]:
-    """The folders of one alphabet's characters."""
+    """Return the folders of one alphabet's characters."""
     return sorted(sorted(drawn_alphabets.iterdir())[1].iterdir())
 
 

@@ -16,7 +16,7 @@ FEW = ("--way", "5", "--number", "6", "--shot", "1")
 
 @pytest.fixture
 def final_bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
-    """One whose training held out nothing."""
+    """Return a bundle whose training held out nothing."""
     return retold(tiny_bundle, tmp_path / "final", held_out=[], training_classes=48)
 
 

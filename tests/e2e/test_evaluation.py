@@ -50,7 +50,7 @@ def oracle(tiny_bundle: Path) -> Oracle:
 
 
 def answers(oracle: Oracle, root: Path, questions: Questions) -> list[list[tuple[bool, bool, float]]]:
-    """For each task and query: whether its class is there, whether it was named rightly, and the distance."""
+    """Return for each task and query whether its class is there, whether it was named rightly, and the distance."""
     found = []
     for task in questions.tasks:
         classes = {questions.classes[row[0]]: [root / questions.names[at] for at in row] for row in task.exemplars}
@@ -101,7 +101,7 @@ def test_the_same_seed_asks_the_same(tiny_bundle: Path, drawn_alphabets: Path) -
 
 @pytest.fixture
 def published(tmp_path: Path, drawn_alphabets: Path) -> Path:
-    """Two runs in the published layout, with the lines in an order that is not that of the files."""
+    """Write two runs in the published layout, with the lines in an order that is not that of the files."""
     for number, alphabet in enumerate(("Alphabet01", "Alphabet04"), 1):
         run = tmp_path / f"run{number:02d}"
         for folder in ("training", "test"):

@@ -31,7 +31,7 @@ def client(server: ServerProcess) -> Iterator[Client]:
 
 
 def picture(seed: int) -> bytes:
-    """A random block pattern, another for each seed."""
+    """Return a random block pattern, another for each seed."""
     blocks = np.random.default_rng(seed).integers(0, 2, (6, 6), dtype=np.uint8) * 255
     buffer = io.BytesIO()
     Image.fromarray(blocks).resize((36, 36), Image.Resampling.NEAREST).save(buffer, "PNG")

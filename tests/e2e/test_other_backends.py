@@ -17,7 +17,7 @@ from exemplar_encoder import Bundle, load_encoder
 from tests.e2e.training_command import train
 
 QUICK = ("--recipe", "seed", "--loss", "nca-cosface", "--size", "20", "--steps", "4", "--name", "elsewhere")
-TRAIN = "from exemplar_trainer.cli.train import main; main()"
+TRAIN = "from exemplar_trainer.cli.train import app; app()"
 WITHOUT_TENSORFLOW = f"""
 import sys
 from importlib.machinery import PathFinder

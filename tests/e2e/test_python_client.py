@@ -30,7 +30,7 @@ def client(server: ServerProcess) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def pictures(drawn_alphabets: Path) -> dict[str, list[Path]]:
-    """Files of one alphabet by character."""
+    """Return the files of one alphabet by character."""
     alphabet = sorted(drawn_alphabets.iterdir())[0]
     return {folder.name: sorted(folder.iterdir()) for folder in sorted(alphabet.iterdir())}
 

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from exemplar_encoder import Bundle
 from exemplar_encoder.bundle import REPORT
 from exemplar_trainer.cli.evaluate import app as evaluation
-from exemplar_trainer.networks import NETWORKS, residual_network
+from exemplar_trainer.networks import NETWORKS
+from exemplar_trainer.networks.residual import residual_network
 from tests.e2e.training_command import train, train_only, trained, words_of
 from tests.trainer.flags import draw_flags
 
@@ -37,7 +38,7 @@ def flags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def measured(flags: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run with every third class held out."""
+    """Return the folder of a finished run with every third class held out."""
     run = tmp_path_factory.mktemp("measured") / "run"
     trained(flags, "--run", run, *QUICK, *SINGLE_CLASSES)
     return run
@@ -45,7 +46,7 @@ def measured(flags: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def renamed(flags: Path, tmp_path: Path) -> Path:
-    """The same images, but one class that is trained on has another name."""
+    """Return the same images, but one class that is trained on has another name."""
     tree = shutil.copytree(flags, tmp_path / "renamed")
     (tree / "flag01").rename(tree / "flag01a")
     return tree
@@ -163,7 +164,7 @@ def test_a_teacher_that_is_no_bundle_is_refused(flags: Path, tmp_path: Path) -> 
     assert not (tmp_path / "run").exists()
 
 
-# What a run began with is gone, or another
+# The beginning of a run is gone, or another
 
 
 def test_a_run_goes_on_without_the_weights_file_that_it_began_with(measured: Path, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def read(stubs: Stubs, gallery: str) -> resources.Gallery:
 
 @pytest.fixture
 def taught(stubs: Stubs, gallery: str, drawings: dict[str, list[bytes]]) -> str:
-    """A gallery with the first picture of twelve classes."""
+    """Return a gallery with the first picture of twelve classes."""
     enrollments = [
         galleries.Enrollment(class_id=key, images=[image(found[0])]) for key, found in sorted(drawings.items())[:12]
     ]

@@ -18,7 +18,7 @@ from tests.e2e.stubs import Stubs, classify, image, plant, png, refusal
 
 @pytest.fixture
 def roomy(stubs: Stubs, gallery: str) -> str:
-    """A gallery that allows six exemplars a class."""
+    """Return a gallery that allows six exemplars a class."""
     allowed = resources.Gallery(name=gallery, max_exemplars_per_class=6)
     mask = FieldMask(paths=["max_exemplars_per_class"])
     stubs.galleries.UpdateGallery(galleries.UpdateGalleryRequest(gallery=allowed, update_mask=mask))
@@ -111,7 +111,7 @@ def test_a_class_that_its_exemplars_bring_too_close_to_another_is_warned_of(
     (warning,) = (w for w in add(stubs, roomy, "a", [third]).warnings if w.other_class_id)
     (pair,) = stubs.galleries.DiagnoseGallery(galleries.DiagnoseGalleryRequest(name=roomy)).pairs
     assert warning.other_class_id == "twin"
-    # What is compared is what the class is searched by from now on, not the picture alone.
+    # The vector that the class is searched by from now on is compared, not the picture alone.
     assert warning.distance == pytest.approx(pair.distance, abs=1e-6)
 
 

@@ -51,7 +51,7 @@ def enrollment(class_id: str, content: bytes | None = None) -> galleries.EnrollC
 
 
 def slow_batch(stubs: Stubs, server: ServerProcess) -> grpc.Future:
-    """A call that is in flight for a while, and is when this returns."""
+    """Return a call that is in flight for a while, and already is when this returns."""
     buffer = io.BytesIO()
     Image.new("L", (5000, 5000), 255).save(buffer, "PNG")
     request = classification.BatchEmbedRequest(images=[image(buffer.getvalue())] * SLOW_IMAGES)
@@ -68,7 +68,7 @@ def slow_batch(stubs: Stubs, server: ServerProcess) -> grpc.Future:
 def test_a_signal_lets_what_is_in_flight_end_and_refuses_what_is_new(
     tiny_bundle: Path, tmp_path: Path, number: int
 ) -> None:
-    """A lock on the database holds an enrollment up until the test has looked."""
+    """Hold an enrollment up, by a lock on the database, until the test has looked."""
     with ServerProcess(tiny_bundle, tmp_path) as server:
         stubs = Stubs(server.channel())
         enroll(stubs, "g", range(1))
@@ -118,7 +118,7 @@ def test_a_full_queue_is_told_with_a_time_to_come_back_and_who_hangs_up_leaves_t
         assert server.stop() == 0
 
 
-# What outlives it
+# Data that outlives it
 
 
 def test_after_a_restart_the_answers_are_the_same(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ MIB = 1024 * 1024
 
 
 def bomb() -> bytes:
-    """A PNG of a few hundred bytes that says it is 60,000 x 60,000 pixels."""
+    """Return a PNG of a few hundred bytes that says it is 60,000 x 60,000 pixels."""
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(

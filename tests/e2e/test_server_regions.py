@@ -21,7 +21,7 @@ SIDE = 40
 
 
 def side_by_side(left: bytes, right: bytes, orientation: int = 1) -> bytes:
-    """Both pictures in one file; stored turned, where its EXIF orientation says so."""
+    """Return both pictures in one file; stored turned, where its EXIF orientation says so."""
     both = Image.new("L", (2 * SIDE, SIDE))
     both.paste(Image.open(io.BytesIO(left)), (0, 0))
     both.paste(Image.open(io.BytesIO(right)), (SIDE, 0))

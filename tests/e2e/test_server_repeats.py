@@ -34,7 +34,7 @@ def state(stubs: Stubs, gallery: str) -> list[Message]:
 
 
 def changes(gallery: str) -> dict[str, tuple[str, Message]]:
-    """A request of every changing method, to be made in this order."""
+    """Return a request of every changing method, to be made in this order."""
     name = f"{gallery}/classes/a"
     added = png(seed=1)
     roomy = resources.Gallery(name=gallery, max_exemplars_per_class=2)

@@ -39,7 +39,7 @@ def start_and_fail(bundle: Path, data_dir: Path, *flags: str) -> tuple[int, str]
 def test_health_says_not_serving_and_calls_learn_loading_until_everything_is_loaded(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
-    """A named pipe in the place of the manifest holds the loading up until the test has looked."""
+    """Hold the loading up, by a named pipe in the place of the manifest, until the test has looked."""
     bundle = tmp_path / "bundle"
     shutil.copytree(tiny_bundle, bundle)
     manifest = (bundle / MANIFEST).read_bytes()
@@ -104,7 +104,7 @@ def test_missing_settings_are_named_with_where_to_give_them() -> None:
 
 @pytest.fixture(scope="module")
 def configured(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server with settings from everywhere: a token, no metrics page, and LiteRT as its engine."""
+    """Return a server with settings from everywhere: a token, no metrics page, and LiteRT as its engine."""
     folder = tmp_path_factory.mktemp("configured")
     file = folder / "server.toml"
     file.write_text("max_batch = 3\nqueue_capacity = 33\nmax_batch_items = 7\n")

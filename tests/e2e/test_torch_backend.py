@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.process,
 ]
 
-TRAIN = "from exemplar_trainer.cli.train import main; main()"
+TRAIN = "from exemplar_trainer.cli.train import app; app()"
 
 # On torch's "meta" device, as on a GPU, whatever is left a NumPy array or a tensor of the host is refused.
 ONE_STEP_ELSEWHERE = """

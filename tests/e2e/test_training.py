@@ -30,7 +30,7 @@ SIGNALED = """
 import os, sys
 from exemplar_trainer.cli.backend import load_backend
 load_backend()
-from exemplar_trainer.cli.train import main
+from exemplar_trainer.cli.train import app
 from exemplar_trainer.training import loop
 from exemplar_trainer.training.learner import MetricLearner
 
@@ -46,7 +46,7 @@ def step(*arguments):
     return loss
 
 MetricLearner.train_on_batch = step
-main()
+app()
 """
 
 
@@ -73,7 +73,7 @@ def checkpoint(run: Path) -> dict[str, npt.NDArray[Any]]:
 
 @pytest.fixture(scope="module")
 def finished(drawn_alphabets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that nothing came in the way of."""
+    """Return the folder of a run that nothing interrupted."""
     run = tmp_path_factory.mktemp("finished") / "[run]"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "LOG_STEPS", 1)

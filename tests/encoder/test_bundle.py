@@ -201,7 +201,7 @@ GOLDEN = layout.GOLDEN_EMBEDDINGS
 
 
 def golden_refusal(path: Path) -> str:
-    """The refusal by what reads the golden samples, without an engine to start first."""
+    """Return the refusal by what reads the golden samples, without an engine to start first."""
     reseal(path)
     return refusal(path, lambda copy: Bundle.load(copy).golden())
 

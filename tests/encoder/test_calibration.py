@@ -1,4 +1,4 @@
-"""What a distance is said to mean."""
+"""A calibration says what a distance means."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def altered(calibration: Calibration, change: dict[str, object]) -> str:
 
 
 def points(count: int, likeness: float, rng: np.random.Generator) -> Floats:
-    """Unit vectors of classes of one kind: the greater the likeness, the nearer they are to each other."""
+    """Return unit vectors of classes of one kind: the greater the likeness, the nearer they are to each other."""
     x = rng.normal(size=(count, 12)) * (1 - likeness)
     x[:, 0] += likeness * 4
     return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True), dtype=np.float32)
 
 
 def met(way: int, likeness: float, rng: np.random.Generator) -> tuple[Floats | None, Floats64]:
-    """A gallery's gaps, and the distances of 20 strangers of its kind to its nearest class."""
+    """Return a gallery's gaps, and the distances of 20 strangers of its kind to its nearest class."""
     both = points(way + 20, likeness, rng)
     gallery, strangers = both[:way], both[way:]
     return gaps_of(gallery), np.linalg.norm(strangers[:, None] - gallery[None], axis=2).min(axis=1)
@@ -189,7 +189,7 @@ def test_an_empty_gallery_has_the_threshold_of_one_class(calibration: Calibratio
 
 
 def by_hand(calibration: Calibration, distances: list[float], spacing: float) -> list[float]:
-    """A softmax with one loop: each of the nearest classes, and none of them."""
+    """Return a softmax with one loop: each of the nearest classes, and none of them."""
     power = calibration.distance_power
     weights = [math.exp(-calibration.distance_weight * distance**power) for distance in distances]
     nobody = math.exp(-(calibration.unknown_intercept + calibration.unknown_spacing * spacing))

@@ -1,4 +1,4 @@
-"""What the decoder promises about bytes from strangers."""
+"""The decoder keeps its promises about bytes from strangers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def encode(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def picture(width: int = 24, height: int = 16, mode: str = "RGB") -> Image.Image:
-    """Four flat quarters, each of another color, so that turning and mirroring show."""
+    """Return four flat quarters, each of another color, so that turning and mirroring show."""
     image = Image.new("RGB", (width, height), (250, 250, 250))
     image.paste((200, 0, 0), (0, 0, width // 2, height // 2))
     image.paste((0, 200, 0), (width // 2, 0, width, height // 2))
@@ -139,7 +139,7 @@ def test_an_orientation_that_means_nothing_is_ignored(orientation: int) -> None:
 
 
 def half_transparent(mode: str) -> Image.Image:
-    """Left half opaque and black, right half fully transparent (over white, to be sure that it does not show)."""
+    """Return an image, its left half black, its right half fully transparent over white, which must not show."""
     image = Image.new("RGBA", (16, 8), (255, 255, 255, 0))
     image.paste((0, 0, 0, 255), (0, 0, 8, 8))
     return image.convert(mode) if mode != "RGBA" else image

@@ -1,4 +1,4 @@
-"""What the one function between an image and the network promises."""
+"""The one function between an image and the network keeps its promises."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ WIDTH, HEIGHT = 40, 30
 
 
 def numbered() -> Pixels:
-    """An image whose every pixel tells its place: red is the column, green the row."""
+    """Return an image whose every pixel tells its place: red is the column, green the row."""
     pixels = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
     pixels[..., 0] = np.arange(WIDTH)
     pixels[..., 1] = np.arange(HEIGHT)[:, None]

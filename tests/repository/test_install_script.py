@@ -29,7 +29,7 @@ def install(folder: Path, **environment: str) -> subprocess.CompletedProcess[str
 
 
 def fake_python(folder: Path, version: str) -> Path:
-    """A program that runs Python code as if it were of another version."""
+    """Return a program that runs Python code as if it were of another version."""
     major, minor = version.split(".")
     path = folder / "python"
     path.write_text(

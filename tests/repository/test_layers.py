@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "exemplar": set(),
     "exemplar_encoder": set(),
     "exemplar_trainer": {"exemplar", "exemplar_encoder"},
-    "exemplar_server": {"exemplar_encoder", "exemplar.v1", "exemplar.ids"},
+    "exemplar_server": {"exemplar_encoder", "exemplar.v1", "exemplar.names"},
     "exemplar_indexer": {"exemplar"},
 }
 

@@ -47,7 +47,7 @@ def contract() -> list[descriptor_pb2.FileDescriptorProto]:
 def elements(
     file: descriptor_pb2.FileDescriptorProto,
 ) -> Iterator[tuple[tuple[int, ...], str]]:
-    """Yields the source path and the name of everything that wants a comment."""
+    """Yield the source path and the name of everything that wants a comment."""
     for index, message in enumerate(file.message_type):
         yield from message_elements(message, (4, index), message.name)
     for index, enum in enumerate(file.enum_type):

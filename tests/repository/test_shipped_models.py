@@ -26,7 +26,7 @@ def drawings(tmp_path_factory: pytest.TempPathFactory) -> list[Image.Image]:
 
 
 def on_paper(drawing: Image.Image, paper: int, ink: int) -> EncodedImage:
-    """The drawing in other levels, with the noise of a scan."""
+    """Return the drawing in other levels, with the noise of a scan."""
     shares = np.asarray(drawing, np.float64) / 255
     noise = np.random.default_rng(0).normal(0, 3, shares.shape)
     stream = io.BytesIO()

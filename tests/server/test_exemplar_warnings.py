@@ -35,7 +35,7 @@ def drawing(size: tuple[int, int] = (128, 128)) -> Image.Image:
 
 
 def photo(contrast: int = 100) -> Image.Image:
-    """Noise whose amplitude falls with its frequency, as in photographs, with some sharp edges in it."""
+    """Return noise whose amplitude falls with its frequency, as in photographs, with some sharp edges in it."""
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(256), np.fft.fftfreq(256)))
     noise = np.fft.fft2(np.random.default_rng(0).normal(size=(256, 256)))
     texture = np.fft.ifft2(noise / np.maximum(frequency, 1 / 256)).real
@@ -103,7 +103,7 @@ def test_a_picture_blurred_by_two_input_pixels_or_more_is_found(
 
 
 def _stretch(gray: Pixels) -> Pixels:
-    """To full contrast, so that it is blurred and not blank."""
+    """Stretch to full contrast, so that it is blurred and not blank."""
     values = gray.astype(np.float32)
     return np.asarray((values - values.min()) / (values.max() - values.min()) * 255, np.uint8)
 

@@ -9,7 +9,7 @@ from exemplar_trainer.networks.backbone import BACKBONES
 
 
 def settled_backbone(name: str) -> keras.Model:
-    """A backbone without its classifier, random weights, and normalization that has seen a batch of noise."""
+    """Return a backbone without its classifier, random weights, and normalization that has seen a batch of noise."""
     keras.utils.set_random_seed(5)
     backbone = BACKBONES[name](include_top=False, weights=None, input_shape=(64, 64, 3))
     for layer in backbone.layers:

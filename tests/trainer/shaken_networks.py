@@ -9,7 +9,7 @@ from exemplar_encoder.arrays import Floats
 
 
 def shaken(network: keras.Model) -> keras.Model:
-    """The network with weights and running statistics as after training, drawn at random."""
+    """Return the network with weights and running statistics as after training, drawn at random."""
     rng = np.random.default_rng(0)
     for variable in network.variables:
         values = keras.ops.convert_to_numpy(variable.value)

@@ -13,7 +13,10 @@ from exemplar_trainer.data.image_set import ImageSet
 def synthetic_set(
     classes_by_group: Mapping[str, int], images_per_class: int = 6, shared_sources: bool = True
 ) -> ImageSet:
-    """A set with so many classes in each group; image i of every class is of source i where sources are shared."""
+    """Return a set with as many classes in each group as named.
+
+    Image i of every class is of source i where sources are shared.
+    """
     names = sorted(
         (f"{group}/c{index:03d}" if group else f"c{index:03d}", group)
         for group, count in classes_by_group.items()
@@ -36,7 +39,7 @@ def synthetic_set(
 def gaussian_embeddings(
     images: ImageSet, spread: float, dimension: int = 16, seed: int = 0, likeness: float = 0.0
 ) -> Floats:
-    """Unit vectors around a random center for each class.
+    """Return unit vectors around a random center for each class.
 
     `spread` is noise against a center of length 1; `likeness`, 0 to 1, is how much the centers of a group share.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from exemplar import conversion, requests
+from exemplar import conversion, names, requests
 from exemplar.aio.connection import AsyncConnection
 from exemplar.errors import ExemplarError
 from exemplar.images import Image, require_files
@@ -37,7 +37,7 @@ class ClassificationRequests(AsyncConnection):
             timeout: Deadline in seconds; None for the client's.
         """
         request = pb.ClassifyRequest(
-            gallery=requests.gallery_name(gallery),
+            gallery=names.gallery_name(gallery),
             query=await asyncio.to_thread(requests.query, image),
             options=requests.classification_options(top_k, false_accept_rate, model),
         )
@@ -65,7 +65,7 @@ class ClassificationRequests(AsyncConnection):
             self._classification.BatchClassify,
             (requests.query(image) for image in images),
             lambda queries: pb.BatchClassifyRequest(
-                gallery=requests.gallery_name(gallery), queries=queries, options=options
+                gallery=names.gallery_name(gallery), queries=queries, options=options
             ),
             lambda entry: conversion.classification(entry.classification),
             timeout,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from exemplar import conversion, requests
+from exemplar import conversion, names, requests
 from exemplar.aio.connection import AsyncConnection
 from exemplar.images import Image, several
 from exemplar.results import ExemplarCheck, ExemplarRemoved, ExemplarsAdded
@@ -34,7 +34,7 @@ class ExemplarRequests(AsyncConnection):
             timeout: Deadline in seconds; None for the client's.
         """
         request = pb.AddExemplarsRequest(
-            class_name=requests.class_name(gallery, class_id),
+            class_name=names.class_name(gallery, class_id),
             images=await asyncio.to_thread(requests.images, several(images)),
             strict=strict,
             request_id=requests.request_id(),
@@ -55,7 +55,7 @@ class ExemplarRequests(AsyncConnection):
         With `allow_missing`, an exemplar that the class does not have is no error.
         """
         request = pb.RemoveExemplarRequest(
-            class_name=requests.class_name(gallery, class_id),
+            class_name=names.class_name(gallery, class_id),
             sha256=sha256,
             allow_missing=allow_missing,
             request_id=requests.request_id(),
@@ -66,7 +66,7 @@ class ExemplarRequests(AsyncConnection):
         self, gallery: str, class_id: str, sha256: str, *, timeout: float | None = None
     ) -> bytes:
         """Return the image of the exemplar of that SHA-256 as it was sent, whole where a region is the exemplar."""
-        request = pb.GetExemplarImageRequest(class_name=requests.class_name(gallery, class_id), sha256=sha256)
+        request = pb.GetExemplarImageRequest(class_name=names.class_name(gallery, class_id), sha256=sha256)
         response = await self._call(self._galleries.GetExemplarImage, request, timeout)
         return response.image.content
 
@@ -87,7 +87,7 @@ class ExemplarRequests(AsyncConnection):
             timeout: Deadline in seconds; None for the client's.
         """
         request = pb.CheckExemplarRequest(
-            gallery=requests.gallery_name(gallery) if gallery else "",
+            gallery=names.gallery_name(gallery) if gallery else "",
             image=await asyncio.to_thread(requests.image, image),
             class_id=class_id,
         )

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from exemplar import conversion, requests
+from exemplar import conversion, names, requests
 from exemplar.aio.connection import AsyncConnection
 from exemplar.requests import KEEP, Keep
 from exemplar.results import Calibration, Diagnosis, Gallery
@@ -46,7 +46,7 @@ class GalleryRequests(AsyncConnection):
 
     async def get_gallery(self, gallery: str, *, timeout: float | None = None) -> Gallery:
         """Read a gallery."""
-        request = pb.GetGalleryRequest(name=requests.gallery_name(gallery))
+        request = pb.GetGalleryRequest(name=names.gallery_name(gallery))
         response = await self._call(self._galleries.GetGallery, request, timeout)
         return conversion.gallery(response.gallery)
 
@@ -86,7 +86,7 @@ class GalleryRequests(AsyncConnection):
             calibration=requests.calibration(calibration) if isinstance(calibration, Calibration) else calibration,
         )
         request = pb.UpdateGalleryRequest(
-            gallery=resources_pb.Gallery(name=requests.gallery_name(gallery), etag=etag, **values),
+            gallery=resources_pb.Gallery(name=names.gallery_name(gallery), etag=etag, **values),
             update_mask=FieldMask(paths=list(values)),
             request_id=requests.request_id(),
         )
@@ -101,7 +101,7 @@ class GalleryRequests(AsyncConnection):
         With `allow_missing`, a gallery that is not there is no error.
         """
         request = pb.DeleteGalleryRequest(
-            name=requests.gallery_name(gallery),
+            name=names.gallery_name(gallery),
             force=force,
             allow_missing=allow_missing,
             request_id=requests.request_id(),
@@ -112,6 +112,6 @@ class GalleryRequests(AsyncConnection):
         self, gallery: str, max_pairs: int | None = None, *, timeout: float | None = None
     ) -> Diagnosis:
         """Find the pairs of classes most easily confused: `max_pairs` of them, None for 20."""
-        request = pb.DiagnoseGalleryRequest(name=requests.gallery_name(gallery), max_pairs=max_pairs or 0)
+        request = pb.DiagnoseGalleryRequest(name=names.gallery_name(gallery), max_pairs=max_pairs or 0)
         response = await self._call(self._galleries.DiagnoseGallery, request, timeout)
         return conversion.diagnosis(response)

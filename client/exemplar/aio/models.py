@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from exemplar import conversion, requests
+from exemplar import conversion, names, requests
 from exemplar.aio.connection import AsyncConnection
 from exemplar.results import Model
 from exemplar.v1 import model_service_pb2 as pb
@@ -22,6 +22,6 @@ class ModelRequests(AsyncConnection):
 
     async def get_model(self, model: str, *, timeout: float | None = None) -> Model:
         """Read a model."""
-        request = pb.GetModelRequest(name=requests.model_name(model))
+        request = pb.GetModelRequest(name=names.model_name(model))
         response = await self._call(self._models.GetModel, request, timeout)
         return conversion.model(response.model)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from exemplar import conversion, requests
+from exemplar import conversion, names, requests
 from exemplar.errors import ExemplarError
 from exemplar.images import Image
 from exemplar.requests import KEEP, Keep
@@ -44,7 +44,7 @@ class ClassRequests(Connection):
         """
         wanted = Enrollment(class_id, images, display_name, attributes or {})
         request = pb.EnrollClassRequest(
-            gallery=requests.gallery_name(gallery),
+            gallery=names.gallery_name(gallery),
             enrollment=requests.enrollment(wanted),
             strict=strict,
             request_id=requests.request_id(),
@@ -69,7 +69,7 @@ class ClassRequests(Connection):
             self._galleries.BatchEnrollClasses,
             (requests.enrollment(wanted) for wanted in enrollments),
             lambda batch: pb.BatchEnrollClassesRequest(
-                gallery=requests.gallery_name(gallery),
+                gallery=names.gallery_name(gallery),
                 enrollments=batch,
                 strict=strict,
                 request_id=requests.request_id(),
@@ -82,7 +82,7 @@ class ClassRequests(Connection):
         self, gallery: str, class_id: str, *, embedding: bool = False, timeout: float | None = None
     ) -> ImageClass:
         """Read a class; with `embedding`, also what is searched for it."""
-        request = pb.GetClassRequest(name=requests.class_name(gallery, class_id), view=requests.view(embedding))
+        request = pb.GetClassRequest(name=names.class_name(gallery, class_id), view=requests.view(embedding))
         response = self._call(self._galleries.GetClass, request, timeout)
         return conversion.image_class(response.image_class)
 
@@ -91,7 +91,7 @@ class ClassRequests(Connection):
     ) -> Iterator[ImageClass]:
         """Yield a gallery's classes by id, fetching pages as they are needed; with `embeddings`, as `get_class`."""
         request = pb.ListClassesRequest(
-            gallery=requests.gallery_name(gallery), page_size=requests.PAGE_SIZE, view=requests.view(embeddings)
+            gallery=names.gallery_name(gallery), page_size=requests.PAGE_SIZE, view=requests.view(embeddings)
         )
         for page in self._pages(self._galleries.ListClasses, request, timeout):
             for each in page.classes:
@@ -119,7 +119,7 @@ class ClassRequests(Connection):
         """
         values = requests.changes(display_name=display_name, attributes=attributes)
         request = pb.UpdateClassRequest(
-            image_class=resources_pb.ImageClass(name=requests.class_name(gallery, class_id), etag=etag, **values),
+            image_class=resources_pb.ImageClass(name=names.class_name(gallery, class_id), etag=etag, **values),
             update_mask=FieldMask(paths=list(values)),
             request_id=requests.request_id(),
         )
@@ -134,7 +134,7 @@ class ClassRequests(Connection):
         With `allow_missing`, a class that is not there is no error.
         """
         request = pb.DeleteClassRequest(
-            name=requests.class_name(gallery, class_id),
+            name=names.class_name(gallery, class_id),
             allow_missing=allow_missing,
             request_id=requests.request_id(),
         )

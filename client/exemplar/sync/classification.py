@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from exemplar import conversion, requests
+from exemplar import conversion, names, requests
 from exemplar.errors import ExemplarError
 from exemplar.images import Image, require_files
 from exemplar.results import Classification, Embedding
@@ -37,7 +37,7 @@ class ClassificationRequests(Connection):
             timeout: Deadline in seconds; None for the client's.
         """
         request = pb.ClassifyRequest(
-            gallery=requests.gallery_name(gallery),
+            gallery=names.gallery_name(gallery),
             query=requests.query(image),
             options=requests.classification_options(top_k, false_accept_rate, model),
         )
@@ -65,7 +65,7 @@ class ClassificationRequests(Connection):
             self._classification.BatchClassify,
             (requests.query(image) for image in images),
             lambda queries: pb.BatchClassifyRequest(
-                gallery=requests.gallery_name(gallery), queries=queries, options=options
+                gallery=names.gallery_name(gallery), queries=queries, options=options
             ),
             lambda entry: conversion.classification(entry.classification),
             timeout,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from exemplar import conversion, requests
+from exemplar import conversion, names, requests
 from exemplar.requests import KEEP, Keep
 from exemplar.results import Calibration, Diagnosis, Gallery
 from exemplar.sync.connection import Connection
@@ -47,7 +47,7 @@ class GalleryRequests(Connection):
 
     def get_gallery(self, gallery: str, *, timeout: float | None = None) -> Gallery:
         """Read a gallery."""
-        request = pb.GetGalleryRequest(name=requests.gallery_name(gallery))
+        request = pb.GetGalleryRequest(name=names.gallery_name(gallery))
         response = self._call(self._galleries.GetGallery, request, timeout)
         return conversion.gallery(response.gallery)
 
@@ -87,7 +87,7 @@ class GalleryRequests(Connection):
             calibration=requests.calibration(calibration) if isinstance(calibration, Calibration) else calibration,
         )
         request = pb.UpdateGalleryRequest(
-            gallery=resources_pb.Gallery(name=requests.gallery_name(gallery), etag=etag, **values),
+            gallery=resources_pb.Gallery(name=names.gallery_name(gallery), etag=etag, **values),
             update_mask=FieldMask(paths=list(values)),
             request_id=requests.request_id(),
         )
@@ -102,7 +102,7 @@ class GalleryRequests(Connection):
         With `allow_missing`, a gallery that is not there is no error.
         """
         request = pb.DeleteGalleryRequest(
-            name=requests.gallery_name(gallery),
+            name=names.gallery_name(gallery),
             force=force,
             allow_missing=allow_missing,
             request_id=requests.request_id(),
@@ -111,6 +111,6 @@ class GalleryRequests(Connection):
 
     def diagnose(self, gallery: str, max_pairs: int | None = None, *, timeout: float | None = None) -> Diagnosis:
         """Find the pairs of classes most easily confused: `max_pairs` of them, None for 20."""
-        request = pb.DiagnoseGalleryRequest(name=requests.gallery_name(gallery), max_pairs=max_pairs or 0)
+        request = pb.DiagnoseGalleryRequest(name=names.gallery_name(gallery), max_pairs=max_pairs or 0)
         response = self._call(self._galleries.DiagnoseGallery, request, timeout)
         return conversion.diagnosis(response)

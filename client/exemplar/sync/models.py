@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exemplar import conversion, requests
+from exemplar import conversion, names, requests
 from exemplar.results import Model
 from exemplar.sync.connection import Connection
 from exemplar.v1 import model_service_pb2 as pb
@@ -23,6 +23,6 @@ class ModelRequests(Connection):
 
     def get_model(self, model: str, *, timeout: float | None = None) -> Model:
         """Read a model."""
-        request = pb.GetModelRequest(name=requests.model_name(model))
+        request = pb.GetModelRequest(name=names.model_name(model))
         response = self._call(self._models.GetModel, request, timeout)
         return conversion.model(response.model)

@@ -66,7 +66,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Part of gRPC's interface: the handler of a method, wrapped."""
+        """Return the handler of a method, wrapped; part of gRPC's interface."""
         method = handler_call_details.method
         if method in self._wrapped:
             return self._wrapped[method]

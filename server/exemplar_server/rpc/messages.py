@@ -7,6 +7,7 @@ from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from exemplar.names import class_name, gallery_name, model_name
 from exemplar.v1 import classification_service_pb2 as classification_pb
 from exemplar.v1 import gallery_service_pb2 as gallery_pb
 from exemplar.v1 import resources_pb2 as pb
@@ -17,7 +18,6 @@ from exemplar_server.enrollment import EnrolledClass
 from exemplar_server.exemplar_warnings import ExemplarWarning, WarningKind
 from exemplar_server.rpc import calibration
 from exemplar_server.rpc.images import region_message
-from exemplar_server.rpc.names import class_name, gallery_name, model_name
 from exemplar_server.store import ClassRecord, Exemplar, Gallery
 
 _VERDICTS = {

@@ -7,7 +7,7 @@ import binascii
 import re
 from collections.abc import Mapping
 
-from exemplar.ids import class_id_problem
+from exemplar.names import class_id_problem
 from exemplar_server.errors import invalid_field
 
 MAX_PAGE = 1000
@@ -19,23 +19,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TOKEN_VERSION = "1:"
 
 
-def gallery_name(gallery: str) -> str:
-    """The resource name of a gallery."""
-    return f"galleries/{gallery}"
-
-
-def class_name(gallery: str, class_id: str) -> str:
-    """The resource name of a class."""
-    return f"galleries/{gallery}/classes/{class_id}"
-
-
-def model_name(model: str) -> str:
-    """The resource name of a model."""
-    return f"models/{model}"
-
-
 def parse_gallery(field: str, name: str) -> str:
-    """The id in `galleries/{gallery}`."""
+    """Return the id in `galleries/{gallery}`."""
     prefix, _, gallery = name.partition("/")
     if prefix != "galleries" or not _GALLERY.fullmatch(gallery):
         raise invalid_field(field, f"it must be galleries/{{gallery}}, not {name[:200]!r}")
@@ -43,7 +28,7 @@ def parse_gallery(field: str, name: str) -> str:
 
 
 def parse_class(field: str, name: str) -> tuple[str, str]:
-    """The ids in `galleries/{gallery}/classes/{class}`."""
+    """Return the ids in `galleries/{gallery}/classes/{class}`."""
     parts = name.split("/")
     if len(parts) != 4 or parts[0] != "galleries" or parts[2] != "classes" or not _GALLERY.fullmatch(parts[1]):
         raise invalid_field(field, f"it must be galleries/{{gallery}}/classes/{{class}}, not {name[:300]!r}")
@@ -51,7 +36,7 @@ def parse_class(field: str, name: str) -> tuple[str, str]:
 
 
 def parse_model(field: str, name: str) -> str:
-    """The id in `models/{model}`; empty for an empty name."""
+    """Return the id in `models/{model}`; empty for an empty name."""
     if not name:
         return ""
     prefix, _, model = name.partition("/")
@@ -61,7 +46,7 @@ def parse_model(field: str, name: str) -> str:
 
 
 def check_gallery_id(field: str, gallery: str) -> str:
-    """A gallery's id as it may be chosen."""
+    """Return a gallery's id as it may be chosen."""
     if not _GALLERY.fullmatch(gallery):
         raise invalid_field(
             field,
@@ -71,7 +56,7 @@ def check_gallery_id(field: str, gallery: str) -> str:
 
 
 def check_class_id(field: str, class_id: str) -> str:
-    """A class's id as it may be chosen."""
+    """Return a class's id as it may be chosen."""
     problem = class_id_problem(class_id)
     if problem is not None:
         raise invalid_field(field, problem)
@@ -79,21 +64,21 @@ def check_class_id(field: str, class_id: str) -> str:
 
 
 def check_sha256(field: str, digest: str) -> str:
-    """The name of an exemplar in its class."""
+    """Return the name of an exemplar in its class."""
     if not _SHA256.fullmatch(digest):
         raise invalid_field(field, f"it must be 64 hexadecimal digits in lower case; it is {digest[:200]!r}")
     return digest
 
 
 def check_display_name(field: str, name: str) -> str:
-    """A name for people."""
+    """Return a name for people."""
     if len(name) > MAX_DISPLAY_NAME:
         raise invalid_field(field, f"it has {len(name):,} characters; {MAX_DISPLAY_NAME:,} is the most")
     return name
 
 
 def check_attributes(field: str, attributes: Mapping[str, str]) -> dict[str, str]:
-    """A class's attributes."""
+    """Return a class's attributes."""
     if len(attributes) > 64:
         raise invalid_field(field, f"there are {len(attributes)}; 64 is the most")
     for key, value in attributes.items():
@@ -105,14 +90,14 @@ def check_attributes(field: str, attributes: Mapping[str, str]) -> dict[str, str
 
 
 def page(size: int, token: str) -> tuple[int, str]:
-    """How many to list, and the id after which to begin."""
+    """Return the number to list, and the id after which to begin."""
     if size < 0:
         raise invalid_field("page_size", f"it must not be negative; it is {size}")
     return min(size or DEFAULT_PAGE, MAX_PAGE), _parse_token(token)
 
 
 def page_token(last_id: str) -> str:
-    """The token of the page that begins after an id."""
+    """Return the token of the page that begins after an id."""
     return base64.urlsafe_b64encode((_TOKEN_VERSION + last_id).encode()).decode("ascii")
 
 

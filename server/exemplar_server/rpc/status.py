@@ -30,12 +30,12 @@ _CODES: dict[type[errors.ServiceError], grpc.StatusCode] = {
 
 
 def code_of(error: errors.ServiceError) -> grpc.StatusCode:
-    """The gRPC code for a kind of error."""
+    """Return the gRPC code for a kind of error."""
     return _CODES[type(error)]
 
 
 def to_status(error: errors.ServiceError) -> status_pb2.Status:
-    """The error whole: ErrorInfo, and BadRequest or RetryInfo where they apply."""
+    """Return the error whole: ErrorInfo, and BadRequest or RetryInfo where they apply."""
     code: int = code_of(error).value[0]
     status = status_pb2.Status(code=code, message=_cut(error.message, _LONGEST_MESSAGE))
     metadata = {key: _cut(value, _LONGEST_VALUE) for key, value in error.metadata.items()}
@@ -57,7 +57,7 @@ async def abort(context: grpc.aio.ServicerContext[Any, Any], error: errors.Servi
     status = to_status(error)
     trailing: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", status.SerializeToString())]
     if error.retry_after is not None:
-        # What gRPC's own retries wait for; RetryInfo is for people and for clients that retry by themselves.
+        # gRPC's own retries wait for this; RetryInfo is for people and for clients that retry by themselves.
         trailing.append(("grpc-retry-pushback-ms", str(round(error.retry_after * 1000))))
     await context.abort(code_of(error), status.message, tuple(trailing))
 

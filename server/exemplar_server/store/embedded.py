@@ -250,7 +250,7 @@ class EmbeddedStore(ReadingStore):
 
     @contextmanager
     def _one_change(self, request: Request[Any] | None) -> Iterator[None]:
-        """One change at a time, and none for a request that was answered before."""
+        """Let one change through at a time, and none for a request that was answered before."""
         with self._writing:
             response = None if request is None else self.response_to(request)
             if response is not None:
@@ -295,5 +295,5 @@ class EmbeddedStore(ReadingStore):
 
 
 def _next(gallery: Gallery) -> Gallery:
-    """The gallery's next state."""
+    """Return the gallery's next state."""
     return dataclasses.replace(gallery, revision=gallery.revision + 1, update_time=now())

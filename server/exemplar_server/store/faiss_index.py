@@ -59,12 +59,12 @@ class FlatIndex:
         self._index.add_with_ids(vectors[keep], held[keep])
 
     def contents(self) -> tuple[Ints, Floats]:
-        """All rows int64 `[n]` and their vectors float32 `[n, dimension]`, as copies."""
+        """Return all rows int64 `[n]` and their vectors float32 `[n, dimension]`, as copies."""
         rows = faiss.vector_to_array(self._index.id_map).astype(np.int64)
         return rows, self._index.index.reconstruct_n(0, len(rows)) if len(rows) else self._no_vectors()
 
     def nearest(self, queries: Floats, count: int) -> tuple[Ints, Floats]:
-        """Every row that may be among the `count` nearest, ties included.
+        """Return every row that may be among the `count` nearest, ties included.
 
         Args:
             queries: finite float32 `[n, dimension]`.

@@ -42,7 +42,7 @@ class GalleryIndex:
         self._lock = threading.Lock()
 
     def row_of(self, class_id: str) -> int | None:
-        """The class's row, damaged or not."""
+        """Return the class's row, damaged or not."""
         return self._rows.get(class_id, self.damaged.get(class_id))
 
     def check(self, vectors: Floats) -> None:
@@ -105,7 +105,7 @@ class GalleryIndex:
             self.gallery = gallery
 
     def search(self, queries: Floats, count: int) -> Search:
-        """The `count` nearest classes of each of usable float32 `[n, dimension]`.
+        """Return the `count` nearest classes of each of usable float32 `[n, dimension]`.
 
         Raises:
             DataLossError: some of the gallery's rows are damaged, so that an answer could be wrong.

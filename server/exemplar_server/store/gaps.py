@@ -30,7 +30,7 @@ class Gaps:
         self._changed = False
 
     def added(self, rows: Ints, vectors: Floats) -> None:
-        """New `rows` int64 `[n]` with `vectors` float32 `[n, dimension]` are in the index."""
+        """Take in new `rows` int64 `[n]` with `vectors` float32 `[n, dimension]`, which are in the index by now."""
         if self._stale or not len(rows):
             return
         self._changed = True
@@ -43,7 +43,7 @@ class Gaps:
         self._choose(rows, vectors)
 
     def removed(self, rows: Ints) -> None:
-        """`rows` int64 `[n]` are no longer in the index."""
+        """Take out `rows` int64 `[n]`, which are in the index no longer."""
         if self._stale or not len(rows):
             return
         self._changed = True
@@ -53,7 +53,7 @@ class Gaps:
             self._nearest[np.isin(self._neighbor, rows)] = np.nan
 
     def value(self) -> Floats | None:
-        """The gaps, ascending; None while there are fewer than two classes."""
+        """Return the gaps, ascending; None while there are fewer than two classes."""
         if self._stale:
             self._rows, self._vectors = self._rows[:0], self._vectors[:0]
             self._nearest, self._neighbor = self._nearest[:0], self._neighbor[:0]
@@ -87,7 +87,7 @@ class Gaps:
 
 
 def _keys(rows: Ints) -> npt.NDArray[np.uint64]:
-    """A hash of each row (SplitMix64's finalizer: Steele, Lea & Flood, OOPSLA 2014)."""
+    """Return a hash of each row (SplitMix64's finalizer: Steele, Lea & Flood, OOPSLA 2014)."""
     z = rows.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

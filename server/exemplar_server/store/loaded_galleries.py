@@ -33,7 +33,7 @@ class LoadedGalleries:
                 self.broken[gallery_id] = _broken(gallery_id, problem)
 
     def __contains__(self, gallery: str) -> bool:
-        """Whether there is such a gallery, broken or not."""
+        """Return whether there is such a gallery, broken or not."""
         return gallery in self._held or gallery in self.broken
 
     def get(self, gallery: str) -> GalleryIndex:

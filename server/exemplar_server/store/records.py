@@ -158,7 +158,7 @@ class Pair:
 
 
 def usable(embeddings: Floats) -> bool:
-    """Whether distances to embeddings can be computed: none holds NaN, infinity or a value beyond `LARGEST_VALUE`."""
+    """Return whether distances can be computed: no embedding holds NaN, infinity or more than `LARGEST_VALUE`."""
     return bool((np.abs(embeddings) <= LARGEST_VALUE).all())
 
 

@@ -72,7 +72,7 @@ CREATE INDEX requests_by_time ON requests (time);
 
 
 def checksum(*values: object) -> bytes:
-    """16 bytes over some column values; each is framed, so that no two lists of values look alike."""
+    """Return 16 bytes over some column values; each is framed, so that no two lists of values look alike."""
     digest = hashlib.blake2b(digest_size=16)
     for value in values:
         content = value if isinstance(value, bytes) else repr(value).encode("utf-8", "surrogatepass")
@@ -82,7 +82,7 @@ def checksum(*values: object) -> bytes:
 
 
 def damaged(gallery: str, class_ids: Sequence[str], what: str = "what is stored") -> DataLossError:
-    """Stored data that must not be served, and how to mend it."""
+    """Return the error for stored data that must not be served, with how to mend it."""
     named = ", ".join(repr(class_id) for class_id in class_ids[:20])
     more = f" and {len(class_ids) - 20} more" if len(class_ids) > 20 else ""
     return DataLossError(
@@ -140,7 +140,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing, and on disk when it ends without an error.
+    """Make the changes of the block all or none, and have them on disk when it ends without an error.
 
     Raises:
         ResourceExhaustedError: the disk, or the limit on the database's size, has no room; nothing was changed.

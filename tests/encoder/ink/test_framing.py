@@ -19,7 +19,7 @@ INK = Preprocessing(48, 48, 1, resample="bilinear", framing="ink")
 def symbol(
     place: tuple[float, float] = (100, 100), size: float = 60, paper: int = 200, mode: str = "L"
 ) -> Image.Image:
-    """A ring and a tail, `size` across, its center at `place`."""
+    """Return a ring and a tail, `size` across, its center at `place`."""
     image = Image.new("L", (paper, paper), 255)
     pen = ImageDraw.Draw(image)
     (x, y), half, width = place, size / 2, max(2, round(size / 12))
@@ -29,7 +29,7 @@ def symbol(
 
 
 def difference(a: Image.Image, b: Image.Image, spec: Preprocessing = INK) -> float:
-    """Mean difference of two inputs, as a share of the ink of the first."""
+    """Return the mean difference of two inputs, as a share of the ink of the first."""
     first, second = (255.0 - preprocess(image, spec) for image in (a, b))
     return float(np.abs(first - second).mean() / first.mean())
 

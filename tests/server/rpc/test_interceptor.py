@@ -24,7 +24,7 @@ async def echo(request: bytes, context: object) -> bytes:
 
 
 async def ask(requests: list[bytes], metrics: Metrics) -> list[bytes | tuple[str, str]]:
-    """Answers over a real socket, and code and details where a call failed."""
+    """Serve over a real socket; return answers, and code and details where a call failed."""
     interceptor = CallInterceptor(metrics, None)
     interceptor.open()
     server = grpc.aio.server(interceptors=[interceptor])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from exemplar.names import class_name
 from exemplar_server.errors import InvalidArgumentError
 from exemplar_server.rpc import names
 
 
 @pytest.mark.parametrize("class_id", ["a", "penny black", "全角\u3000空白", "no\u00a0break", ".", "x" * 128])
 def test_a_class_may_have_any_text_as_its_id(class_id: str) -> None:
-    name = names.class_name("g", names.check_class_id("class_id", class_id))
+    name = class_name("g", names.check_class_id("class_id", class_id))
     assert names.parse_class("name", name) == ("g", class_id)
 
 

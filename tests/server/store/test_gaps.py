@@ -42,7 +42,7 @@ def listed(gaps: Floats | None) -> list[float] | None:
 
 
 def afresh(kept: Kept) -> list[float] | None:
-    """The gaps of the same rows, added at once in another order."""
+    """Return the gaps of the same rows, added at once in another order."""
     rows, values = kept.index.contents()
     order = np.random.default_rng(1).permutation(len(rows))
     other = Kept()

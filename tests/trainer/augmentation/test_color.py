@@ -18,7 +18,7 @@ def drawn(jitter: ColorJitter, count: int = 64, background: tuple[int, ...] = WH
 
 
 def recolored(jitter: ColorJitter, pixel: tuple[int, ...], background: tuple[int, ...] = WHITE) -> Floats:
-    """The one pixel as 64 draws leave it, `[64, channels]`."""
+    """Return the one pixel as 64 draws leave it, `[64, channels]`."""
     colors = drawn(jitter, background=background)
     images = np.tile(np.array(pixel, np.float32), (64, 1, 1, 1))
     return np.asarray(Recolor()(images, colors))[:, 0, 0]

@@ -31,7 +31,7 @@ def apply(
 
 
 def in_pixels(drawn: Floats, size: tuple[int, int]) -> list[Floats64]:
-    """Each transform as a matrix of its own around the center, from output to input pixels, and its shift."""
+    """Return each transform as a matrix of its own around the center, from output to input pixels, and its shift."""
     center = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
     found = []
     for a0, a1, a2, b0, b1, b2 in drawn.astype(float):

@@ -14,7 +14,7 @@ from exemplar_trainer.bundles.external_model import PIXELS, ModelError, open_mod
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model whose vector is the brightest and the darkest pixel it was given, and a 3."""
+    """Return a model whose vector is the brightest and the darkest pixel it was given, and a 3."""
     images = keras.Input((4, 6, 1))
     extremes = [layers.GlobalMaxPooling2D()(images), -layers.GlobalMaxPooling2D()(-images)]
     three = layers.Rescaling(0.0, offset=3.0)(extremes[0])

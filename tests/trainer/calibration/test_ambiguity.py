@@ -9,21 +9,14 @@ from exemplar_encoder import Calibration
 from exemplar_encoder.arrays import Bools, Floats
 from exemplar_encoder.calibration import gaps_of
 from exemplar_trainer.calibration.from_held_out import fit_calibration
+from tests.trainer.calibration.six_groups import EMBEDDINGS, SET
 from tests.trainer.synthetic_sets import gaussian_embeddings, synthetic_set
 
 pytestmark = pytest.mark.slow
 
-SET = synthetic_set({f"G{index}": 25 for index in range(6)}, images_per_class=8)
-EMBEDDINGS = gaussian_embeddings(SET, spread=0.9, dimension=32)
-
-
-@pytest.fixture(scope="module")
-def calibration() -> Calibration:
-    return fit_calibration(EMBEDDINGS, SET)
-
 
 def wrong_names(calibration: Calibration, way: int, background: Floats) -> tuple[Bools, Bools]:
-    """For each query that is accepted, and for each that is also not ambiguous, whether its name is wrong.
+    """Return for each query that is accepted, and for each that is also not ambiguous, whether its name is wrong.
 
     Of many galleries. One that is to hold more classes than the set has is filled up with the background.
     """
@@ -46,7 +39,7 @@ def wrong_names(calibration: Calibration, way: int, background: Floats) -> tuple
 
 @pytest.fixture(scope="module")
 def background() -> Floats:
-    """An embedding of each of 450 other classes."""
+    """Return an embedding of each of 450 other classes."""
     others = synthetic_set({f"T{index}": 25 for index in range(18)}, images_per_class=1)
     return gaussian_embeddings(others, spread=0.9, dimension=32, seed=7)
 

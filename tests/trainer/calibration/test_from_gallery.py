@@ -25,7 +25,7 @@ CLASSES, STRANGERS, EACH = 60, 20, 8
 
 
 def world(spread: float, seed: int, strangers: int = STRANGERS) -> tuple[LabeledGallery, LabeledGallery]:
-    """A gallery with labeled queries, and the same gallery with fresh queries and only strangers never met.
+    """Return a gallery with labeled queries, and the same gallery with fresh queries and only strangers never met.
 
     Of each class, the first picture is the exemplar. Pictures are the less alike the greater the spread.
     """
@@ -41,7 +41,7 @@ def world(spread: float, seed: int, strangers: int = STRANGERS) -> tuple[Labeled
 
 
 def accepted(calibration: Calibration, labeled: LabeledGallery, rate: float) -> tuple[float, float]:
-    """The shares of strangers and of known queries within the threshold, in the gallery as it is."""
+    """Return the shares of strangers and of known queries within the threshold, in the gallery as it is."""
     distances = np.linalg.norm(labeled.queries[:, None] - labeled.classes[None], axis=2).min(axis=1)
     count = len(labeled.classes)
     within = distances <= calibration.threshold(rate, count, calibration.spacing(count, gaps_of(labeled.classes)))
@@ -51,7 +51,7 @@ def accepted(calibration: Calibration, labeled: LabeledGallery, rate: float) -> 
 
 @pytest.fixture(scope="module")
 def foreign() -> Calibration:
-    """A model's calibration, fitted on pictures much more alike than the gallery's."""
+    """Return a model's calibration, fitted on pictures much more alike than the gallery's."""
     images = synthetic_set({f"G{index}": 20 for index in range(6)}, images_per_class=6)
     return fit_calibration(gaussian_embeddings(images, spread=0.3, dimension=6, seed=9), images)
 

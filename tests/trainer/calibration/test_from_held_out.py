@@ -15,17 +15,10 @@ from exemplar_encoder.calibration import gaps_of
 from exemplar_trainer.calibration import from_held_out
 from exemplar_trainer.calibration.from_held_out import fit_calibration, pair_distances
 from exemplar_trainer.data.image_set import ImageSet
+from tests.trainer.calibration.six_groups import EMBEDDINGS, SET
 from tests.trainer.synthetic_sets import gaussian_embeddings, synthetic_set
 
 pytestmark = pytest.mark.slow
-
-SET = synthetic_set({f"G{index}": 25 for index in range(6)}, images_per_class=8)
-EMBEDDINGS = gaussian_embeddings(SET, spread=0.9, dimension=32)
-
-
-@pytest.fixture(scope="module")
-def calibration() -> Calibration:
-    return fit_calibration(EMBEDDINGS, SET)
 
 
 def test_pairs_are_those_of_one_class_and_those_of_two_in_one_group() -> None:
@@ -76,7 +69,7 @@ def test_of_a_very_large_set_some_classes_are_taken(monkeypatch: pytest.MonkeyPa
 def strangers_met(
     embeddings: Floats, images: ImageSet, way: int, draws: int, seed: int
 ) -> list[tuple[Floats | None, float]]:
-    """A gallery's gaps and the distance of a stranger of its group to its nearest class, again and again."""
+    """Return a gallery's gaps and the distance of a stranger of its group to its nearest class, again and again."""
     rng = np.random.default_rng(seed)
     groups = [classes for classes in images.classes_by_group.values() if len(classes) > way]
     found = []

@@ -55,7 +55,7 @@ def found(fit_once: object) -> list[GalleryCheck]:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
-    """For each kind of gallery the tasks that are judged, each with the calibration that judges it."""
+    """Return for each kind of gallery the tasks that are judged, each with the calibration that judges it."""
     found: Asked = []
 
     def judging(embeddings: Floats, tasks: Sequence[Task], calibrations: Sequence[Calibration], rates: Any) -> Any:
@@ -109,7 +109,7 @@ def test_a_calibration_that_promises_too_much_is_found_out(
 
 
 def test_every_figure_is_what_loops_over_the_galleries_find(asked: Asked) -> None:
-    """By hand: distances pair by pair, and counts query by query, of the galleries and queries that were drawn."""
+    """Count by hand, distances pair by pair and answers query by query, in the galleries that were drawn."""
     checks = check_gallery_sizes(EMBEDDINGS, SET, HELD_OUT, [100], number=2)
     check = checks[0]
     assert not check.one_source

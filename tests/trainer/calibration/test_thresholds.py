@@ -11,7 +11,7 @@ from exemplar_trainer.calibration.thresholds import fit_factors, kept_levels
 
 
 def drawn_ratios(rng: np.random.Generator, groups: int) -> tuple[Floats64, Ints]:
-    """Strangers of groups that differ: how near they come is normally distributed about their group's mean."""
+    """Draw strangers of groups that differ: how near they come is normally distributed about their group's mean."""
     means = rng.normal(1.0, 0.15, groups)
     labels = rng.integers(0, groups, 3000)
     return rng.normal(means[labels], 0.15), labels

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from exemplar_encoder import Preprocessing
-from exemplar_trainer.data.fingerprint import fingerprint
 from exemplar_trainer.data.reading import read_data_set
 from exemplar_trainer.data.split import split
 from tests.trainer.synthetic_sets import synthetic_set
@@ -17,12 +16,12 @@ SPEC = Preprocessing(8, 8, 1)
 
 
 def of_folder(root: Path, *hold_out: str) -> str:
-    return fingerprint(split(read_data_set(root, SPEC), hold_out))
+    return split(read_data_set(root, SPEC), hold_out).fingerprint()
 
 
 @pytest.fixture
 def tree(drawn_alphabets: Path, tmp_path: Path) -> Path:
-    """A copy to change."""
+    """Return a copy to change."""
     return shutil.copytree(drawn_alphabets, tmp_path / "tree")
 
 
@@ -53,4 +52,4 @@ def test_holding_out_something_else_changes_it(tree: Path) -> None:
 
 def test_a_name_that_is_no_unicode_has_a_fingerprint_too() -> None:
     images = synthetic_set({"a\udcff": 6, "b": 6})
-    assert len(fingerprint(split(images, ["b"]))) == 64
+    assert len(split(images, ["b"]).fingerprint()) == 64

@@ -1,4 +1,4 @@
-"""What can be asked of a set of images."""
+"""A set of images tells its classes, groups and sources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.trainer.synthetic_sets import synthetic_set
 
 
 def numbered() -> ImageSet:
-    """Two groups of three classes of two images, each image of a shade of its own."""
+    """Return two groups of three classes of two images, each image of a shade of its own."""
     images = synthetic_set({"Greek": 3, "Latin": 3}, images_per_class=2)
     shades = np.arange(len(images.labels), dtype=np.uint8)[:, None, None, None]
     return dataclasses.replace(images, pixels=np.broadcast_to(shades, images.pixels.shape))

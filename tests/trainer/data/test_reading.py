@@ -23,7 +23,7 @@ GROUPED = [f"{group}/{name}" for group in ("Greek", "Latin") for name in FLAT]
 
 
 def png(name: str) -> bytes:
-    """A picture that differs with its name."""
+    """Return a picture that differs with its name."""
     rng = np.random.default_rng(list(name.encode()))
     stream = io.BytesIO()
     Image.fromarray(rng.integers(0, 256, (20, 20), dtype=np.uint8)).save(stream, "PNG")

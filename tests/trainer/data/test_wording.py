@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exemplar_trainer.data.wording import counted, some
+from exemplar_trainer.data.wording import abridged, plural
 
 
 @pytest.mark.parametrize(
@@ -17,14 +17,14 @@ from exemplar_trainer.data.wording import counted, some
     ],
 )
 def test_a_long_list_of_names_is_cut_and_counted(names: list[str], words: str) -> None:
-    assert some(names) == words
+    assert abridged(names) == words
 
 
 def test_a_noun_is_in_the_number_of_its_count() -> None:
-    assert [counted(count, "image") for count in (0, 1, 2, 1200)] == [
+    assert [plural(count, "image") for count in (0, 1, 2, 1200)] == [
         "0 images",
         "1 image",
         "2 images",
         "1,200 images",
     ]
-    assert [counted(count, "class", "classes") for count in (1, 2)] == ["1 class", "2 classes"]
+    assert [plural(count, "class", "classes") for count in (1, 2)] == ["1 class", "2 classes"]

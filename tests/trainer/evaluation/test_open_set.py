@@ -29,7 +29,7 @@ def judged(questions: Questions, seed: int = 0) -> OpenSet:
 
 
 def flat(found: OpenSet) -> list[tuple[float, tuple[float, float] | None]]:
-    """Each figure with its interval."""
+    """Return each figure with its interval."""
     assert found.intervals is not None
     single = [(getattr(found, name), getattr(found.intervals, name)) for name in FIGURES]
     realized = zip(found.realized, found.intervals.realized, strict=True)

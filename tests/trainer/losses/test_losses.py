@@ -12,18 +12,15 @@ import pytest
 import tensorflow as tf
 
 from exemplar_encoder.arrays import Floats, Ints
-from exemplar_trainer.losses import (
-    LOSSES,
-    NCA,
-    PAIR_LOSSES,
-    BatchHardTriplet,
-    Contrastive,
-    ContrastiveHead,
-    LiftedStructured,
-    MultiSimilarity,
-    NCACosFace,
-    SupervisedContrastive,
-)
+from exemplar_trainer.losses import LOSSES, PAIR_LOSSES
+from exemplar_trainer.losses.contrastive import Contrastive
+from exemplar_trainer.losses.contrastive_head import ContrastiveHead
+from exemplar_trainer.losses.lifted import LiftedStructured
+from exemplar_trainer.losses.multi_similarity import MultiSimilarity
+from exemplar_trainer.losses.nca import NCA
+from exemplar_trainer.losses.nca_cosface import NCACosFace
+from exemplar_trainer.losses.supcon import SupervisedContrastive
+from exemplar_trainer.losses.triplet import BatchHardTriplet
 
 LABELS = np.array([0, 0, 1, 1, 1, 2, 2, 3])
 
@@ -50,7 +47,7 @@ def distance(a: Floats, b: Floats) -> float:
 
 
 def nca(e: Floats, labels: Ints, scale: float = 15.0) -> float:
-    """Mean over i of -log sum_j exp(s x_i.x_j) [same class] / sum_k exp(s x_i.x_k), j and k other than i."""
+    """Return the mean over i of -log sum_j exp(s x_i.x_j) [same class] / sum_k exp(s x_i.x_k); j, k not i."""
     losses = []
     for i in range(len(e)):
         weights = {j: math.exp(scale * float(np.dot(e[i].astype(float), e[j]))) for j in range(len(e)) if j != i}
@@ -61,7 +58,7 @@ def nca(e: Floats, labels: Ints, scale: float = 15.0) -> float:
 
 
 def cosface(e: Floats, labels: Ints, directions: Floats, margin: float, scale: float) -> float:
-    """Mean over i of -log e^{s (cos_y - m)} / (e^{s (cos_y - m)} + sum over others of e^{s cos_j})."""
+    """Return the mean over i of -log e^{s (cos_y - m)} / (e^{s (cos_y - m)} + sum over others of e^{s cos_j})."""
     losses = []
     for i in range(len(e)):
         cosines = [float(np.dot(e[i], w) / np.linalg.norm(w)) for w in directions]
@@ -72,12 +69,12 @@ def cosface(e: Floats, labels: Ints, directions: Floats, margin: float, scale: f
 
 
 def contrastive(pairs: list[tuple[float, bool]], margin: float) -> float:
-    """Mean of d^2 for a pair of one class and max(margin - d, 0)^2 for a pair of two."""
+    """Return the mean of d^2 for a pair of one class and max(margin - d, 0)^2 for a pair of two."""
     return sum(max(margin - d, 0.0) ** 2 if different else d * d for d, different in pairs) / len(pairs)
 
 
 def batch_hard(e: Floats, labels: Ints, sharpness: float) -> float:
-    """Mean over anchors of log(1 + exp(s (farthest positive - nearest negative)))."""
+    """Return the mean over anchors of log(1 + exp(s (farthest positive - nearest negative)))."""
     losses = []
     for i in range(len(e)):
         positives = [distance(e[i], e[j]) for j in range(len(e)) if j != i and labels[j] == labels[i]]
@@ -88,7 +85,10 @@ def batch_hard(e: Floats, labels: Ints, sharpness: float) -> float:
 
 
 def lifted(e: Floats, labels: Ints, margin: float) -> float:
-    """1 / 2|P| sum over positive pairs of max(0, J)^2, J_ij = log(sum_k e^(m - D_ik) + sum_l e^(m - D_jl)) + D_ij."""
+    """Return 1 / 2|P| sum over positive pairs of max(0, J)^2.
+
+    J_ij = log(sum_k e^(m - D_ik) + sum_l e^(m - D_jl)) + D_ij
+    """
     total, count = 0.0, 0
     for i, j in itertools.combinations(range(len(e)), 2):
         if labels[i] != labels[j]:
@@ -106,7 +106,7 @@ def lifted(e: Floats, labels: Ints, margin: float) -> float:
 
 
 def supcon(e: Floats, labels: Ints, scale: float) -> float:
-    """Mean over i with positives of -1/|P_i| sum over p of log(exp(s x_i.x_p) / sum_a exp(s x_i.x_a)), a not i."""
+    """Return the mean over i with positives of -1/|P_i| sum_p log(exp(s x_i.x_p) / sum_a exp(s x_i.x_a)); a not i."""
     losses = []
     for i in range(len(e)):
         weights = {j: math.exp(scale * float(np.dot(e[i].astype(float), e[j]))) for j in range(len(e)) if j != i}
@@ -117,7 +117,7 @@ def supcon(e: Floats, labels: Ints, scale: float) -> float:
 
 
 def multi_similarity(e: Floats, labels: Ints, alpha: float, beta: float, base: float, epsilon: float) -> float:
-    """Kept: negatives above the least positive less epsilon, positives below the greatest negative plus epsilon."""
+    """Keep negatives above the least positive less epsilon, positives below the greatest negative plus epsilon."""
     losses = []
     for i in range(len(e)):
         cosines = {j: float(np.dot(e[i].astype(float), e[j])) for j in range(len(e)) if j != i}

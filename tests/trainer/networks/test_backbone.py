@@ -31,7 +31,7 @@ SHAPE = (32, 48, 3)
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A weights file as a user has it: of the backbone without its classifier."""
+    """Return a weights file as a user has it: of the backbone without its classifier."""
     path = tmp_path_factory.mktemp("weights") / "small.weights.h5"
     settled_backbone(SMALL).save_weights(path)
     return path
@@ -54,7 +54,7 @@ def recipe(weights: Path, frozen: bool) -> Recipe:
 
 
 def trained_a_step(recipe: Recipe) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """Weights of the base network before and after, by their paths."""
+    """Return the weights of the base network before and after, by their paths."""
     learner = build_learner(recipe, 4)
     network = learner.base_network
 

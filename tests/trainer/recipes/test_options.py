@@ -1,4 +1,4 @@
-"""What the options of `exemplar train` amount to."""
+"""The options of `exemplar train` amount to a recipe."""
 
 from __future__ import annotations
 
@@ -7,31 +7,33 @@ from pathlib import Path
 import pytest
 
 from exemplar_trainer.networks import BACKBONES
-from exemplar_trainer.recipes.options import OptionError, Options, parse_size, recipe_from
+from exemplar_trainer.recipes.options import OptionError, TrainOptions, parse_size, recipe_from
 from exemplar_trainer.recipes.shipped import RECIPES
 
 
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        (Options(), "default"),
-        (Options(color=True), "color"),
-        (Options(backbone="mobilenetv3-small"), "photo"),
-        (Options(color=True, backbone="mobilenetv3-small"), "photo"),
-        (Options(recipe="seed", color=True), "seed"),
+        (TrainOptions(), "default"),
+        (TrainOptions(color=True), "color"),
+        (TrainOptions(backbone="mobilenetv3-small"), "photo"),
+        (TrainOptions(color=True, backbone="mobilenetv3-small"), "photo"),
+        (TrainOptions(recipe="seed", color=True), "seed"),
     ],
 )
-def test_the_kind_of_pictures_names_the_recipe_unless_it_is_named(options: Options, name: str) -> None:
+def test_the_kind_of_pictures_names_the_recipe_unless_it_is_named(options: TrainOptions, name: str) -> None:
     assert recipe_from(options).name == name
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_named_recipe_without_options_is_that_recipe(name: str) -> None:
-    assert recipe_from(Options(recipe=name)) == RECIPES[name]
+    assert recipe_from(TrainOptions(recipe=name)) == RECIPES[name]
 
 
 def test_each_option_changes_what_it_names() -> None:
-    changed = recipe_from(Options(loss="triplet", steps=7, size="40", framing="whole", learning_rate=0.5, seed=0))
+    changed = recipe_from(
+        TrainOptions(loss="triplet", steps=7, size="40", framing="whole", learning_rate=0.5, seed=0)
+    )
     assert (changed.loss, changed.steps, changed.learning_rate, changed.seed) == ("triplet", 7, 0.5, 0)
     assert (changed.preprocessing.width, changed.preprocessing.height) == (40, 40)
     assert changed.preprocessing.framing == "whole"
@@ -39,48 +41,51 @@ def test_each_option_changes_what_it_names() -> None:
 
 
 def test_a_wide_input_has_no_quarter_turns() -> None:
-    changed = recipe_from(Options(size="96x64"))
+    changed = recipe_from(TrainOptions(size="96x64"))
     assert changed.preprocessing.shape == (64, 96, 1)
     assert changed.orientations == 1
 
 
 def test_color_pictures_are_taken_whole_with_three_channels() -> None:
-    changed = recipe_from(Options(color=True))
+    changed = recipe_from(TrainOptions(color=True))
     assert changed.preprocessing.channels == 3
     assert changed.preprocessing.framing == "whole"
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_backbone_takes_color_and_begins_with_published_weights(name: str) -> None:
-    changed = recipe_from(Options(backbone=name))
+    changed = recipe_from(TrainOptions(backbone=name))
     assert changed.network == name
     assert changed.weights == "imagenet"
     assert changed.preprocessing.channels == 3
-    assert recipe_from(Options(backbone=name, weights="none")).weights == ""
-    chosen = recipe_from(Options(recipe="color", backbone=name, weights="here.weights.h5", frozen=True))
+    assert recipe_from(TrainOptions(backbone=name, weights="none")).weights == ""
+    chosen = recipe_from(TrainOptions(recipe="color", backbone=name, weights="here.weights.h5", frozen=True))
     assert chosen.frozen
     assert chosen.weights == str(Path.cwd() / "here.weights.h5")  # a run may be resumed from another folder
-    assert recipe_from(Options(recipe="color", backbone=name)).weights == "imagenet"
+    assert recipe_from(TrainOptions(recipe="color", backbone=name)).weights == "imagenet"
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (Options(recipe="best"), "there is no recipe 'best'; there are default, color, photo, seed"),
-        (Options(loss="best"), "there is no loss 'best'; there are nca,"),
-        (Options(framing="half"), "there is no framing 'half'; there are ink, whole"),
-        (Options(precision="int8"), "there is no precision 'int8'; there are float32, mixed_bfloat16"),
-        (Options(backbone="vgg"), "there is no backbone 'vgg'; there are mobilenetv3-small,"),
-        (Options(weights="imagenet"), "--weights and --frozen need a backbone"),
-        (Options(frozen=True), "--weights and --frozen need a backbone"),
-        (Options(backbone="mobilenetv3-small", weights="none", frozen=True), "--frozen leaves a backbone as it came"),
-        (Options(size="big"), "a side or WIDTHxHEIGHT in pixels, such as 64 or 96x64, not 'big'"),
-        (Options(size="64x"), "not '64x'"),
-        (Options(size="4x4"), "--size: an input of 4 x 4 pixels is too small"),
-        (Options(learning_rate=0.0), "--learning-rate must be more than 0, not 0"),
+        (TrainOptions(recipe="best"), "there is no recipe 'best'; there are default, color, photo, seed"),
+        (TrainOptions(loss="best"), "there is no loss 'best'; there are nca,"),
+        (TrainOptions(framing="half"), "there is no framing 'half'; there are ink, whole"),
+        (TrainOptions(precision="int8"), "there is no precision 'int8'; there are float32, mixed_bfloat16"),
+        (TrainOptions(backbone="vgg"), "there is no backbone 'vgg'; there are mobilenetv3-small,"),
+        (TrainOptions(weights="imagenet"), "--weights and --frozen need a backbone"),
+        (TrainOptions(frozen=True), "--weights and --frozen need a backbone"),
+        (
+            TrainOptions(backbone="mobilenetv3-small", weights="none", frozen=True),
+            "--frozen leaves a backbone as it came",
+        ),
+        (TrainOptions(size="big"), "a side or WIDTHxHEIGHT in pixels, such as 64 or 96x64, not 'big'"),
+        (TrainOptions(size="64x"), "not '64x'"),
+        (TrainOptions(size="4x4"), "--size: an input of 4 x 4 pixels is too small"),
+        (TrainOptions(learning_rate=0.0), "--learning-rate must be more than 0, not 0"),
     ],
 )
-def test_an_option_that_names_nothing_is_answered_with_those_that_do(options: Options, words: str) -> None:
+def test_an_option_that_names_nothing_is_answered_with_those_that_do(options: TrainOptions, words: str) -> None:
     with pytest.raises(OptionError, match=words):
         recipe_from(options)
 

@@ -11,8 +11,8 @@ from exemplar_encoder import Bundle, Calibration
 from exemplar_encoder.arrays import Floats
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.evaluation.accuracy import assess
-from exemplar_trainer.evaluation.compare import Result
 from exemplar_trainer.evaluation.open_set import judge_open_set
+from exemplar_trainer.evaluation.results import Result
 from exemplar_trainer.evaluation.tasks import Terms
 from exemplar_trainer.evaluation.tree import open_set_questions
 from tests.trainer.reports.hostile import HOSTILE, PROTOCOL
@@ -38,7 +38,7 @@ def calibration() -> Calibration:
 
 @pytest.fixture(scope="session")
 def result(images: ImageSet, embeddings: Floats, calibration: Calibration) -> Result:
-    """Of an open set: some queries are of classes that are not enrolled."""
+    """Return the result of an open set: some queries are of classes that are not enrolled."""
     questions = dataclasses.replace(open_set_questions(images, PROTOCOL, 12, seed=0), notes=(HOSTILE,))
     return Result(
         bundle=HOSTILE,

@@ -47,7 +47,7 @@ class Page(html.parser.HTMLParser):
             self.heads.append(data)
 
     def assert_self_contained(self) -> None:
-        """Every element is closed, and a browser loads nothing."""
+        """Assert that every element is closed, and that a browser loads nothing."""
         assert self._open == []
         assert self.references
         assert all(reference.startswith("data:image/png;base64,") for reference in self.references)

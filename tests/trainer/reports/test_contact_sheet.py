@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from exemplar_trainer.evaluation.episodes import Protocol
-from exemplar_trainer.reports.contact_sheet import card_of, draw_named_queries, thumbnail
+from exemplar_trainer.reports.contact_sheet import card_of, draw_named_queries, thumbnail_uri
 from tests.trainer.synthetic_sets import gaussian_embeddings, synthetic_set
 
 IMAGES = synthetic_set({"A": 8, "B": 8})
@@ -48,6 +48,6 @@ def test_a_thumbnail_is_the_image_in_gray_and_in_color() -> None:
     rng = np.random.default_rng(0)
     for channels in (1, 3):
         pixels = rng.integers(0, 256, (16, 12, channels), dtype=np.uint8)
-        content = base64.b64decode(thumbnail(pixels).removeprefix("data:image/png;base64,"))
+        content = base64.b64decode(thumbnail_uri(pixels).removeprefix("data:image/png;base64,"))
         shown = np.asarray(Image.open(io.BytesIO(content))).reshape(16, 12, channels)
         assert (shown == pixels).all()

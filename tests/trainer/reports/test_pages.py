@@ -9,16 +9,16 @@ import pytest
 
 from exemplar_encoder import Calibration
 from exemplar_encoder.arrays import Floats
-from exemplar_trainer.calibration.cross_fit import CalibrationCheck
+from exemplar_trainer.calibration.check import CalibrationCheck
 from exemplar_trainer.calibration.from_gallery import CrossFit, LabeledGallery
 from exemplar_trainer.calibration.from_held_out import pair_distances
 from exemplar_trainer.calibration.labeled_images import LabeledImages
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.evaluation.accuracy import measure
-from exemplar_trainer.evaluation.compare import Result
 from exemplar_trainer.evaluation.episodes import draw_episodes
 from exemplar_trainer.evaluation.open_set import judge_open_set
 from exemplar_trainer.evaluation.provenance import NOTE
+from exemplar_trainer.evaluation.results import Result
 from exemplar_trainer.evaluation.tasks import NO_CLASS
 from exemplar_trainer.reports.bundle import Findings, render_report
 from exemplar_trainer.reports.calibration import comparison, facts, render_calibration
@@ -64,7 +64,7 @@ def cross_fit(result: Result, embeddings: Floats, calibration: Calibration) -> C
 
 @pytest.fixture(scope="module")
 def labeled(calibration: Calibration) -> LabeledImages:
-    """Three classes; one query of the first, two of the second, two strangers; four pictures left out."""
+    """Return three classes; one query of the first, two of the second, two strangers; four pictures left out."""
     gallery = LabeledGallery(
         np.eye(3, 8, dtype=np.float32), np.eye(5, 8, dtype=np.float32), np.array([0, 1, 1, NO_CLASS, NO_CLASS])
     )

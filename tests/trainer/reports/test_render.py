@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from jinja2 import UndefinedError
 
-from exemplar_trainer.reports.contact_sheet import Card, Picture
+from exemplar_trainer.reports.contact_sheet import Card, Thumbnail
 from exemplar_trainer.reports.render import render
 from exemplar_trainer.reports.tables import Table
 from tests.trainer.reports.page import Page
@@ -17,7 +17,7 @@ HOSTILE = "</td><script>alert(\"&')</script>"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A template that uses every part."""
+    """Return a template that uses every part."""
     (tmp_path / "every.html").write_text(
         """{% extends "base.html" %}{% import "parts.html" as parts %}{% block body %}
         {{ parts.table(table) }}{{ parts.facts(facts) }}{{ parts.tiles(facts) }}{{ parts.plots(plots) }}
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def rendered(folder: Path, name: str) -> Page:
-    picture = Picture(name, "data:image/png;base64,AAAA", name)
+    picture = Thumbnail(name, "data:image/png;base64,AAAA", name)
     return Page(
         render(
             "every.html",

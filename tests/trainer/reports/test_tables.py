@@ -8,8 +8,8 @@ import json
 import pytest
 
 from exemplar_trainer.calibration.gallery_sizes import GalleryCheck
-from exemplar_trainer.evaluation.compare import Result
 from exemplar_trainer.evaluation.provenance import NOTE
+from exemplar_trainer.evaluation.results import Result
 from exemplar_trainer.reports.tables import as_json_result, notes_of, open_set_table, print_results, print_sizes
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from exemplar_trainer.samplers import Batch, ClassSampler, PairSampler, Sampler
-from exemplar_trainer.samplers.batch import draw
+from exemplar_trainer.samplers.batch import Batch, Sampler, draw
+from exemplar_trainer.samplers.classes import ClassSampler
+from exemplar_trainer.samplers.pairs import PairSampler
 from tests.trainer.synthetic_sets import synthetic_set
 
 SET = synthetic_set({"A": 9, "B": 7, "C": 12}, images_per_class=5)

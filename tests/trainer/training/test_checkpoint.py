@@ -21,7 +21,7 @@ CLASSES = 6
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that was stopped after a step."""
+    """Return the folder of a run that was stopped after a step."""
     folder = tmp_path_factory.mktemp("saved")
     save_checkpoint(folder, build_learner(TINY, CLASSES), 1)
     return folder

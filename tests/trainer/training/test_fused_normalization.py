@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from exemplar_encoder.arrays import Floats
-from exemplar_trainer.networks import residual_network
+from exemplar_trainer.networks.residual import residual_network
 from exemplar_trainer.training.fused_normalization import FusedBatchNormalization, with_fused_normalization
 
 SHAPE = (16, 16, 1)

@@ -61,7 +61,7 @@ def recipe(loss: str = "nca", steps: int = STEPS) -> Recipe:
 
 @pytest.fixture(scope="module")
 def begun(images: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of one step."""
+    """Return the folder of a run of one step."""
     run = tmp_path_factory.mktemp("begun")
     fit(recipe(steps=1), images, run, go_on)
     return run
@@ -69,7 +69,7 @@ def begun(images: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(begun: Path, tmp_path: Path) -> Path:
-    """A copy of it, to change and to go on with."""
+    """Return a copy of it, to change and to go on with."""
     return shutil.copytree(begun, tmp_path / "run")
 
 

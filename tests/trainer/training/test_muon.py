@@ -24,7 +24,7 @@ def network() -> keras.Model:
 
 
 def step(optimizer: keras.optimizers.Optimizer, gradients: dict[str, Floats]) -> dict[str, Floats]:
-    """How far one step moves each variable, by its path."""
+    """Return the distance that one step moves each variable, by its path."""
     model = network()
     before = {each.path: keras.ops.convert_to_numpy(each.value).copy() for each in model.trainable_variables}
     optimizer.build(model.trainable_variables)
@@ -41,7 +41,7 @@ def gradients() -> dict[str, Floats]:
 
 
 def by_singular_values(gradient: Floats) -> Floats64:
-    """What the iteration does, derived from the decomposition it avoids: a quintic of each singular value."""
+    """Derive the iteration's result from the decomposition that it avoids: a quintic of each singular value."""
     u, s, v = np.linalg.svd(gradient.astype(np.float64), full_matrices=False)
     s /= np.linalg.norm(s)
     for _ in range(5):

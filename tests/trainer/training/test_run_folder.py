@@ -8,8 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from exemplar_encoder import Preprocessing
+from exemplar_trainer.augmentation.geometry import Affine, Elastic
+from exemplar_trainer.recipes.recipe import Recipe
 from exemplar_trainer.recipes.shipped import RECIPES
 from exemplar_trainer.training.run_folder import FILE, Run, RunError, finished_bundle, refuse_taken
+
+UNUSUAL = replace(
+    RECIPES["default"],
+    name="unusual",
+    preprocessing=Preprocessing(40, 24, 3, (1, 2, 3), "bilinear"),
+    affine=Affine(1.5, (0.5, 2.0), 0.1, 0.2),
+    elastic=Elastic(0.03),
+    learning_rate=1e-7,
+    seed=12345678901234567890,
+)
 
 RUN = Run(
     name="stamps",
@@ -35,6 +48,13 @@ def test_a_run_is_read_as_it_was_saved(tmp_path: Path) -> None:
     assert Run.load(folder) == later
 
 
+@pytest.mark.parametrize("recipe", [*RECIPES.values(), UNUSUAL], ids=lambda recipe: recipe.name)
+def test_any_recipe_is_read_as_it_was_saved(tmp_path: Path, recipe: Recipe) -> None:
+    replace(RUN, recipe=recipe).save(tmp_path)
+    assert Run.load(tmp_path).recipe == recipe
+    assert json.loads((tmp_path / FILE).read_text())["recipe"] == json.loads(json.dumps(recipe.fields()))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -42,6 +62,9 @@ def test_a_run_is_read_as_it_was_saved(tmp_path: Path) -> None:
         ({"max_unreadable": "some"}, "max_unreadable: "),
         ({"start_from": "/runs/other"}, "start_from: "),
         ({"recipe": {"name": "color"}}, "recipe.network: "),
+        ({"recipe": {**UNUSUAL.fields(), "steps": "many"}}, "recipe.steps: "),
+        ({"recipe": {**UNUSUAL.fields(), "optimizer": "sgd"}}, "recipe.optimizer: "),
+        ({"recipe": {**UNUSUAL.fields(), "thickness": 0.5}}, "recipe.thickness: "),
     ],
 )
 def test_a_file_that_no_run_writes_is_named_with_the_field_at_fault(

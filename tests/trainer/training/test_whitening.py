@@ -17,7 +17,7 @@ SIDE = 16
 
 
 def uneven(classes: int, each: int) -> tuple[Floats, Ints]:
-    """Vectors that differ within their classes ten times as much along one axis as along another."""
+    """Return vectors that differ within their classes ten times as much along one axis as along another."""
     rng = np.random.default_rng(0)
     centers = rng.normal(size=(classes, 3))
     vectors = np.repeat(centers, each, axis=0) + rng.normal(size=(classes * each, 3)) * [1.0, 0.3, 0.1]

@@ -98,16 +98,11 @@ class Distort(keras.layers.Layer):
         height, width = images.shape[1:3]
         xs, ys = ops.meshgrid(ops.arange(width, dtype="float32"), ops.arange(height, dtype="float32"))
         a0, a1, a2, b0, b1, b2 = (transforms[:, index, None, None] for index in range(6))
-        field = _spread(displacements, height, width)
+        field = resized(displacements, (height, width), Image.Resampling.BICUBIC)
         x = a0 * xs + a1 * ys + a2 + field[..., 0] * width
         y = b0 * xs + b1 * ys + b2 + field[..., 1] * height
         background = ops.convert_to_tensor(self.background)  # on the images' device, whichever the backend's is
         return _sample(ops.cast(images, "float32") - background, x, y) + background
-
-
-def _spread(displacements: Any, height: int, width: int) -> Any:
-    """Widen fields `[n, g, g, 2]` to `[n, height, width, 2]`, bicubic."""
-    return resized(displacements, (height, width), Image.Resampling.BICUBIC)
 
 
 def _sample(images: Any, x: Any, y: Any) -> Any:

@@ -14,12 +14,13 @@ import numpy as np
 from exemplar_encoder import Bundle, Figure, Manifest, Preprocessing
 from exemplar_encoder.arrays import Floats
 from exemplar_trainer.bundles.half_precision import round_to_half
-from exemplar_trainer.bundles.write import Ingredients, export_bundle
-from exemplar_trainer.calibration.cross_fit import check_calibration
+from exemplar_trainer.bundles.write import export_bundle
+from exemplar_trainer.calibration.check import check_calibration
 from exemplar_trainer.calibration.from_held_out import fit_calibration, pair_distances
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.evaluation.accuracy import Accuracy, measure
 from exemplar_trainer.evaluation.episodes import EpisodeError, Protocol, draw_episodes
+from exemplar_trainer.evaluation.open_set import OpenSet
 from exemplar_trainer.reports.bundle import Findings, render_report
 from exemplar_trainer.reports.contact_sheet import draw_named_queries
 from exemplar_trainer.training.embed import embed
@@ -115,24 +116,28 @@ def make_bundle(
             misses=misses,
         )
     )
-    figures = [Figure(f"{protocol.name} accuracy", a.value, a.low, a.high) for protocol, a in accuracies]
-    judged = check.open_set
-    figures.append(Figure("expected calibration error", judged.calibration_error))
-    figures.append(Figure("AUROC, known against unknown", judged.auroc))
-    figures.append(Figure("unknown accepted where 95 % of known are", judged.false_positives))
-    figures.append(Figure("OSCR", judged.oscr))
-    for asked, realized in zip(judged.asked, judged.realized, strict=True):
-        figures.append(Figure(f"realized false-accept rate at {asked:.0%}", realized))
     manifest = Manifest(
         name=origin.name,
         recipe=origin.recipe,
         created=created,
         dimension=network.output_shape[-1],
         preprocessing=origin.preprocessing,
-        figures=tuple(figures),
+        figures=_figures(accuracies, check.open_set),
         training=origin.training,
     )
-    return export_bundle(Ingredients(network, manifest, calibration, report), target)
+    return export_bundle(network, manifest, calibration, report, target)
+
+
+def _figures(accuracies: Sequence[tuple[Protocol, Accuracy]], judged: OpenSet) -> tuple[Figure, ...]:
+    rates = zip(judged.asked, judged.realized, strict=True)
+    return (
+        *(Figure(f"{protocol.name} accuracy", a.value, a.low, a.high) for protocol, a in accuracies),
+        Figure("expected calibration error", judged.calibration_error),
+        Figure("AUROC, known against unknown", judged.auroc),
+        Figure("unknown accepted where 95 % of known are", judged.false_positives),
+        Figure("OSCR", judged.oscr),
+        *(Figure(f"realized false-accept rate at {asked:.0%}", realized) for asked, realized in rates),
+    )
 
 
 def _accuracies(embeddings: Floats, unseen: ImageSet) -> list[tuple[Protocol, Accuracy]]:

@@ -15,7 +15,7 @@ from exemplar_encoder import Bundle, Preprocessing
 from exemplar_encoder.preprocess import Framing
 from exemplar_trainer.bundles.build import Origin, make_bundle
 from exemplar_trainer.data.reading import OnCount, read_data_set, uncounted
-from exemplar_trainer.data.wording import counted
+from exemplar_trainer.data.wording import plural
 from exemplar_trainer.networks.backbone import backbone_network, load_pretrained
 
 # The numbers that a model takes black and white as, and what makes them of 0 and 255.
@@ -110,7 +110,7 @@ def export_external(
     facts = [
         ("made from", made),
         ("trained here", "no"),
-        ("measured on", f"{data.name}: {counted(count, 'class', 'classes')}, {counted(len(images.labels), 'image')}"),
+        ("measured on", f"{data.name}: {plural(count, 'class', 'classes')}, {plural(len(images.labels), 'image')}"),
         ("unreadable images left out", f"{len(images.skipped):,}"),
         ("input", f"{width} x {height} x {channels}"),
         ("embedding", f"{network.output_shape[-1]} values of unit length"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +9,13 @@ from typing import Any
 
 from exemplar_encoder import Bundle
 from exemplar_trainer.bundles.build import Origin, make_bundle
-from exemplar_trainer.data.wording import some
+from exemplar_trainer.data.wording import abridged
 from exemplar_trainer.networks.backbone import PUBLISHED
 from exemplar_trainer.training.run import Trained, Watcher, train
 from exemplar_trainer.training.run_folder import BUNDLE, Run, finished_bundle
 
 
-def execute(run: Run, folder: Path, watcher: Watcher) -> Bundle:
+def finish_run(run: Run, folder: Path, watcher: Watcher) -> Bundle:
     """Do what is left of a run up to its bundle, and return it; see `train` and `make_bundle` for the errors."""
     finished = finished_bundle(folder)
     if finished is not None:
@@ -46,7 +45,7 @@ def _origin(run: Run, trained: Trained) -> Origin:
             "training_classes": len(training.class_names),
             "training_images": len(training.labels),
             "held_out_classes": len(parts.held_out.class_names),
-            "recipe": json.loads(recipe.to_json()),
+            "recipe": recipe.fields(),
             "teachers": [{"name": teacher.manifest.name, "id": teacher.id} for teacher in trained.teachers],
         },
         records=trained.records,
@@ -58,7 +57,7 @@ def _facts(run: Run, trained: Trained) -> list[tuple[str, str]]:
     recipe, parts, training = run.recipe, trained.parts, trained.training
     spec = recipe.preprocessing
     return [
-        ("measured on" if run.final_of else "held out", some(parts.held_out_names)),
+        ("measured on" if run.final_of else "held out", abridged(parts.held_out_names)),
         ("classes measured on", f"{len(parts.held_out.class_names):,}"),
         ("training classes", f"{len(training.class_names):,}"),
         ("training images", f"{len(training.labels):,}"),

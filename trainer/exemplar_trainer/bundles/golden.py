@@ -17,7 +17,7 @@ _MODES = ("L", "RGB", "RGBA", "P")
 
 
 def draw_golden_images() -> list[bytes]:
-    """The same 16 PNG images every time."""
+    """Return the same 16 PNG images every time."""
     rng = np.random.default_rng(16)
     return [_draw(rng, _SIZES[index % 4], _MODES[index // 4]) for index in range(GOLDEN_SAMPLES)]
 

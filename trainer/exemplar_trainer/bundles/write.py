@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -25,18 +24,17 @@ from exemplar_trainer.bundles.saved_model import write_saved_model
 from exemplar_trainer.networks.fold_normalization import fold_normalization
 
 
-@dataclass(frozen=True)
-class Ingredients:
-    """What goes into a bundle; `report` is one HTML page."""
-
-    network: keras.Model
-    manifest: Manifest
-    calibration: Calibration
-    report: str
-
-
-def export_bundle(ingredients: Ingredients, target: Path) -> Bundle:
+def export_bundle(
+    network: keras.Model, manifest: Manifest, calibration: Calibration, report: str, target: Path
+) -> Bundle:
     """Write a bundle to a folder that does not exist yet (or is a bundle, which is replaced).
+
+    Args:
+        network: the base network, its weights rounded to half precision.
+        manifest: all of it but what sealing adds.
+        calibration: to ship with it.
+        report: one HTML page.
+        target: the folder.
 
     Raises:
         BundleError: the folder exists and is no bundle, or the finished bundle does not reproduce its embeddings.
@@ -47,7 +45,7 @@ def export_bundle(ingredients: Ingredients, target: Path) -> Bundle:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".bundle-") as scratch:
         folder = Path(scratch) / "bundle"
         folder.mkdir()
-        _write(ingredients, folder)
+        _write(network, manifest, calibration, report, folder)
         for engine in ("litert", "tensorflow"):
             load_encoder(folder, engine=engine)
         if target.exists():
@@ -56,24 +54,23 @@ def export_bundle(ingredients: Ingredients, target: Path) -> Bundle:
     return Bundle.load(target)
 
 
-def _write(ingredients: Ingredients, folder: Path) -> None:
-    spec = ingredients.manifest.preprocessing
-    round_to_half(ingredients.network)
-    _write_weights(ingredients.network, folder / layout.WEIGHTS)
-    network = fold_normalization(ingredients.network)
-    round_to_half(network)
-    write_saved_model(network, folder / layout.SAVED_MODEL)
-    (folder / layout.CALIBRATION).write_text(ingredients.calibration.to_json(), encoding="utf-8")
-    (folder / layout.REPORT).write_text(ingredients.report, encoding="utf-8")
+def _write(network: keras.Model, manifest: Manifest, calibration: Calibration, report: str, folder: Path) -> None:
+    spec = manifest.preprocessing
+    _write_weights(network, folder / layout.WEIGHTS)
+    served = fold_normalization(network)
+    round_to_half(served)
+    write_saved_model(served, folder / layout.SAVED_MODEL)
+    (folder / layout.CALIBRATION).write_text(calibration.to_json(), encoding="utf-8")
+    (folder / layout.REPORT).write_text(report, encoding="utf-8")
     images = draw_golden_images()
     (folder / "golden").mkdir()
     for index, image in enumerate(images):
         (folder / f"golden/{index:02d}.png").write_bytes(image)
     pixels = np.stack([preprocess(decode(image, background=spec.background).pixels, spec) for image in images])
-    embeddings = keras.ops.convert_to_numpy(network(pixels.astype(np.float32), training=False))
+    embeddings = keras.ops.convert_to_numpy(served(pixels.astype(np.float32), training=False))
     np.save(folder / layout.GOLDEN_EMBEDDINGS, embeddings.astype(np.float32))
     write_litert(folder / layout.SAVED_MODEL, folder / layout.LITERT, pixels, embeddings)
-    seal(folder, ingredients.manifest)
+    seal(folder, manifest)
 
 
 def _write_weights(network: keras.Model, path: Path) -> None:

@@ -19,7 +19,7 @@ _LEAST_RATE = 0.001
 _RATES = 31
 
 
-def fit(
+def fit_observations(
     galleries: Sequence[Observation],
     fitted_on: str,
     default_false_accept_rate: float = DEFAULT_FALSE_ACCEPT_RATE,

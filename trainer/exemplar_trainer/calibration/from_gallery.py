@@ -14,7 +14,7 @@ import numpy as np
 
 from exemplar_encoder import Calibration
 from exemplar_encoder.arrays import Floats, Ints
-from exemplar_trainer.calibration.fit import fit
+from exemplar_trainer.calibration.fit import fit_observations
 from exemplar_trainer.calibration.observations import GALLERIES, QUERIES, SIZES, Observation, observe
 from exemplar_trainer.data.reading import OnCount, uncounted
 from exemplar_trainer.evaluation.open_set import OpenSet, judge_tasks
@@ -107,7 +107,7 @@ def refit(labeled: LabeledGallery, default_false_accept_rate: float, seed: int =
     # The gallery as it is, but for one class: whose queries are strangers to it.
     for left in rng.permutation(labeled.asked)[: max(20, _MAX_ENROLLED // count)]:
         galleries += _gallery(labeled, rng, np.delete(np.arange(count), left))
-    return fit(
+    return fit_observations(
         galleries,
         f"{len(labeled.labels):,} labeled pictures, of {len(labeled.asked):,} of a gallery's classes and of none",
         default_false_accept_rate,

@@ -11,7 +11,7 @@ import numpy as np
 
 from exemplar_encoder import Calibration
 from exemplar_encoder.arrays import Floats, Ints
-from exemplar_trainer.calibration.fit import fit
+from exemplar_trainer.calibration.fit import fit_observations
 from exemplar_trainer.calibration.observations import (
     GALLERIES,
     MOST_QUERIES,
@@ -45,7 +45,7 @@ def fit_calibration(
     everything = _at_most(len(images.class_names), _MAX_CLASSES, seed)
     galleries = _galleries(embeddings, images, everything, rng)
     larger = [] if background is None else _larger_galleries(embeddings, images, everything, background, rng)
-    return fit(galleries, f"{len(images.class_names):,} classes that training never saw", larger=larger)
+    return fit_observations(galleries, f"{len(images.class_names):,} classes that training never saw", larger=larger)
 
 
 def pair_distances(embeddings: Floats, images: ImageSet, seed: int = 0) -> tuple[Floats, Floats]:

@@ -20,7 +20,7 @@ from exemplar_trainer.calibration.from_held_out import fit_calibration
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.data.pairs import draw_pairs, draw_strangers
 from exemplar_trainer.data.reading import OnCount, uncounted
-from exemplar_trainer.data.wording import some
+from exemplar_trainer.data.wording import abridged
 from exemplar_trainer.evaluation.open_set import judge_tasks
 from exemplar_trainer.evaluation.tasks import NO_CLASS, EvaluationError, Task
 
@@ -65,7 +65,7 @@ class GalleryCheck:
 
 
 @dataclass(frozen=True)
-class _HeldOut:
+class _Checked:
     """A set, its embeddings, and the held-out groups that are asked about, each with the calibration to judge."""
 
     embeddings: Floats
@@ -106,7 +106,7 @@ def check_gallery_sizes(
         classes = np.concatenate([group for group in groups if group is not own]).tolist()
         inside = np.isin(images.labels, classes)
         calibrations.append(fit_calibration(embeddings[inside], images.only(classes), seed, background))
-    checked = _HeldOut(embeddings, images, groups, calibrations)
+    checked = _Checked(embeddings, images, groups, calibrations)
     kinds = [
         (size, one_group, one_source)
         for size in sizes
@@ -124,7 +124,7 @@ def check_gallery_sizes(
 def _groups_to_ask(images: ImageSet, held_out: Collection[str], largest: int) -> list[Ints]:
     single = [name for name, members in zip(images.class_names, images.members, strict=True) if len(members) < 2]
     if single:
-        raise EvaluationError(f"a class needs an exemplar and a query, but these have one image: {some(single)}")
+        raise EvaluationError(f"a class needs an exemplar and a query, but these have one image: {abridged(single)}")
     groups = [group for name, group in images.classes_by_group.items() if name in held_out and len(group) >= 4]
     if len(groups) < _LEAST_GROUPS:
         raise EvaluationError(
@@ -138,7 +138,7 @@ def _groups_to_ask(images: ImageSet, held_out: Collection[str], largest: int) ->
 
 
 def _check(
-    checked: _HeldOut, size: int, one_group: bool, one_source: bool, number: int, rng: np.random.Generator
+    checked: _Checked, size: int, one_group: bool, one_source: bool, number: int, rng: np.random.Generator
 ) -> GalleryCheck:
     images = checked.images
     tasks: list[Task] = []

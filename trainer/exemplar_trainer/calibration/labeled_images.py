@@ -15,14 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from exemplar import Client, Embedding, ExemplarError
+from exemplar.names import folder_class_id
 from exemplar_encoder import Calibration, EncodedImage
 from exemplar_encoder.arrays import Floats
 from exemplar_trainer.calibration.from_gallery import LEAST_CLASSES, LEAST_QUERIES, LabeledGallery
-from exemplar_trainer.data.files import SUFFIXES
-from exemplar_trainer.data.wording import counted, some
+from exemplar_trainer.data.files import is_image
+from exemplar_trainer.data.wording import abridged, plural
 from exemplar_trainer.evaluation.tasks import NO_CLASS
-
-SEPARATOR = ":"
 
 MAX_CLASSES = 2000
 
@@ -56,7 +55,7 @@ class LabeledImages:
 
 
 @dataclass(frozen=True)
-class _StoredClass:
+class _GalleryClass:
     """A class as the server has it: its id, the SHA-256 of its exemplars, and the vector it is searched by."""
 
     id: str
@@ -89,7 +88,7 @@ def embed_labeled_images(
     if not known:
         raise LabeledImagesError(
             f"no folder in {root} is named like a class of gallery {gallery!r}: the folders are "
-            f"{some(sorted(pictures))}, the classes {some([each.id for each in stored]) or 'none'}"
+            f"{abridged(sorted(pictures))}, the classes {abridged([each.id for each in stored]) or 'none'}"
         )
     classes = _taken(stored, known, seed)
     place = {each.id: index for index, each in enumerate(classes)}
@@ -112,11 +111,9 @@ def read_folders(root: Path) -> dict[str, list[Path]]:
         raise LabeledImagesError(f"{root} is no folder")
     found: dict[str, list[Path]] = {}
     for path in sorted(root.rglob("*")):
-        parts = path.relative_to(root).parts
-        if path.suffix.lower() not in SUFFIXES or any(part.startswith(".") for part in parts) or not path.is_file():
-            continue
-        if len(parts) > 1:
-            found.setdefault(SEPARATOR.join(parts[:-1]), []).append(path)
+        below = path.relative_to(root)
+        if len(below.parts) > 1 and is_image(below.as_posix()) and path.is_file():
+            found.setdefault(folder_class_id(below.parts[:-1]), []).append(path)
     if not found:
         raise LabeledImagesError(f"{root} holds no folder of pictures; expected one named by each class's id")
     return found
@@ -133,16 +130,16 @@ def _model_calibration(client: Client, gallery: str) -> Calibration:
     return Calibration.from_json(loaded[made_with].data)
 
 
-def _stored_classes(client: Client, gallery: str, on_activity: OnActivity) -> Iterator[_StoredClass]:
+def _stored_classes(client: Client, gallery: str, on_activity: OnActivity) -> Iterator[_GalleryClass]:
     total = client.get_gallery(gallery).class_count
     for done, each in enumerate(client.classes(gallery, embeddings=True), 1):
         if each.embedding is None:
             raise LabeledImagesError(f"the server returned no embedding of class {each.id!r}; is it up to date?")
-        yield _StoredClass(each.id, tuple(exemplar.sha256 for exemplar in each.exemplars), _vector(each.embedding))
+        yield _GalleryClass(each.id, tuple(exemplar.sha256 for exemplar in each.exemplars), _vector(each.embedding))
         on_activity("Reading classes", done, max(done, total))
 
 
-def _taken(stored: Sequence[_StoredClass], known: Collection[str], seed: int) -> list[_StoredClass]:
+def _taken(stored: Sequence[_GalleryClass], known: Collection[str], seed: int) -> list[_GalleryClass]:
     rng = np.random.default_rng([seed, 10])
     chosen = sorted(rng.permutation(len(stored)), key=lambda index: stored[index].id not in known)
     return [stored[index] for index in sorted(chosen[:MAX_CLASSES])]
@@ -186,8 +183,8 @@ def _require_enough(root: Path, labeled: LabeledGallery) -> None:
     classes = len(labeled.asked)
     if queries < LEAST_QUERIES or classes < LEAST_CLASSES:
         raise LabeledImagesError(
-            f"{root} holds {counted(queries, 'usable query', 'usable queries')} of "
-            f"{counted(classes, 'enrolled class', 'enrolled classes')}, too few to promise anything; it takes "
+            f"{root} holds {plural(queries, 'usable query', 'usable queries')} of "
+            f"{plural(classes, 'enrolled class', 'enrolled classes')}, too few to promise anything; it takes "
             f"{LEAST_QUERIES} of {LEAST_CLASSES} classes or more, and none of them an exemplar"
         )
 

@@ -22,7 +22,8 @@ def load_backend() -> None:
     Raises:
         BadParameter: `KERAS_BACKEND` names none, or one that is not installed.
     """
-    chosen = os.environ.get("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    chosen = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if chosen not in BACKENDS:
         raise typer.BadParameter(f"KERAS_BACKEND is {chosen!r}; Keras has {', '.join(BACKENDS)}")
     if chosen != "tensorflow" and not importlib.util.find_spec(chosen):

@@ -58,7 +58,7 @@ def _clear(session: Session, gallery: str) -> None:
 def _calibrate(session: Session, gallery: str, images: Path, dry_run: bool, html: Path | None, seed: int) -> None:
     from exemplar_trainer.calibration.from_gallery import cross_fit, refit
     from exemplar_trainer.calibration.labeled_images import LabeledImagesError, embed_labeled_images
-    from exemplar_trainer.data.wording import some
+    from exemplar_trainer.data.wording import abridged
     from exemplar_trainer.evaluation.tasks import NO_CLASS
     from exemplar_trainer.reports.calibration import comparison, facts, render_calibration
 
@@ -67,9 +67,9 @@ def _calibrate(session: Session, gallery: str, images: Path, dry_run: bool, html
         given = embed_labeled_images(session.client, gallery, images, seed, on_activity)
     labeled, model = given.gallery, given.model
     if given.strangers:
-        console.print(f"Taken for strangers, since no class has such an id: {some(given.strangers)}")
+        console.print(f"Taken for strangers, since no class has such an id: {abridged(given.strangers)}")
     if given.skipped:
-        console.print(f"{len(given.skipped):,} pictures cannot be used: {some(given.skipped)}")
+        console.print(f"{len(given.skipped):,} pictures cannot be used: {abridged(given.skipped)}")
     with counting(console, "Cross-fitting") as on_count:
         found = cross_fit(labeled, model, seed, on_count)
     fitted = refit(labeled, model.default_false_accept_rate, seed)

@@ -6,19 +6,18 @@ colons they hold, and lines are not broken where a terminal ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from exemplar_trainer.data.reading import OnCount
-
-OnActivity = Callable[[str, int, int], None]
-"""Told what is being done, how many are done, and of how many."""
+if TYPE_CHECKING:
+    from exemplar_trainer.calibration.labeled_images import OnActivity
+    from exemplar_trainer.data.reading import OnCount
 
 
 def notes(quiet: bool = False) -> Console:

@@ -191,9 +191,9 @@ def _evaluate(
     """Ask every bundle, print, and write the page."""
     from exemplar_encoder import BundleError, load_encoder
     from exemplar_trainer.data.image_set import DatasetError
-    from exemplar_trainer.evaluation.compare import Result, results_of
     from exemplar_trainer.evaluation.episodes import EpisodeError
     from exemplar_trainer.evaluation.provenance import held_out_of
+    from exemplar_trainer.evaluation.results import Result, results_of
     from exemplar_trainer.evaluation.tasks import EvaluationError, Terms
     from exemplar_trainer.reports.evaluation import render_evaluation
     from exemplar_trainer.reports.tables import as_json_result, print_results
@@ -220,8 +220,3 @@ def _evaluate(
         except OSError as error:
             fail(f"the page cannot be written: {error}")
         console.print(f"Pictures and groups: {html}")
-
-
-def main() -> None:
-    """Run the command on its own."""
-    app()

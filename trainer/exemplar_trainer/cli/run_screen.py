@@ -1,4 +1,4 @@
-"""What a person sees while a bundle is made: progress bars with loss, rate and time left, then a table of figures."""
+"""The screen while a bundle is made: progress bars with loss, rate and time left, then a table of figures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from exemplar_trainer.cli.console import notes
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.data.reading import OnCount
 from exemplar_trainer.data.split import Split
-from exemplar_trainer.data.wording import counted, some
+from exemplar_trainer.data.wording import abridged, plural
 from exemplar_trainer.training.run import Watcher
 from exemplar_trainer.training.run_folder import Run
 
@@ -63,15 +63,15 @@ class RunScreen:
         self._notes.print(f"Training {run.name} with recipe {run.recipe.name} in {folder}")
 
     def watcher(self, run: Run) -> Watcher:
-        """Return what `execute` tells this screen."""
+        """Return what `finish_run` tells this screen."""
         tasks: dict[str, TaskID] = {}
 
         def on_split(training: ImageSet, parts: Split) -> None:
-            classes = counted(len(training.class_names), "class", "classes")
+            classes = plural(len(training.class_names), "class", "classes")
             if run.final_of:
                 self._notes.print(f"All {classes} to train on; figures and calibration are those of {run.final_of}")
             else:
-                held_out = f"{len(parts.held_out.class_names):,} held out ({some(parts.held_out_names)})"
+                held_out = f"{len(parts.held_out.class_names):,} held out ({abridged(parts.held_out_names)})"
                 self._notes.print(f"{classes} to train on, {held_out}")
             tasks["training"] = self._progress.add_task("training", total=run.recipe.steps, detail="")
 

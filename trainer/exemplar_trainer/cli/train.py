@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -116,12 +112,12 @@ def train(
 
     load_backend()
     from exemplar_encoder import BundleError
-    from exemplar_trainer.bundles.from_run import execute
+    from exemplar_trainer.bundles.from_run import finish_run
     from exemplar_trainer.cli.console import fail, failures, notes
     from exemplar_trainer.cli.run_screen import RunScreen, outcome
     from exemplar_trainer.data.image_set import DatasetError
     from exemplar_trainer.networks.backbone import WeightsError
-    from exemplar_trainer.recipes.options import OptionError, Options, recipe_from
+    from exemplar_trainer.recipes.options import OptionError, TrainOptions, recipe_from
     from exemplar_trainer.training.checkpoint import FILE as CHECKPOINT
     from exemplar_trainer.training.checkpoint import CheckpointError
     from exemplar_trainer.training.loop import DivergedError, TrainingStoppedError
@@ -143,7 +139,7 @@ def train(
         if data is None:
             raise typer.BadParameter("name a folder or zip of images, or --resume a run")
         refuse_taken(run)
-        options = Options(
+        options = TrainOptions(
             recipe=recipe,
             loss=loss,
             steps=steps,
@@ -178,7 +174,7 @@ def train(
     try:
         with failures(*known), RunScreen(quiet=as_json) as screen:
             screen.begin(asked, run)
-            bundle = execute(asked, run, screen.watcher(asked))
+            bundle = finish_run(asked, run, screen.watcher(asked))
     except TrainingStoppedError as stopped:
         notes().print(f"Stopped after step {stopped.step:,}. {to_go_on}")
         raise typer.Exit(EXIT_STOPPED) from stopped
@@ -209,8 +205,3 @@ def _refuse_options(context: typer.Context, what: str, also: tuple[str, ...]) ->
     ]
     if given:
         raise typer.BadParameter(f"{what} with the options of the run; leave out {', '.join(given)}")
-
-
-def main() -> None:
-    """Run the command on its own."""
-    app()

@@ -1,1 +1,1 @@
-"""Images by class, in memory: how a tree of them is read, split, fingerprinted and paired."""
+"""Images by class, in memory: how a tree of them is read, split and paired."""

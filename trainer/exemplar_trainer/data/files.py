@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from exemplar.images import SUFFIXES
 from exemplar_trainer.data.image_set import DatasetError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-
-# What reading one file can raise. zipfile adds RuntimeError (encrypted) and NotImplementedError (unknown method).
+# Errors of reading one file. zipfile adds RuntimeError (encrypted) and NotImplementedError (unknown method).
 UNREADABLE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 

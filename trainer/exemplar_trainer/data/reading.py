@@ -17,12 +17,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from exemplar.images import SUFFIXES
 from exemplar_encoder import ImageError, ImageLimits, Preprocessing, decode, preprocess
 from exemplar_encoder.arrays import Pixels
-from exemplar_trainer.data.files import SUFFIXES, UNREADABLE, Files, is_image, open_files
+from exemplar_trainer.data.files import UNREADABLE, Files, is_image, open_files
 from exemplar_trainer.data.image_set import DatasetError, ImageSet
 from exemplar_trainer.data.split import LEAST_HELD_OUT_CLASSES, LEAST_TRAINING_CLASSES
-from exemplar_trainer.data.wording import counted, some
+from exemplar_trainer.data.wording import abridged, plural
 
 GROUPS = "classes.csv"
 
@@ -51,12 +52,12 @@ def read_data_set(
     single = [name for name, members in zip(images.class_names, images.members, strict=True) if len(members) < 2]
     if single:
         raise DatasetError(
-            f"{root}: a class needs at least two readable images to train on, but these have one: {some(single)}"
+            f"{root}: a class needs at least two readable images to train on, but these have one: {abridged(single)}"
         )
     count = len(images.class_names)
     if count < _LEAST_CLASSES:
         raise DatasetError(
-            f"{root} holds {counted(count, 'class', 'classes')}; "
+            f"{root} holds {plural(count, 'class', 'classes')}; "
             f"training and held-out classes need at least {_LEAST_CLASSES}"
         )
     return images
@@ -86,11 +87,11 @@ def read_images(root: Path, spec: Preprocessing, max_unreadable: int = 20, on_co
         top = top.parent  # of a single class
     loose = [name for name in names if PurePosixPath(name).parent == top]
     if loose:
-        raise DatasetError(f"{root}: every image needs a class folder, but these have none: {some(loose)}")
+        raise DatasetError(f"{root}: every image needs a class folder, but these have none: {abridged(loose)}")
     read = _read_each(root, files, names, spec, max_unreadable, on_count)
     gone = sorted(folders - {PurePosixPath(name).parent for name in read.names})
     if gone:
-        lost = some([folder.relative_to(top).as_posix() for folder in gone])
+        lost = abridged([folder.relative_to(top).as_posix() for folder in gone])
         raise DatasetError(
             f"{root}: no image of these classes can be read: {lost}. The first reason: {read.skipped[0]}"
         )
@@ -131,7 +132,8 @@ def _read_each(
                     found.names.append(name)
                     found.pixels.append(result)
             if len(found.skipped) > max_unreadable:
-                raise DatasetError(f"{root}: more than {max_unreadable} images cannot be read: {some(found.skipped)}")
+                limit = f"{root}: more than {max_unreadable} images cannot be read"
+                raise DatasetError(f"{limit}: {abridged(found.skipped)}")
             on_count(start + len(chunk), len(names))
     return found
 
@@ -154,8 +156,8 @@ def _read_groups(
         known = {folder.relative_to(top).as_posix() for folder in folders}
         if not known.intersection(found):
             raise DatasetError(
-                f"{root}: {name} names none of the classes; it has {some(sorted(found)) or 'no rows'}, "
-                f"the folders are {some(sorted(known))}"
+                f"{root}: {name} names none of the classes; it has {abridged(sorted(found)) or 'no rows'}, "
+                f"the folders are {abridged(sorted(known))}"
             )
         return found
     return {}

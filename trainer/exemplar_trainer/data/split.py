@@ -6,11 +6,12 @@ machine and seed to the next.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exemplar_trainer.data.image_set import DatasetError, ImageSet
-from exemplar_trainer.data.wording import some
+from exemplar_trainer.data.wording import abridged
 
 EVERY = 5
 
@@ -26,6 +27,19 @@ class Split:
     training: ImageSet
     held_out: ImageSet
     held_out_names: tuple[str, ...]
+
+    def fingerprint(self) -> str:
+        """Return SHA-256, in hexadecimal digits, of every class's name, side of the split and number of images.
+
+        It is the same for the same tree, wherever and in whatever form it lies, so that a run does not go on with
+        another one unnoticed.
+        """
+        lines = sorted(
+            f"{side}\t{name}\t{len(members)}"
+            for side, images in (("training", self.training), ("held out", self.held_out))
+            for name, members in zip(images.class_names, images.members, strict=True)
+        )
+        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def split(images: ImageSet, hold_out: Sequence[str] = (), every: int = EVERY, by_class: bool = False) -> Split:
@@ -45,14 +59,14 @@ def split(images: ImageSet, hold_out: Sequence[str] = (), every: int = EVERY, by
     names = sorted(images.classes_by_group) if grouped else list(images.class_names)
     unknown = sorted(set(hold_out) - set(names))
     if unknown:
-        raise DatasetError(f"cannot hold out {some(unknown)}: the set has {some(names)}")
+        raise DatasetError(f"cannot hold out {abridged(unknown)}: the set has {abridged(names)}")
     of_class = images.groups if grouped else images.class_names
     chosen = tuple(hold_out) or _first_of_every(every, names, of_class)
     held = [index for index, name in enumerate(of_class) if name in set(chosen)]
     rest = sorted(set(range(len(images.class_names))) - set(held))
     if len(held) < LEAST_HELD_OUT_CLASSES or len(rest) < LEAST_TRAINING_CLASSES:
         raise DatasetError(
-            f"holding out {some(chosen)} leaves {len(rest)} classes to train on and {len(held)} to measure on; "
+            f"holding out {abridged(chosen)} leaves {len(rest)} classes to train on and {len(held)} to measure on; "
             f"the least are {LEAST_TRAINING_CLASSES} and {LEAST_HELD_OUT_CLASSES}"
         )
     return Split(images.only(rest), images.only(held), chosen)

@@ -2,5 +2,5 @@
 
 Questions come from a tree of images (`tree`), from the published runs (`lake_runs`) or from two folders
 (`folder_pairs`). `accuracy` counts what was named rightly, `open_set` what became of queries of unknown classes, and
-`compare` puts bundles side by side. Nothing here needs Keras or TensorFlow.
+`results` puts a bundle's answers beside the questions. Nothing here needs Keras or TensorFlow.
 """

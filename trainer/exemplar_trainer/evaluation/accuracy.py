@@ -124,7 +124,7 @@ def assess(embeddings: Floats, questions: Questions) -> Assessment:
 
 
 def _right(task: Task, answers: Answers) -> Bools:
-    """Of the queries whose class is there, whether they were named rightly."""
+    """Return whether each query whose class is there was named rightly."""
     return (answers.chosen == task.truth)[task.truth != NO_CLASS]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from exemplar_encoder.arrays import Ints
 from exemplar_trainer.data.image_set import ImageSet
-from exemplar_trainer.data.wording import some
+from exemplar_trainer.data.wording import abridged
 from exemplar_trainer.evaluation.tasks import Task
 
 
@@ -29,7 +29,7 @@ class Protocol:
 
     @property
     def name(self) -> str:
-        """For tables."""
+        """Its name in tables."""
         return f"{'within-group' if self.within_group else 'unstructured'} {self.way}-way {self.shot}-shot"
 
 
@@ -58,7 +58,7 @@ def draw_episodes(images: ImageSet, protocol: Protocol, count: int, seed: int) -
     pools = [pool for pool in pools if len(pool) >= protocol.way]
     short = [label for label in np.concatenate(pools) if len(images.members[label]) <= protocol.shot]
     if short:
-        names = some([images.class_names[label] for label in sorted(short)])
+        names = abridged([images.class_names[label] for label in sorted(short)])
         raise EpisodeError(
             f"{protocol.name} episodes need {protocol.shot + 1} images of each class, one of them to ask; "
             f"too few are of {names}"

@@ -9,8 +9,8 @@ import numpy as np
 from exemplar_encoder import Encoder
 from exemplar_trainer.data.files import is_image
 from exemplar_trainer.data.reading import OnCount, uncounted
-from exemplar_trainer.data.wording import some
-from exemplar_trainer.evaluation.reader import ImageReader
+from exemplar_trainer.data.wording import abridged
+from exemplar_trainer.evaluation.image_reader import ImageReader
 from exemplar_trainer.evaluation.tasks import EvaluationError, Questions, Task
 
 
@@ -43,7 +43,7 @@ def folder_pairs(
     shown, asked = _by_class(exemplars), _by_class(queries)
     strangers = sorted(set(asked) - set(shown))
     if strangers:
-        raise EvaluationError(f"{queries}: no exemplar in {exemplars} for {some(strangers)}")
+        raise EvaluationError(f"{queries}: no exemplar in {exemplars} for {abridged(strangers)}")
     if way > len(asked):
         raise EvaluationError(f"{queries} has {len(asked)} classes; {way}-way tasks need {way}")
     names = sorted(asked if way else shown)

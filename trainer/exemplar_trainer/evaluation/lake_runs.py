@@ -13,7 +13,7 @@ import numpy as np
 
 from exemplar_encoder import Encoder
 from exemplar_trainer.data.reading import OnCount, uncounted
-from exemplar_trainer.evaluation.reader import ImageReader
+from exemplar_trainer.evaluation.image_reader import ImageReader
 from exemplar_trainer.evaluation.tasks import EvaluationError, Questions, Task
 
 LABELS = "class_labels.txt"

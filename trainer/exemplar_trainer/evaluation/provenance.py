@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from exemplar_encoder import Bundle
-from exemplar_trainer.data.wording import some
+from exemplar_trainer.data.wording import abridged
 from exemplar_trainer.evaluation.tasks import EvaluationError, Questions
 
 MARK = " *"
@@ -17,11 +17,11 @@ NOTE = (
 
 
 def trained_on(training: Mapping[str, Any], questions: Questions) -> bool | None:
-    """Tell whether training saw any of the classes asked about, all of the tree that the bundle's training split.
+    """Return whether a bundle's training saw any of the classes asked about.
 
     Args:
         training: the account of its training in the bundle's manifest.
-        questions: on classes named as in that tree.
+        questions: on classes of the tree that this training was split from, by their names there.
 
     Returns:
         None where the manifest does not tell, as for a network that was trained elsewhere.
@@ -46,7 +46,7 @@ def held_out_of(bundle: Bundle) -> Sequence[str]:
     if measured_without:
         raise EvaluationError(
             f"{bundle.path} is a final bundle: its training held out nothing. Name the one that it was measured by, "
-            f"whose training held out {some(measured_without)}"
+            f"whose training held out {abridged(measured_without)}"
         )
     raise EvaluationError(
         f"the training of {bundle.path} held out nothing, so it tells of no class that it never saw"

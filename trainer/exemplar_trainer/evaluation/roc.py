@@ -57,7 +57,7 @@ def separate(distance: Floats64, known: Bools, right: Bools) -> Separation:
 
 
 def _curve(distance: Floats64, known: Bools, positive: Bools) -> Floats64:
-    """Shares of strangers and of known queries that are positive, within each distinct distance; `[k, 2]`."""
+    """Return shares of strangers and of known queries that are positive, within each distinct distance; `[k, 2]`."""
     order = np.argsort(distance, kind="stable")
     last = np.append(np.diff(distance[order]) > 0, True)  # ties are accepted together
     x = np.cumsum(~known[order])[last] / max(1, int((~known).sum()))

@@ -11,9 +11,9 @@ import numpy as np
 from exemplar_encoder import Preprocessing
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.data.reading import OnCount, read_images, uncounted
-from exemplar_trainer.data.wording import some
+from exemplar_trainer.data.wording import abridged
 from exemplar_trainer.evaluation.episodes import EpisodeError, Protocol, draw_episodes
-from exemplar_trainer.evaluation.reader import unreadable_note
+from exemplar_trainer.evaluation.image_reader import unreadable_note
 from exemplar_trainer.evaluation.tasks import NO_CLASS, EvaluationError, Questions, Task
 
 USUAL_SHOTS = (1, 2, 5)
@@ -38,7 +38,8 @@ def read_tree(
     wanted = set(only)
     missing = sorted(wanted.difference(images.groups, images.class_names))
     if missing:
-        raise EvaluationError(f"{root} has no group {some(missing)}; it has {some(sorted(set(images.groups)))}")
+        groups = abridged(sorted(set(images.groups)))
+        raise EvaluationError(f"{root} has no group {abridged(missing)}; it has {groups}")
     named = enumerate(zip(images.class_names, images.groups, strict=True))
     kept = images.only([label for label, names in named if wanted.intersection(names)])
     return replace(kept, skipped=images.skipped)

@@ -34,16 +34,3 @@ LOSSES: dict[str, Callable[[int, int], keras.layers.Layer]] = {
 
 # These read rows 2i and 2i + 1 of a batch as a pair, and so need the pair sampler.
 PAIR_LOSSES = frozenset({"contrastive", "contrastive-head"})
-
-__all__ = [
-    "LOSSES",
-    "NCA",
-    "PAIR_LOSSES",
-    "BatchHardTriplet",
-    "Contrastive",
-    "ContrastiveHead",
-    "LiftedStructured",
-    "MultiSimilarity",
-    "NCACosFace",
-    "SupervisedContrastive",
-]

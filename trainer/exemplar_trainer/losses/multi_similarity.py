@@ -11,8 +11,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from exemplar_trainer.losses.nca import FAR
-from exemplar_trainer.losses.pairwise import same_class
+from exemplar_trainer.losses.pairwise import FAR, same_class
 
 
 class MultiSimilarity(keras.layers.Layer):

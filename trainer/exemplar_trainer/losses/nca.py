@@ -11,10 +11,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from exemplar_trainer.losses.pairwise import same_class
-
-# Takes a row out of a sum of exponentials; small enough to leave its neighbors' float32 values as they are.
-FAR = 1e4
+from exemplar_trainer.losses.pairwise import FAR, same_class
 
 
 class NCA(keras.layers.Layer):

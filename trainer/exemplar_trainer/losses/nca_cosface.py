@@ -12,7 +12,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from exemplar_trainer.losses.nca import FAR, NCA
+from exemplar_trainer.losses.nca import NCA
+from exemplar_trainer.losses.pairwise import FAR
 
 
 class NCACosFace(keras.layers.Layer):

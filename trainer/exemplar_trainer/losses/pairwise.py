@@ -6,6 +6,9 @@ from typing import Any
 
 from keras import ops
 
+# Takes a row out of a sum of exponentials; small enough to leave its neighbors' float32 values as they are.
+FAR = 1e4
+
 # Keeps the square root's gradient finite where two embeddings coincide.
 _TINY = 1e-12
 

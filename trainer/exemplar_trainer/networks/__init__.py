@@ -11,12 +11,10 @@ from exemplar_trainer.networks.backbone import BACKBONES, backbone_network
 from exemplar_trainer.networks.residual import residual_network
 from exemplar_trainer.networks.seed import seed_network
 
-NetworkBuilder = Callable[[tuple[int, int, int], int], keras.Model]
-
-NETWORKS: dict[str, NetworkBuilder] = {
+NETWORKS: dict[str, Callable[[tuple[int, int, int], int], keras.Model]] = {
     "residual": residual_network,
     "seed": seed_network,
     **{name: partial(backbone_network, name) for name in BACKBONES},
 }
 
-__all__ = ["BACKBONES", "NETWORKS", "NetworkBuilder", "backbone_network", "residual_network", "seed_network"]
+__all__ = ["BACKBONES", "NETWORKS"]

@@ -31,7 +31,7 @@ class WeightsError(Exception):
 
 
 def refuse_missing_weights(weights: str) -> None:
-    """WeightsError when a weights file is not there; `weights` as in a recipe."""
+    """Raise WeightsError when a weights file is not there; `weights` as in a recipe."""
     if weights not in ("", PUBLISHED) and not Path(weights).is_file():
         raise WeightsError(f"there is no weights file {weights}; give a path, or imagenet for the published weights")
 

@@ -19,7 +19,7 @@ class OptionError(ValueError):
 
 
 @dataclass(frozen=True)
-class Options:
+class TrainOptions:
     """The options of the command; "", None or False where one was not given.
 
     `size` is a side, or WIDTHxHEIGHT, in pixels.
@@ -39,7 +39,7 @@ class Options:
     seed: int | None = None
 
 
-def recipe_from(given: Options) -> Recipe:
+def recipe_from(given: TrainOptions) -> Recipe:
     """Return the recipe that the options amount to.
 
     Without a name it is `default`; `color` for color pictures, `photo` for a backbone.
@@ -78,7 +78,7 @@ def recipe_from(given: Options) -> Recipe:
     return replace(base, **changes)
 
 
-def _preprocessing(given: Options, base: Preprocessing, in_color: bool) -> Preprocessing:
+def _preprocessing(given: TrainOptions, base: Preprocessing, in_color: bool) -> Preprocessing:
     width, height = parse_size(given.size) if given.size else (base.width, base.height)
     in_color = in_color or base.channels == 3
     framing = given.framing or ("whole" if in_color else base.framing)

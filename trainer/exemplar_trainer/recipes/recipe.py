@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -74,14 +74,7 @@ class Recipe:
         spec = self.preprocessing
         return spec.background if spec.channels == 3 else (spec.gray_background,)
 
-    def to_json(self) -> str:
-        """Return the recipe as text."""
-        return _CODEC.dump_json(self, indent=1).decode() + "\n"
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Recipe:
-        """Read text that `to_json` wrote; ValueError when it is something else."""
-        return _CODEC.validate_json(text)
-
-
-_CODEC = TypeAdapter(Recipe)
+    def fields(self) -> dict[str, Any]:
+        """Return the recipe as JSON has it."""
+        recorded: dict[str, Any] = TypeAdapter(Recipe).dump_python(self, mode="json")
+        return recorded

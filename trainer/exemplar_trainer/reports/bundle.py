@@ -8,7 +8,7 @@ from typing import Any
 
 from exemplar_encoder import Calibration
 from exemplar_encoder.arrays import Floats
-from exemplar_trainer.calibration.cross_fit import CalibrationCheck
+from exemplar_trainer.calibration.check import CalibrationCheck
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.evaluation.accuracy import Accuracy
 from exemplar_trainer.evaluation.open_set import OpenSet

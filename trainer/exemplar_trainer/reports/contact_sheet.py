@@ -19,7 +19,7 @@ _THUMBNAIL = 64
 
 
 @dataclass(frozen=True)
-class Picture:
+class Thumbnail:
     """An image on a card: where it is from, itself as a data URI, and the words below it."""
 
     name: str
@@ -32,7 +32,7 @@ class Card:
     """Pictures side by side, of a query that was named rightly (`hit`) or wrongly."""
 
     hit: bool
-    pictures: Sequence[Picture]
+    pictures: Sequence[Thumbnail]
     caption: str = ""
 
 
@@ -94,11 +94,11 @@ def card_of(images: ImageSet, named: NamedQuery) -> Card:
     shown = [(named.query, "query"), (named.chosen, f"taken for\n{named.chosen_distance:.3f}")]
     if not named.hit:
         shown.append((named.right, f"is\n{named.right_distance:.3f}"))
-    pictures = [Picture(images.paths[at], thumbnail(images.pixels[at]), words) for at, words in shown]
+    pictures = [Thumbnail(images.paths[at], thumbnail_uri(images.pixels[at]), words) for at, words in shown]
     return Card(named.hit, pictures)
 
 
-def thumbnail(pixels: Pixels) -> str:
+def thumbnail_uri(pixels: Pixels) -> str:
     """Return an input `[height, width, channels]` as the network sees it, as a data URI."""
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     image.thumbnail((_THUMBNAIL, _THUMBNAIL))

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from exemplar_trainer.evaluation.accuracy import Confusion
-from exemplar_trainer.evaluation.compare import Result
+from exemplar_trainer.evaluation.results import Result
 from exemplar_trainer.evaluation.tasks import Questions
 from exemplar_trainer.reports import plots
-from exemplar_trainer.reports.contact_sheet import Card, Picture, thumbnail
+from exemplar_trainer.reports.contact_sheet import Card, Thumbnail, thumbnail_uri
 from exemplar_trainer.reports.render import render
 from exemplar_trainer.reports.tables import accuracy_table, group_table, notes_of, open_set_table
 
@@ -54,5 +54,5 @@ def _card(questions: Questions, confusion: Confusion) -> Card:
         (confusion.chosen_exemplar, "taken for"),
         (confusion.right_exemplar, "is"),
     ]
-    pictures = [Picture(questions.names[at], thumbnail(questions.pixels[at]), words) for at, words in shown]
+    pictures = [Thumbnail(questions.names[at], thumbnail_uri(questions.pixels[at]), words) for at, words in shown]
     return Card(False, pictures, f"{confusion.count:,} × {confusion.right} taken for {confusion.chosen}")

@@ -12,10 +12,10 @@ from rich.table import Table as TerminalTable
 
 from exemplar_trainer.calibration.gallery_sizes import GalleryCheck
 from exemplar_trainer.evaluation.accuracy import Accuracy
-from exemplar_trainer.evaluation.compare import Result
 from exemplar_trainer.evaluation.intervals import Interval
 from exemplar_trainer.evaluation.open_set import OpenSet
 from exemplar_trainer.evaluation.provenance import NOTE
+from exemplar_trainer.evaluation.results import Result
 
 _WIDEST_INTERVAL = len("0.901 to 0.999")
 
@@ -33,19 +33,19 @@ class Table:
 
 
 def accuracy_table(results: Sequence[Result]) -> Table:
-    """One row for each bundle and protocol."""
+    """Return one row for each bundle and protocol."""
     rows = [(result.name, result.questions.title, *_share(result.assessment.accuracy)) for result in results]
     return Table(("bundle", "protocol", "accuracy", "95 % interval", "queries"), rows, words=2)
 
 
 def group_table(result: Result) -> Table:
-    """One row for each group of the classes asked about."""
+    """Return one row for each group of the classes asked about."""
     rows = [(name, *_share(share)) for name, share in result.assessment.by_group]
     return Table(("group", "accuracy", "95 % interval", "queries"), rows)
 
 
 def open_set_table(results: Sequence[Result]) -> Table:
-    """One column for each bundle and protocol with unknown queries, one row a figure."""
+    """Return one column for each bundle and protocol with unknown queries, one row a figure."""
     judged = [(result, _open_set_rows(result.open_set)) for result in results if result.open_set is not None]
     header = ["open set", *(f"{r.name}\n{r.questions.title.removeprefix('open set, ')}" for r, _ in judged)]
     columns = [[f"{value}\n{interval}".strip() for _, value, interval in rows] for _, rows in judged]
@@ -54,7 +54,7 @@ def open_set_table(results: Sequence[Result]) -> Table:
 
 
 def open_set_figures(found: OpenSet) -> list[tuple[str, str, str]]:
-    """Name, value and 95 % interval of each figure that is of no single rate."""
+    """Return name, value and 95 % interval of each figure that is of no single rate."""
     figures = [
         ("AUROC, known against unknown", "auroc", ".3f"),
         ("unknown accepted where 95 % of known are", "false_positives", ".1%"),
@@ -68,7 +68,7 @@ def open_set_figures(found: OpenSet) -> list[tuple[str, str, str]]:
 
 
 def size_table(found: Sequence[GalleryCheck]) -> Table:
-    """One row for each kind of gallery: what became of rates and probabilities."""
+    """Return one row for each kind of gallery: what became of rates and probabilities."""
     rates = [f"{asked:.0%}\nasked" for asked in found[0].asked]
     wrong = f"wrong\nof {found[0].misnamed_asked:.0%}"
     known = f"known\nat {found[0].asked[-1]:.0%}"
@@ -141,7 +141,7 @@ def _share(share: Accuracy) -> tuple[str, str, str]:
 
 
 def _open_set_rows(found: OpenSet) -> list[tuple[str, str, str]]:
-    """Name, value and 95 % interval of each figure."""
+    """Return name, value and 95 % interval of each figure."""
     ends = found.intervals
     rates = []
     for at, asked in enumerate(found.asked):

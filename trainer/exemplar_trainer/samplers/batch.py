@@ -1,8 +1,9 @@
-"""A batch: which images are trained on next, and as which labels."""
+"""A batch: which images are trained on next, and as which labels; and what draws one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -19,6 +20,16 @@ class Batch:
     images: Ints
     labels: Ints
     orientations: Ints
+
+
+class Sampler(Protocol):
+    """Draws batches; `class_count` is how many labels it can give."""
+
+    class_count: int
+
+    def batch(self, step: int) -> Batch:
+        """Draw the batch of a step, from 0."""
+        ...
 
 
 def draw(rng: np.random.Generator, count: int, size: int) -> Ints:

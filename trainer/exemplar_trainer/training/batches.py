@@ -18,7 +18,9 @@ from exemplar_trainer.augmentation.geometry import draw_displacements, draw_tran
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.losses import PAIR_LOSSES
 from exemplar_trainer.recipes.recipe import Recipe
-from exemplar_trainer.samplers import ClassSampler, PairSampler, Sampler
+from exemplar_trainer.samplers.batch import Sampler
+from exemplar_trainer.samplers.classes import ClassSampler
+from exemplar_trainer.samplers.pairs import PairSampler
 
 Inputs = dict[str, npt.NDArray[Any]]
 

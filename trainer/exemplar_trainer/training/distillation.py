@@ -18,7 +18,7 @@ from keras import ops
 
 from exemplar_encoder import Bundle, Preprocessing
 from exemplar_trainer.augmentation.resizing import resized
-from exemplar_trainer.data.wording import some
+from exemplar_trainer.data.wording import abridged
 from exemplar_trainer.networks.fold_normalization import fold_normalization
 
 
@@ -48,8 +48,8 @@ def load_teachers(paths: Sequence[str], preprocessing: Preprocessing, unseen: Co
         seen = sorted(set(unseen) - set(training["held_out"])) if training.get("training_classes") else []
         if seen:  # a network that was trained elsewhere names nothing that it saw
             raise TeacherError(
-                f"{bundle.path} was not trained with {some(seen)} held out, and figures on what a teacher has seen "
-                "are no figures; hold out what it held out, or take a teacher that held out as much"
+                f"{bundle.path} was not trained with {abridged(seen)} held out, and figures on what a teacher has "
+                "seen are no figures; hold out what it held out, or take a teacher that held out as much"
             )
     return bundles
 
@@ -80,7 +80,7 @@ class Distillation(keras.layers.Layer):
         self.taught, self.weight = taught, weight
 
     def build(self, embeddings_shape: tuple[int | None, ...]) -> None:
-        """A map `[dimension, taught]`."""
+        """Create the map `[dimension, taught]`."""
         self.map = self.add_weight(shape=(embeddings_shape[-1], self.taught), initializer="random_normal", name="map")
 
     def call(self, embeddings: Any, taught: Any) -> Any:

@@ -2,8 +2,8 @@
 
 Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024; steps scaled to the size of AdamW's,
 so that both share one learning rate, after Liu et al., "Muon is Scalable for LLM Training", 2025. Keras's own Muon
-leaves convolutions to AdamW; here a kernel is the matrix that it is applied as, patches by channels. What is no
-matrix, and the first layer, which sees pixels, is AdamW's.
+leaves convolutions to AdamW; here a kernel is the matrix that it is applied as, patches by channels. AdamW moves
+the rest: the first layer, which sees pixels, and whatever is no matrix.
 """
 
 from __future__ import annotations

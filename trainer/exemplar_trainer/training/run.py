@@ -15,7 +15,6 @@ import keras
 
 from exemplar_encoder import Bundle
 from exemplar_encoder.bundle import WEIGHTS
-from exemplar_trainer.data.fingerprint import fingerprint
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.data.reading import OnCount, read_data_set, uncounted
 from exemplar_trainer.data.split import Split, split
@@ -41,7 +40,7 @@ class Watcher:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run made.
+    """The outcome of a run, short of its bundle.
 
     Attributes:
         network: the base network, as it is served.
@@ -71,7 +70,7 @@ def train(run: Run, folder: Path, watcher: Watcher) -> Trained:
     NETWORKS[recipe.network](recipe.preprocessing.shape, recipe.dimension)  # refuses a size that it cannot take
     images = read_data_set(Path(run.data), recipe.preprocessing, run.max_unreadable, watcher.on_image)
     parts = split(images, run.hold_out, run.hold_out_every, run.hold_out_classes)
-    now = fingerprint(parts)
+    now = parts.fingerprint()
     _refuse_changed(run, folder, now)
     measured = _measured(run)
     if not (folder / CHECKPOINT).exists():
@@ -90,7 +89,7 @@ def train(run: Run, folder: Path, watcher: Watcher) -> Trained:
 
 
 def _refuse_changed(run: Run, folder: Path, now: str) -> None:
-    """RunError when a run would go on with, or be the final of one that was measured on, other classes or images."""
+    """Raise RunError when the data are not those that the run began with, or that its measured one was made on."""
     if run.fingerprint in ("", now):
         return
     if run.final_of and not (folder / FILE).exists():

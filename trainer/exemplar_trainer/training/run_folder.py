@@ -97,7 +97,7 @@ _CODEC = TypeAdapter(Run)
 
 
 def refuse_taken(folder: Path) -> None:
-    """RunError when a folder already holds a run."""
+    """Raise RunError when a folder already holds a run."""
     if (folder / FILE).exists():
         raise RunError(f"{folder} already holds a run; add --resume to go on with it, or name another folder")
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exemplar_trainer.calibration.cross_fit import CalibrationCheck, check_calibration
+from exemplar_trainer.calibration.check import CalibrationCheck, check_calibration
+from tests.trainer.calibration.six_groups import EMBEDDINGS, SET
 from tests.trainer.synthetic_sets import gaussian_embeddings, synthetic_set
 
 pytestmark = pytest.mark.slow
-
-SET = synthetic_set({f"G{index}": 25 for index in range(6)}, images_per_class=8)
-EMBEDDINGS = gaussian_embeddings(SET, spread=0.9, dimension=32)
 
 
 @pytest.fixture(scope="module")

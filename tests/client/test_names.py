@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exemplar.ids import MAX_ID_LENGTH, class_id_problem
+from exemplar.names import MAX_ID_LENGTH, class_id_problem
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 
 from exemplar_encoder import EncodedImage, Encoder, ImageError
 from exemplar_encoder.arrays import Pixels
-from exemplar_trainer.data.wording import some
+from exemplar_trainer.data.wording import abridged
 from exemplar_trainer.evaluation.tasks import EvaluationError, Questions, Task
 
 
@@ -57,7 +57,7 @@ class ImageReader:
                 self._skipped.append(str(error))
                 if len(self._skipped) > self._max_unreadable:
                     limit = f"more than {self._max_unreadable} images cannot be read"
-                    raise EvaluationError(f"{limit}: {some(self._skipped)}") from error
+                    raise EvaluationError(f"{limit}: {abridged(self._skipped)}") from error
         if paths and not found:
             raise EvaluationError(
                 f"no image of class {class_name} can be read in {paths[0].parent}: {self._skipped[-1]}"
@@ -65,7 +65,7 @@ class ImageReader:
         return found
 
     def questions(self, title: str, tasks: Sequence[Task]) -> Questions:
-        """Ask tasks on the images that were read."""
+        """Return tasks on the images that were read, as questions."""
         classes, notes = tuple(self._classes), tuple(unreadable_note(self._skipped))
         return Questions(title, np.stack(self._pixels), tuple(self._positions), classes, tuple(tasks), notes=notes)
 

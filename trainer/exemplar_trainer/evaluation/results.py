@@ -10,7 +10,7 @@ import numpy as np
 
 from exemplar_encoder import Encoder
 from exemplar_encoder.arrays import Floats
-from exemplar_trainer.data.wording import counted
+from exemplar_trainer.data.wording import plural
 from exemplar_trainer.evaluation.accuracy import Assessment, assess
 from exemplar_trainer.evaluation.open_set import OpenSet, judge_open_set
 from exemplar_trainer.evaluation.provenance import MARK, trained_on
@@ -61,7 +61,7 @@ def results_of(
     results = []
     embedded: dict[int, Floats] = {}  # by the array of images, which the questions keep alive
     for questions in asked:
-        say(f"{bundle.path}: {questions.title}, {counted(len(questions.tasks), 'task')}")
+        say(f"{bundle.path}: {questions.title}, {plural(len(questions.tasks), 'task')}")
         if id(questions.pixels) not in embedded:
             embedded = {id(questions.pixels): encoder.embed(questions.pixels)}
         (embeddings,) = embedded.values()
