@@ -37,6 +37,9 @@ class Decision:
 class DecisionRule:
     """The meaning of distances in one state of a gallery, at one false-accept rate. Made once, it decides any query.
 
+    Distances are compared in double precision, of one query as of many: NumPy would round the threshold to that of an
+    array of float32, and take some queries that alone are UNKNOWN.
+
     Attributes:
         calibration: whose numbers these are.
         false_accept_rate: the rate that the threshold keeps: the one asked for, or the least that was measured.
@@ -91,10 +94,11 @@ class DecisionRule:
         Returns:
             bool `[queries]`.
         """
-        return np.asarray(distances[:, 0] <= self.threshold)
+        return np.asarray(distances[:, 0].astype(np.float64) <= self.threshold)
 
     def tells_apart(self, distances: Floats | Floats64) -> Bools:
         """Tell of which of many queries the second class is not too close behind the first; arguments as above."""
         if distances.shape[1] < 2:
             return np.ones(len(distances), dtype=np.bool_)
-        return np.asarray(distances[:, 1] - distances[:, 0] >= self.margin)
+        nearest, second = distances[:, :2].T.astype(np.float64)
+        return np.asarray(second - nearest >= self.margin)

@@ -16,6 +16,7 @@ from enum import StrEnum
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
 from exemplar_encoder.headers import declared_size
 from exemplar_encoder.region import Region, RegionError
@@ -118,6 +119,7 @@ def decode(
     except Exception as error:  # decoders raise many types on hostile bytes; each means the same
         raise _damaged(error) from error
     _check_size(image.width, image.height, limits)
+    _check_tile(image, limits)
     # A phone's multi-picture file is a JPEG with more pictures behind it.
     found = "JPEG" if image.format == "MPO" else image.format or "unknown"
     try:
@@ -155,6 +157,19 @@ def _check_size(width: int, height: int, limits: ImageLimits) -> None:
         raise ImageError(
             ImageProblem.TOO_SMALL,
             f"the image is {width} x {height} pixels; each side needs at least {limits.min_side}",
+        )
+
+
+def _check_tile(image: Image.Image, limits: ImageLimits) -> None:
+    # A TIFF's tile may be far larger than its picture, and the library makes room for a whole one.
+    if not isinstance(image, TiffImageFile):
+        return
+    width, height = (image.tag_v2.get(tag) for tag in (TILEWIDTH, TILELENGTH))
+    if isinstance(width, int) and isinstance(height, int) and width * height > limits.max_pixels:
+        raise ImageError(
+            ImageProblem.TOO_LARGE,
+            f"a tile of the image is {width} x {height} = {width * height:,} pixels; "
+            f"the limit is {limits.max_pixels:,}",
         )
 
 

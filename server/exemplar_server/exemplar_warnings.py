@@ -18,7 +18,7 @@ near-duplicate of the first), and are reported on the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -73,26 +73,18 @@ def image_warnings(image: PreparedImage) -> list[ExemplarWarning]:
 
 
 def neighbor_warnings(
-    same_image: Iterable[str], neighbors: Sequence[tuple[str, float]], threshold: float
+    twin: tuple[str, float] | None, neighbors: Sequence[tuple[str, float]], threshold: float
 ) -> list[ExemplarWarning]:
     """Judge an exemplar by the other classes.
 
     Args:
-        same_image: ids of the other classes that have the very same exemplar.
+        twin: id of another class that has the very same exemplar, and its distance; None for none.
         neighbors: ids of other classes and their distances, nearest first.
         threshold: the distance within which a query is accepted.
     """
-    distances = dict(neighbors)
-    twin = min(same_image, default=None)
     if twin is not None:
-        return [
-            ExemplarWarning(
-                WarningKind.DUPLICATE,
-                f"class {twin!r} has the very same image; use another picture for one of the two",
-                twin,
-                distances.get(twin, 0.0),
-            )
-        ]
+        message = f"class {twin[0]!r} has the very same image; use another picture for one of the two"
+        return [ExemplarWarning(WarningKind.DUPLICATE, message, *twin)]
     if not neighbors or neighbors[0][1] >= threshold:
         return []
     other, distance = neighbors[0]

@@ -6,7 +6,7 @@ Looks and compares, and changes nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +15,9 @@ from exemplar_encoder import EncodedImage
 from exemplar_encoder.arrays import Floats
 from exemplar_server.batcher import EmbeddedImage
 from exemplar_server.classifier import Classifier
-from exemplar_server.errors import DataLossError, ServiceError
+from exemplar_server.errors import DataLossError, NotFoundError, ServiceError
 from exemplar_server.exemplar_warnings import ExemplarWarning, image_warnings, neighbor_warnings
-from exemplar_server.store.records import Candidate, Exemplar, Gallery, NewExemplar, Pair
+from exemplar_server.store.records import Candidate, Exemplar, Gallery, NewExemplar, Pair, Search
 
 CHECK_NEIGHBORS = 5
 
@@ -79,9 +79,11 @@ class Inspector:
             found = await self._classifier.search(gallery, embedded.embedding[None, :], CHECK_NEIGHBORS + 1)
             nearest = [near for near in found.results[0] if near.class_id != class_id][:CHECK_NEIGHBORS]
             same = await asyncio.to_thread(self._store.classes_with_exemplar, gallery.id, exemplar.sha256)
-            neighbors = [(near.class_id, near.distance) for near in nearest]
+            neighbors = {near.class_id: near.distance for near in nearest}
+            others = set(same) - {class_id}
+            twin = await asyncio.to_thread(self._twin, gallery.id, others, embedded.embedding, neighbors)
             threshold = self._classifier.rules.rule(found.gallery, found.gaps).threshold
-            warnings = warnings + neighbor_warnings(set(same) - {class_id}, neighbors, threshold)
+            warnings = warnings + neighbor_warnings(twin, list(neighbors.items()), threshold)
         return ExemplarCheck(warnings, nearest, exemplar)
 
     async def diagnose_gallery(self, gallery_id: str, max_pairs: int) -> Diagnosis:
@@ -103,12 +105,12 @@ class Inspector:
             joining: how many classes the gallery would hold more.
         """
         embeddings = np.stack([each.embedding for each in classes])
+        ids = {each.class_id for each in classes}
         try:
-            stored = self._store.search(gallery.id, embeddings, _COMPARED)
+            stored = self._search_others(gallery.id, embeddings, ids)
         except DataLossError:
             # A damaged gallery cannot be searched, and enrolling is how it is mended.
             return [[] for _ in classes]
-        ids = {each.class_id for each in classes}
         count = stored.gallery.class_count + joining
         threshold = self._classifier.rules.make(stored.gallery, count, stored.gaps).threshold
         by_exemplar: dict[str, set[str]] = {}
@@ -125,9 +127,34 @@ class Inspector:
             same: set[str] = set()
             for sha256 in each.exemplars:
                 same |= by_exemplar[sha256] | (set(self._store.classes_with_exemplar(gallery.id, sha256)) - ids)
+            twin = self._twin(gallery.id, same - {each.class_id}, each.embedding, neighbors)
             nearest = sorted(neighbors.items(), key=lambda near: (near[1], near[0]))
-            warnings.append(neighbor_warnings(same - {each.class_id}, nearest, threshold))
+            warnings.append(neighbor_warnings(twin, nearest, threshold))
         return warnings
+
+    def _search_others(self, gallery_id: str, embeddings: Floats, ids: Collection[str]) -> Search:
+        """Find for each embedding the nearest stored class that is none of `ids`, with others."""
+        found = self._store.search(gallery_id, embeddings, _COMPARED)
+        if any(len(near) == _COMPARED and all(each.class_id in ids for each in near) for near in found.results):
+            found = self._store.search(gallery_id, embeddings, len(ids) + 1)
+        return found
+
+    def _twin(
+        self, gallery_id: str, same: Collection[str], embedding: Floats, neighbors: Mapping[str, float]
+    ) -> tuple[str, float] | None:
+        """Choose one of the classes that have the `same` exemplar, and tell how far it is.
+
+        It may be farther than the `neighbors`: it is searched by the mean of all its exemplars.
+        """
+        twin = min(same, default=None)
+        if twin is None:
+            return None
+        if twin in neighbors:
+            return twin, neighbors[twin]
+        try:
+            return twin, float(np.linalg.norm(self._store.get_class(gallery_id, twin).embedding - embedding))
+        except NotFoundError:  # it was deleted meanwhile
+            return None
 
 
 def described(image: EncodedImage, embedded: EmbeddedImage) -> NewExemplar:

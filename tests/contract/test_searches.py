@@ -111,6 +111,15 @@ def test_the_nearest_pairs_are_those_of_brute_force(store: GalleryStore) -> None
     assert revision == store.get_gallery("g").revision
 
 
+def test_a_pair_at_the_very_threshold_is_counted_as_its_distance_says(store: GalleryStore) -> None:
+    store.put_classes("g", [new_class(f"c{seed}", seed) for seed in range(20)])
+    for pair in store.nearest_pairs("g", 190, 0.0)[0]:
+        # A number that is no float32, and rounds to the distance.
+        for threshold in (pair.distance * (1 - 1e-9), pair.distance, pair.distance * (1 + 1e-9)):
+            pairs, close, _ = store.nearest_pairs("g", 190, threshold)
+            assert close == sum(each.distance < threshold for each in pairs)
+
+
 def test_everything_is_there_after_closing_and_opening(
     open_store: Callable[[Path], GalleryStore], tmp_path: Path
 ) -> None:

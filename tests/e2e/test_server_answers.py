@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
 
 import grpc
 import numpy as np
@@ -310,3 +311,17 @@ def test_the_log_tells_refusals_and_never_holds_an_image(server: ServerProcess, 
     assert server.wait_for("refused")["reason"]
     assert "SECRET-PIXELS" not in server.log
     assert "PNG\\r" not in server.log
+
+
+def test_a_log_line_stays_short_however_long_a_caller_s_text_is(server: ServerProcess, stubs: Stubs) -> None:
+    longest = "x" * 1_000_000
+    calls: list[Callable[[], object]] = [
+        lambda: stubs.galleries.DeleteGallery(galleries.DeleteGalleryRequest(name=longest)),
+        lambda: stubs.galleries.DeleteGallery(galleries.DeleteGalleryRequest(name="galleries/g", request_id=longest)),
+        lambda: stubs.models.GetModel(models.GetModelRequest(name=f"models/{longest}")),
+    ]
+    for call in calls:
+        with pytest.raises(grpc.RpcError) as refused:
+            call()
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert max(map(len, server.log.splitlines())) < 2000

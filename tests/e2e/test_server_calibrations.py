@@ -129,11 +129,25 @@ def test_one_that_no_fit_produces_is_refused_naming_the_field_and_changes_nothin
     calibrate(stubs, gallery, made_up())
     before = read(stubs, gallery)
     unordered = made_up().to_json().replace("0.01", "0.9")
-    for data in (b"", b"no JSON", unordered.encode(), b"{" * 70_000):
+    fit = made_up().to_json().encode()
+    hostile = {
+        "nothing": b"",
+        "no JSON": b"no JSON",
+        "rates that do not ascend": unordered.encode(),
+        "too long": fit + b" " * (64 * 1024 + 1 - len(fit)),
+        "too deep": b'{"factors": ' + b"[" * 30_000 + b"]" * 30_000 + b"}",
+        "no number": fit.replace(b"0.01", b"NaN"),
+        "beyond all numbers": fit.replace(b"0.01", b"1e999"),
+        "no UTF-8": fit.replace(b"nothing", b"\xff\xfe"),
+        "half a character": fit.replace(b"nothing", b"\\ud800"),
+        "a field more": fit.replace(b"{", b'{"more": 1, ', 1),
+    }
+    for what, data in hostile.items():
+        assert data != fit, what
         changed = resources.Gallery(name=gallery, calibration=resources.Calibration(data=data))
         request = galleries.UpdateGalleryRequest(gallery=changed, update_mask=FieldMask(paths=["calibration"]))
         with pytest.raises(grpc.RpcError) as refused:
             stubs.galleries.UpdateGallery(request)
         expected = ("INVALID_ARGUMENT", "FIELD_INVALID", {"field": "gallery.calibration.data"})
-        assert refusal(refused.value) == expected, data[:60]
+        assert refusal(refused.value) == expected, what
     assert read(stubs, gallery) == before

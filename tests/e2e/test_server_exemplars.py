@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import resources_pb2 as resources
@@ -113,6 +116,53 @@ def test_a_class_that_its_exemplars_bring_too_close_to_another_is_warned_of(
     assert warning.other_class_id == "twin"
     # The vector that the class is searched by from now on is compared, not the picture alone.
     assert warning.distance == pytest.approx(pair.distance, abs=1e-6)
+
+
+def written_anew(content: bytes, comment: str) -> bytes:
+    """The same picture in a file of other bytes."""
+    text = PngInfo()
+    text.add_text("Comment", comment)
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(content)).save(buffer, "PNG", pnginfo=text)
+    return buffer.getvalue()
+
+
+def test_a_duplicate_is_told_with_its_distance_even_where_others_are_nearer(stubs: Stubs, roomy: str) -> None:
+    picture = png(seed=1)
+    enroll(stubs, roomy, "twin", [picture, png(seed=2), png(seed=3)])
+    for number in range(6):
+        enroll(stubs, roomy, f"near-{number}", [written_anew(picture, str(number))])
+    enrolled = enroll(stubs, roomy, "a", [picture])
+    checked = stubs.galleries.CheckExemplar(
+        galleries.CheckExemplarRequest(gallery=roomy, image=image(picture), class_id="a")
+    )
+    pairs = stubs.galleries.DiagnoseGallery(galleries.DiagnoseGalleryRequest(name=roomy, max_pairs=100)).pairs
+    (distance,) = (p.distance for p in pairs if (p.first_class_id, p.second_class_id) == ("a", "twin"))
+    assert distance > 0
+    for warnings in (enrolled.warnings, checked.warnings):
+        (found,) = (warning for warning in warnings if warning.kind == warning.KIND_DUPLICATE)
+        assert found.other_class_id == "twin"
+        assert found.distance == pytest.approx(distance, abs=1e-6)
+
+
+def test_classes_enrolled_again_together_are_compared_with_the_one_that_stays(stubs: Stubs, roomy: str) -> None:
+    picture = png(seed=1)
+    for class_id in ("a", "b", "c", "stays"):
+        enroll(stubs, roomy, class_id, [written_anew(picture, class_id)])
+    again = {"a": written_anew(picture, "again"), "b": png(seed=2), "c": png(seed=3)}
+    enrollments = [galleries.Enrollment(class_id=key, images=[image(content)]) for key, content in again.items()]
+    request = galleries.BatchEnrollClassesRequest(gallery=roomy, enrollments=enrollments)
+    first = stubs.galleries.BatchEnrollClasses(request).results[0].enrolled
+    (found,) = (warning for warning in first.warnings if warning.other_class_id)
+    assert (found.kind, found.other_class_id) == (found.KIND_DUPLICATE, "stays")
+
+
+def test_more_images_than_any_gallery_takes_are_refused_unread(stubs: Stubs, roomy: str) -> None:
+    enroll(stubs, roomy, "a", [png()])
+    for call in (add, enroll):
+        with pytest.raises(grpc.RpcError) as refused:
+            call(stubs, roomy, "a", [b""] * 17)
+        assert refusal(refused.value) == ("INVALID_ARGUMENT", "FIELD_INVALID", {"field": "images"})
 
 
 def test_what_cannot_be_added_or_removed_is_told_and_changes_nothing(stubs: Stubs, roomy: str) -> None:

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from exemplar.v1 import classification_service_pb2 as classification
 from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import model_service_pb2 as models
 from exemplar.v1 import resources_pb2 as resources
+from exemplar_server.store.embedded import DATABASE
+from exemplar_server.store.schema import checksum
 from tests.calibrations import made_up
 from tests.e2e.stubs import Stubs, classify, image, png, refusal, status_of
 
@@ -179,6 +182,36 @@ def test_after_a_kill_nine_amid_enrollments_none_is_lost_and_sent_again_each_has
             assert response == answered.get(request.request_id, response)
         after = stubs.galleries.GetGallery(galleries.GetGalleryRequest(name=name)).gallery
         assert after.class_count - before.class_count == after.revision - before.revision == len(sent)
+
+
+def test_a_request_is_known_for_a_day_and_then_its_id_is_free(tiny_bundle: Path, tmp_path: Path) -> None:
+    request = enrollment("a")
+    request.request_id = str(uuid.uuid4())
+    with ServerProcess(tiny_bundle, tmp_path) as server:
+        stubs = Stubs(server.channel())
+        enroll(stubs, "g", range(1))
+        first = stubs.galleries.EnrollClass(request)
+        server.stop()
+        make_older(tmp_path, timedelta(hours=23))
+        stubs = Stubs(server.restart().channel())
+        assert stubs.galleries.EnrollClass(request) == first
+        server.stop()
+        make_older(tmp_path, timedelta(hours=1))
+        stubs = Stubs(server.restart().channel())
+        request.enrollment.display_name = "A"
+        again = stubs.galleries.EnrollClass(request)
+        assert again.replaced
+        assert again.gallery_revision == first.gallery_revision + 1
+        assert stubs.galleries.EnrollClass(request) == again
+
+
+def make_older(data: Path, age: timedelta) -> None:
+    """Rewrite what a stopped server keeps of requests as if they had been made that much earlier."""
+    with closing(sqlite3.connect(data / DATABASE)) as database, database:
+        for columns in database.execute("SELECT id, method, digest, response, time FROM requests").fetchall():
+            time = columns[-1] - age // timedelta(microseconds=1)
+            check = checksum(*columns[:-1], time)
+            database.execute("UPDATE requests SET time = ?, checksum = ? WHERE id = ?", (time, check, columns[0]))
 
 
 def test_a_gallery_of_another_model_is_refused_naming_both(

@@ -195,6 +195,49 @@ def test_names_and_ids_that_are_none_are_refused_naming_the_field(stubs: Stubs, 
         assert refusal(refused.value) == ("INVALID_ARGUMENT", "FIELD_INVALID", {"field": field})
 
 
+def test_texts_and_settings_reach_their_limits_and_no_further(stubs: Stubs, gallery: str) -> None:
+    def enroll(display_name: str = "", attributes: dict[str, str] | None = None) -> object:
+        enrollment = galleries.Enrollment(
+            class_id="a", images=[image(png())], display_name=display_name, attributes=attributes or {}
+        )
+        return stubs.galleries.EnrollClass(galleries.EnrollClassRequest(gallery=gallery, enrollment=enrollment))
+
+    def update(**settings: Any) -> object:
+        changed = resources.Gallery(name=gallery, **settings)
+        mask = FieldMask(paths=list(settings))
+        return stubs.galleries.UpdateGallery(galleries.UpdateGalleryRequest(gallery=changed, update_mask=mask))
+
+    def diagnose(max_pairs: int) -> object:
+        return stubs.galleries.DiagnoseGallery(galleries.DiagnoseGalleryRequest(name=gallery, max_pairs=max_pairs))
+
+    allowed: list[Callable[[], object]] = [
+        lambda: enroll("ä" * 1024, {f"{number:064}": "ä" * 1024 for number in range(64)}),
+        lambda: update(display_name="ä" * 1024, max_exemplars_per_class=16, false_accept_rate=0.999),
+        lambda: diagnose(1000),
+    ]
+    for call in allowed:
+        call()
+    refusals: list[tuple[str, Callable[[], object]]] = [
+        ("enrollment.display_name", lambda: enroll("x" * 1025)),
+        ("enrollment.attributes", lambda: enroll(attributes={"x" * 65: ""})),
+        ("enrollment.attributes", lambda: enroll(attributes={"x": "x" * 1025})),
+        ("gallery.display_name", lambda: update(display_name="x" * 1025)),
+        *(
+            ("gallery.max_exemplars_per_class", lambda bad=bad: update(max_exemplars_per_class=bad))
+            for bad in (0, 17)
+        ),
+        *(
+            ("gallery.false_accept_rate", lambda bad=bad: update(false_accept_rate=bad))
+            for bad in (0.0, 1.0, -0.1, float("nan"))
+        ),
+        *(("max_pairs", lambda bad=bad: diagnose(bad)) for bad in (-1, 1001)),
+    ]
+    for field, call in refusals:
+        with pytest.raises(grpc.RpcError) as refused:
+            call()
+        assert refusal(refused.value) == ("INVALID_ARGUMENT", "FIELD_INVALID", {"field": field})
+
+
 def test_what_does_not_exist_is_named(stubs: Stubs, gallery: str) -> None:
     calls: dict[str, Callable[[], object]] = {
         "GALLERY_NOT_FOUND": lambda: classify(stubs, "galleries/none", png()),

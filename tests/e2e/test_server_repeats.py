@@ -186,6 +186,35 @@ def test_one_request_sent_many_times_at_once_has_one_effect(stubs: Stubs, galler
     assert stubs.galleries.GetGallery(galleries.GetGalleryRequest(name=gallery)).gallery.revision == 2
 
 
+def test_of_other_requests_sent_at_once_with_one_id_one_has_an_effect(stubs: Stubs, gallery: str) -> None:
+    shared = new_id()
+    requests: list[tuple[str, Message]] = [
+        ("EnrollClass", galleries.EnrollClassRequest(gallery=gallery, enrollment=enrollment(str(seed), seed)))
+        for seed in range(4)
+    ]
+    requests += [
+        ("DeleteGallery", galleries.DeleteGalleryRequest(name="galleries/none", allow_missing=True)),
+        ("CreateGallery", galleries.CreateGalleryRequest(gallery_id=gallery.removeprefix("galleries/") + "-other")),
+    ]
+    start = threading.Barrier(len(requests))
+
+    def send(call: tuple[str, Any]) -> str:
+        method, request = call
+        request.request_id = shared
+        start.wait(30)
+        try:
+            getattr(stubs.galleries, method)(request)
+        except grpc.RpcError as error:
+            return refusal(error)[1]
+        return "made"
+
+    with ThreadPoolExecutor(len(requests)) as pool:
+        outcomes = list(pool.map(send, requests))
+    assert sorted(outcomes) == ["REQUEST_ID_REUSED"] * 5 + ["made"]
+    enrolled = "made" in outcomes[:4]
+    assert len(stubs.galleries.ListClasses(galleries.ListClassesRequest(gallery=gallery)).classes) == enrolled
+
+
 def test_without_an_id_every_call_counts(stubs: Stubs, gallery: str) -> None:
     request = galleries.EnrollClassRequest(gallery=gallery, enrollment=enrollment("a"))
     assert [stubs.galleries.EnrollClass(request).replaced for _ in range(3)] == [False, True, True]
@@ -246,28 +275,42 @@ def test_deleting_what_is_not_there_succeeds_where_that_is_allowed(stubs: Stubs,
     assert state(stubs, gallery) == before
 
 
-# Views
+def test_of_many_updates_at_once_of_one_state_one_is_made(stubs: Stubs, gallery: str) -> None:
+    stored = stubs.galleries.EnrollClass(
+        galleries.EnrollClassRequest(gallery=gallery, enrollment=enrollment("a"))
+    ).image_class
+    etag = stubs.galleries.GetGallery(galleries.GetGalleryRequest(name=gallery)).gallery.etag
+    mask = FieldMask(paths=["display_name"])
+    start = threading.Barrier(8)
+
+    def rename(number: int) -> str:
+        start.wait(30)
+        try:
+            if number % 2:
+                changed = resources.ImageClass(name=stored.name, display_name=str(number), etag=stored.etag)
+                stubs.galleries.UpdateClass(galleries.UpdateClassRequest(image_class=changed, update_mask=mask))
+            else:
+                renamed = resources.Gallery(name=gallery, display_name=str(number), etag=etag)
+                stubs.galleries.UpdateGallery(galleries.UpdateGalleryRequest(gallery=renamed, update_mask=mask))
+        except grpc.RpcError as error:
+            return refusal(error)[1]
+        return "made"
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(rename, range(8)))
+    for each in (outcomes[::2], outcomes[1::2]):
+        assert sorted(each) == ["ETAG_MISMATCH"] * 3 + ["made"]
 
 
-def test_the_view_decides_whether_a_class_comes_with_its_embedding(stubs: Stubs, gallery: str) -> None:
-    for class_id, seed in (("a", 1), ("b", 2)):
-        stubs.galleries.EnrollClass(
-            galleries.EnrollClassRequest(gallery=gallery, enrollment=enrollment(class_id, seed))
-        )
-    basic = stubs.galleries.ListClasses(galleries.ListClassesRequest(gallery=gallery)).classes
-    view = resources.CLASS_VIEW_EMBEDDING
-    whole = stubs.galleries.ListClasses(galleries.ListClassesRequest(gallery=gallery, view=view)).classes
-    model = stubs.galleries.GetGallery(galleries.GetGalleryRequest(name=gallery)).gallery.model
-    for without, with_embedding in zip(basic, whole, strict=True):
-        assert not without.HasField("embedding")
-        assert with_embedding.embedding.model == model
-        name = without.name
-        assert stubs.galleries.GetClass(galleries.GetClassRequest(name=name)).image_class == without
-        assert stubs.galleries.GetClass(galleries.GetClassRequest(name=name, view=view)).image_class == with_embedding
-        embedding = list(with_embedding.embedding.values)
-        with_embedding.ClearField("embedding")
-        assert with_embedding == without
-        assert sum(value * value for value in embedding) == pytest.approx(1, abs=1e-5)
-    with pytest.raises(grpc.RpcError) as refused:
-        stubs.galleries.GetClass(galleries.GetClassRequest(name=basic[0].name, view=7))  # type: ignore[arg-type]
-    assert refusal(refused.value) == ("INVALID_ARGUMENT", "FIELD_INVALID", {"field": "view"})
+def test_a_class_cannot_be_missing_from_a_gallery_that_is(stubs: Stubs) -> None:
+    name = "galleries/none/classes/a"
+    calls: list[Callable[[], object]] = [
+        lambda: stubs.galleries.DeleteClass(galleries.DeleteClassRequest(name=name, allow_missing=True)),
+        lambda: stubs.galleries.RemoveExemplar(
+            galleries.RemoveExemplarRequest(class_name=name, sha256="0" * 64, allow_missing=True)
+        ),
+    ]
+    for call in calls:
+        with pytest.raises(grpc.RpcError) as refused:
+            call()
+        assert refusal(refused.value) == ("NOT_FOUND", "GALLERY_NOT_FOUND", {"gallery": "none"})

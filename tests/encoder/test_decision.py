@@ -113,6 +113,31 @@ def test_many_queries_are_decided_as_each_is_alone(queries: list[list[float]]) -
     assert probabilities.tolist() == [each.probabilities for each in alone]
 
 
+def around(value: float) -> list[np.float32]:
+    """The float32 numbers next to one that is none, and itself rounded to one."""
+    rounded = np.float32(value)
+    return [np.nextafter(rounded, np.float32(0)), rounded, np.nextafter(rounded, np.float32(4))]
+
+
+@pytest.mark.parametrize("apart", np.linspace(0.1, 1.1, 21))
+def test_a_query_at_the_very_threshold_is_decided_among_many_as_it_is_alone(apart: float) -> None:
+    rule = DecisionRule(CALIBRATION, 100, gaps(apart))
+    distances = around(rule.threshold)
+    alone = [rule.decide([float(each)]).verdict != Verdict.UNKNOWN for each in distances]
+    assert rule.accepts(np.array(distances, np.float32)[:, None]).tolist() == alone
+
+
+@pytest.mark.parametrize("apart", np.linspace(0.1, 1.1, 21))
+def test_a_query_at_the_very_margin_is_decided_among_many_as_it_is_alone(apart: float) -> None:
+    rule = DecisionRule(replace(CALIBRATION, ambiguity_margin=apart / 10), 100, gaps(1.0))
+    nearest = [np.float32(each) for each in (0.0, 0.03, 0.05)]
+    queries = np.array(
+        [[first, second] for first in nearest for second in around(float(first) + rule.margin)], np.float32
+    )
+    alone = [rule.decide(each).verdict == Verdict.MATCH for each in queries.tolist()]
+    assert rule.tells_apart(queries).tolist() == alone
+
+
 def test_a_lone_class_is_told_apart_from_no_other() -> None:
     rule = DecisionRule(CALIBRATION, 1, None)
     assert rule.tells_apart(np.array([[0.1], [2.0]], np.float32)).tolist() == [True, True]

@@ -313,6 +313,14 @@ def _tiff(width: int, height: int) -> bytes:
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
 
 
+def _tiled_tiff(width: int, height: int) -> bytes:
+    """A picture of 16 x 16 pixels in one larger tile, packed by LZW."""
+    tags = [(256, 16), (257, 16), (258, 8), (259, 5), (262, 1), (277, 1)]
+    tags += [(322, width), (323, height), (324, 8), (325, 100)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+
+
 def _png(width: int, height: int) -> bytes:
     head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
@@ -338,6 +346,7 @@ BOMBS = {
     "bmp, upside down": _bmp(13000, -13000),
     "tiff": _tiff(100000, 100000),
     "tiff, under the library's own limit": _tiff(13000, 13000),
+    "tiff in one tile": _tiled_tiff(32768, 32768),
     "gif": _gif(65000, 65000),
     "gif, under the library's own limit": _gif(13000, 13000),
     "gif whose first frame is cleared": _gif(13000, 13000, disposal=2),

@@ -108,23 +108,23 @@ def _stretch(gray: Pixels) -> Pixels:
     return np.asarray((values - values.min()) / (values.max() - values.min()) * 255, np.uint8)
 
 
-def test_the_very_same_exemplar_is_a_duplicate_of_the_first_such_class() -> None:
-    (warning,) = neighbor_warnings({"b", "a"}, [("c", 0.1), ("a", 0.2)], 1.0)
-    assert (warning.kind, warning.other_class_id, warning.distance) == (WarningKind.DUPLICATE, "a", 0.2)
+def test_the_very_same_exemplar_is_a_duplicate_however_near_other_classes_are() -> None:
+    (warning,) = neighbor_warnings(("a", 1.2), [("c", 0.1), ("d", 0.2)], 1.0)
+    assert (warning.kind, warning.other_class_id, warning.distance) == (WarningKind.DUPLICATE, "a", 1.2)
 
 
 def test_a_nearly_identical_exemplar_is_a_duplicate() -> None:
-    (warning,) = neighbor_warnings((), [("a", 0.25), ("b", 0.45)], 1.0)
+    (warning,) = neighbor_warnings(None, [("a", 0.25), ("b", 0.45)], 1.0)
     assert (warning.kind, warning.other_class_id, warning.distance) == (WarningKind.DUPLICATE, "a", 0.25)
 
 
 def test_another_class_within_the_threshold_is_too_close() -> None:
-    (warning,) = neighbor_warnings((), [("a", 0.5), ("b", 0.6)], 1.0)
+    (warning,) = neighbor_warnings(None, [("a", 0.5), ("b", 0.6)], 1.0)
     assert (warning.kind, warning.other_class_id, warning.distance) == (WarningKind.TOO_CLOSE, "a", 0.5)
     assert "'a'" in warning.message
     assert "0.500" in warning.message
 
 
 def test_classes_beyond_the_threshold_are_no_trouble() -> None:
-    assert neighbor_warnings((), [("a", 1.0)], 1.0) == []
-    assert neighbor_warnings((), [], 1.0) == []
+    assert neighbor_warnings(None, [("a", 1.0)], 1.0) == []
+    assert neighbor_warnings(None, [], 1.0) == []

@@ -333,7 +333,7 @@ class Enrollment(_message.Message):
     class_id: _builtins.str
     """The id, the last part of the class's name."""
     display_name: _builtins.str
-    """A name for people; may be empty."""
+    """A name for people, at most 1,024 characters; may be empty."""
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The caller's own facts about the class."""

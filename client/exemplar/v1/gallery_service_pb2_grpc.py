@@ -136,7 +136,7 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListGalleries(self, request, context):
-        """Lists the galleries by id.
+        """Lists the galleries by id. Errors: INVALID_ARGUMENT (page token).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -237,7 +237,8 @@ class GalleryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DiagnoseGallery(self, request, context):
-        """Finds the pairs of classes most easily confused. Errors: NOT_FOUND.
+        """Finds the pairs of classes most easily confused. Errors: NOT_FOUND, INVALID_ARGUMENT (`max_pairs`),
+        FAILED_PRECONDITION (another model).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

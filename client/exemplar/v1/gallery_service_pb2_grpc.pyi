@@ -43,7 +43,7 @@ class GalleryServiceStub:
     GetGallery: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.GetGalleryRequest, _gallery_service_pb2.GetGalleryResponse]
     """Reads a gallery. Errors: NOT_FOUND."""
     ListGalleries: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.ListGalleriesRequest, _gallery_service_pb2.ListGalleriesResponse]
-    """Lists the galleries by id."""
+    """Lists the galleries by id. Errors: INVALID_ARGUMENT (page token)."""
     UpdateGallery: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.UpdateGalleryRequest, _gallery_service_pb2.UpdateGalleryResponse]
     """Changes the fields that `update_mask` names. Errors: NOT_FOUND, INVALID_ARGUMENT, ABORTED (another etag),
     FAILED_PRECONDITION (a calibration for a gallery of another model than the server's).
@@ -86,7 +86,9 @@ class GalleryServiceStub:
     field), FAILED_PRECONDITION (another model), UNAVAILABLE (queue full; retry).
     """
     DiagnoseGallery: _grpc.UnaryUnaryMultiCallable[_gallery_service_pb2.DiagnoseGalleryRequest, _gallery_service_pb2.DiagnoseGalleryResponse]
-    """Finds the pairs of classes most easily confused. Errors: NOT_FOUND."""
+    """Finds the pairs of classes most easily confused. Errors: NOT_FOUND, INVALID_ARGUMENT (`max_pairs`),
+    FAILED_PRECONDITION (another model).
+    """
 
 @_typing.type_check_only
 class GalleryServiceAsyncStub(GalleryServiceStub):
@@ -98,7 +100,7 @@ class GalleryServiceAsyncStub(GalleryServiceStub):
     GetGallery: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.GetGalleryRequest, _gallery_service_pb2.GetGalleryResponse]  # type: ignore[assignment]
     """Reads a gallery. Errors: NOT_FOUND."""
     ListGalleries: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.ListGalleriesRequest, _gallery_service_pb2.ListGalleriesResponse]  # type: ignore[assignment]
-    """Lists the galleries by id."""
+    """Lists the galleries by id. Errors: INVALID_ARGUMENT (page token)."""
     UpdateGallery: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.UpdateGalleryRequest, _gallery_service_pb2.UpdateGalleryResponse]  # type: ignore[assignment]
     """Changes the fields that `update_mask` names. Errors: NOT_FOUND, INVALID_ARGUMENT, ABORTED (another etag),
     FAILED_PRECONDITION (a calibration for a gallery of another model than the server's).
@@ -141,7 +143,9 @@ class GalleryServiceAsyncStub(GalleryServiceStub):
     field), FAILED_PRECONDITION (another model), UNAVAILABLE (queue full; retry).
     """
     DiagnoseGallery: _aio.UnaryUnaryMultiCallable[_gallery_service_pb2.DiagnoseGalleryRequest, _gallery_service_pb2.DiagnoseGalleryResponse]  # type: ignore[assignment]
-    """Finds the pairs of classes most easily confused. Errors: NOT_FOUND."""
+    """Finds the pairs of classes most easily confused. Errors: NOT_FOUND, INVALID_ARGUMENT (`max_pairs`),
+    FAILED_PRECONDITION (another model).
+    """
 
 class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Creates, changes and reads galleries and their classes."""
@@ -168,7 +172,7 @@ class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gallery_service_pb2.ListGalleriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gallery_service_pb2.ListGalleriesResponse, _abc.Awaitable[_gallery_service_pb2.ListGalleriesResponse]]:
-        """Lists the galleries by id."""
+        """Lists the galleries by id. Errors: INVALID_ARGUMENT (page token)."""
 
     @_abc_1.abstractmethod
     def UpdateGallery(
@@ -289,6 +293,8 @@ class GalleryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gallery_service_pb2.DiagnoseGalleryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gallery_service_pb2.DiagnoseGalleryResponse, _abc.Awaitable[_gallery_service_pb2.DiagnoseGalleryResponse]]:
-        """Finds the pairs of classes most easily confused. Errors: NOT_FOUND."""
+        """Finds the pairs of classes most easily confused. Errors: NOT_FOUND, INVALID_ARGUMENT (`max_pairs`),
+        FAILED_PRECONDITION (another model).
+        """
 
 def add_GalleryServiceServicer_to_server(servicer: GalleryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -69,7 +69,7 @@ class Gallery(_message.Message):
     name: _builtins.str
     """Resource name, `galleries/{gallery}`. The id is 1 to 63 of a-z, 0-9 and '-', not starting or ending with '-'."""
     display_name: _builtins.str
-    """A name for people; empty when none was given."""
+    """A name for people, at most 1,024 characters; empty when none was given."""
     model: _builtins.str
     """The model whose embeddings this gallery holds, `models/{model}`. Set by the server at creation."""
     revision: _builtins.int
@@ -169,7 +169,7 @@ class ImageClass(_message.Message):
     and no control characters.
     """
     display_name: _builtins.str
-    """A name for people; empty when none was given."""
+    """A name for people, at most 1,024 characters; empty when none was given."""
     etag: _builtins.str
     """Changes with every change of the class. In UpdateClass: the update is refused with ABORTED unless the class still
     has this etag; empty: it is not asked for.

@@ -13,6 +13,9 @@ from exemplar_server.errors import ResourceExhaustedError, invalid_field
 from exemplar_server.inspection import Inspector
 from exemplar_server.store import GalleryStore
 
+# The limit that a gRPC client has where nobody set one.
+_MESSAGE_THAT_ALL_TAKE = 4 * 1024 * 1024
+
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
@@ -23,8 +26,9 @@ class Dependencies:
     inspector: Inspector
     enroller: Enroller
 
-    def __init__(self, max_batch_items: int) -> None:
+    def __init__(self, max_batch_items: int, max_message_bytes: int) -> None:
         self.max_batch_items = max_batch_items
+        self.page_bytes = min(max_message_bytes, _MESSAGE_THAT_ALL_TAKE) * 3 // 4
 
     @property
     def store(self) -> GalleryStore:

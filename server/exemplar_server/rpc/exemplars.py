@@ -8,7 +8,7 @@ from exemplar.v1 import gallery_service_pb2 as pb
 from exemplar_server.enrollment import AddedExemplars
 from exemplar_server.rpc import messages, names
 from exemplar_server.rpc.dependencies import Context, Dependencies
-from exemplar_server.rpc.images import image_message, parse_image
+from exemplar_server.rpc.images import image_message, parse_image, parse_images
 from exemplar_server.rpc.repeats import answer_once
 from exemplar_server.store import ClassRecord, Request
 
@@ -22,7 +22,7 @@ class ExemplarCalls:
     async def AddExemplars(self, request: pb.AddExemplarsRequest, context: Context) -> pb.AddExemplarsResponse:  # noqa: N802
         """Add exemplars to a class."""
         gallery, class_id = names.parse_class("class_name", request.class_name)
-        images = [parse_image(f"images[{index}]", image) for index, image in enumerate(request.images)]
+        images = parse_images(request.images)
 
         def respond(added: AddedExemplars) -> pb.AddExemplarsResponse:
             return pb.AddExemplarsResponse(

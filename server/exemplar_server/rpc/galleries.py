@@ -11,10 +11,10 @@ from exemplar_server.classifier import check_rate
 from exemplar_server.errors import invalid_field
 from exemplar_server.rpc import calibration, messages, names
 from exemplar_server.rpc.dependencies import Context, Dependencies
+from exemplar_server.rpc.images import MAX_EXEMPLARS
 from exemplar_server.rpc.repeats import answer_once
 from exemplar_server.store import Gallery, GalleryChanges, Request
 
-MAX_EXEMPLARS = 16
 MAX_PAIRS = 1000
 DEFAULT_PAIRS = 20
 

@@ -11,13 +11,10 @@ from exemplar_server.enrollment import EnrolledBatch, Enrollment
 from exemplar_server.errors import ServiceError, invalid_field
 from exemplar_server.rpc import messages, names
 from exemplar_server.rpc.dependencies import Context, Dependencies
-from exemplar_server.rpc.images import parse_image
+from exemplar_server.rpc.images import parse_images
 from exemplar_server.rpc.repeats import answer_once
 from exemplar_server.rpc.status import to_status
 from exemplar_server.store import ClassRecord, Request
-
-# A page ends early rather than grow past what a message may hold.
-_PAGE_BYTES = 8 * 1024 * 1024
 
 
 class ImageClassCalls:
@@ -86,8 +83,8 @@ class ImageClassCalls:
         for record in records[:size]:
             message = messages.image_class(record, gallery, model)
             length += message.ByteSize()
-            if response.classes and length > _PAGE_BYTES:
-                break
+            if response.classes and length > self._dependencies.page_bytes:
+                break  # rather than grow past what a message may hold
             response.classes.append(message)
         if len(response.classes) < len(records):
             response.next_page_token = names.page_token(records[len(response.classes) - 1].id)
@@ -139,7 +136,7 @@ def _with_embedding(view: resources_pb2.ClassView.ValueType) -> bool:
 def _enrollment(prefix: str, message: pb.Enrollment) -> Enrollment:
     return Enrollment(
         names.check_class_id(f"{prefix}class_id", message.class_id),
-        [parse_image(f"images[{index}]", image) for index, image in enumerate(message.images)],
+        parse_images(message.images),
         names.check_display_name(f"{prefix}display_name", message.display_name),
         names.check_attributes(f"{prefix}attributes", message.attributes),
     )

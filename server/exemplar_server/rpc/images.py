@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from exemplar.v1 import resources_pb2 as pb
 from exemplar_encoder import EncodedImage, Region, RegionError
-from exemplar_server.errors import InvalidArgumentError
+from exemplar_server.errors import InvalidArgumentError, invalid_field
+
+MAX_EXEMPLARS = 16
 
 
 def image_message(content: bytes, region: Region | None) -> pb.Image:
@@ -22,6 +26,15 @@ def region_message(region: Region | None) -> pb.Region | None:
         return pb.Region(pixels=pb.PixelBox(left=left, top=top, width=width, height=height))
     box = pb.FractionBox(left=region.left, top=region.top, width=region.width, height=region.height)
     return pb.Region(fractions=box)
+
+
+def parse_images(messages: Sequence[pb.Image]) -> list[EncodedImage]:
+    """Read the images of a class."""
+    if len(messages) > MAX_EXEMPLARS:  # before the work of reading any number of them
+        raise invalid_field(
+            "images", f"there are {len(messages):,}; no gallery takes more than {MAX_EXEMPLARS} a class"
+        )
+    return [parse_image(f"images[{index}]", image) for index, image in enumerate(messages)]
 
 
 def parse_image(field: str, message: pb.Image) -> EncodedImage:

@@ -100,7 +100,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 return await handler(request, context)
             except ServiceError as error:
                 code = code_of(error).name
-                self._log.info("refused", method=short, code=code, reason=error.reason, message=error.message)
+                self._log.info("refused", method=short, code=code, reason=error.reason, message=error.message[:1000])
                 await abort(context, error)
             except asyncio.CancelledError:
                 code = "CANCELLED"

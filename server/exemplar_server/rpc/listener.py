@@ -95,7 +95,7 @@ async def listen(settings: ServerSettings, metrics: Metrics) -> Listener:
         ("grpc.max_send_message_length", settings.max_message_bytes),
     ]
     server = grpc.aio.server(interceptors=[interceptor], options=options)
-    dependencies = Dependencies(settings.max_batch_items)
+    dependencies = Dependencies(settings.max_batch_items, settings.max_message_bytes)
     classification_service_pb2_grpc.add_ClassificationServiceServicer_to_server(
         ClassificationServicer(dependencies), server
     )

@@ -24,8 +24,8 @@ class ModelServicer(pb_grpc.ModelServiceServicer):
         if wanted != encoder.bundle.id:
             raise NotFoundError(
                 "MODEL_NOT_FOUND",
-                f"this server has no model {wanted[:200]!r}; it runs {encoder.bundle.id}",
-                {"model": wanted[:200], "actual": encoder.bundle.id},
+                f"this server has no model {wanted!r}; it runs {encoder.bundle.id}",
+                {"model": wanted, "actual": encoder.bundle.id},
             )
         return pb.GetModelResponse(model=messages.model(encoder))
 

@@ -13,6 +13,7 @@ from exemplar_server.errors import invalid_field
 MAX_PAGE = 1000
 DEFAULT_PAGE = 100
 MAX_DISPLAY_NAME = 1024
+MAX_MODEL = 200
 
 _GALLERY = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -40,7 +41,7 @@ def parse_model(field: str, name: str) -> str:
     if not name:
         return ""
     prefix, _, model = name.partition("/")
-    if prefix != "models" or not model or "/" in model:
+    if prefix != "models" or not 1 <= len(model) <= MAX_MODEL or "/" in model:
         raise invalid_field(field, f"it must be models/{{model}}, not {name[:200]!r}")
     return model
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 from google.protobuf.message import Message
 
 from exemplar.v1 import gallery_service_pb2 as pb
-from exemplar_server.errors import invalid_field
+from exemplar_server.errors import ServiceError, invalid_field
 from exemplar_server.store import GalleryStore, RepeatedRequest, Request
 
 ChangingMessage = (
@@ -57,7 +57,7 @@ async def answer_once(
         return respond(await change(None))
     request_id = message.request_id.lower()
     if not _UUID.fullmatch(request_id):
-        raise invalid_field("request_id", f"it must be a UUID such as those of RFC 9562, not {message.request_id!r}")
+        raise invalid_field("request_id", f"it must be a UUID such as those of RFC 9562, not {request_id[:100]!r}")
     made: list[Response] = []
 
     def response(effect: Effect) -> bytes:
@@ -77,4 +77,9 @@ async def answer_once(
             return made[-1]
         except RepeatedRequest as repeated:  # another call with the same id was quicker
             kept = repeated.response
+        except ServiceError:
+            # It may be refused for what that other call, or one after it, has changed.
+            _, kept = await asyncio.to_thread(look_up)
+            if kept is None:
+                raise
     return response_type.FromString(kept)

@@ -41,7 +41,7 @@ def nearest_pairs(vectors: Floats, count: int, threshold: float) -> tuple[Ints, 
         later = first < second  # each pair once; the block's columns begin at `start` too
         first, second = first[later] + start, second[later] + start
         distances = _distances(vectors, first, second)
-        close += int((distances < threshold).sum())
+        close += int((distances.astype(np.float64) < threshold).sum())  # as a distance is compared that is shown
         near = distances <= cutoff
         best = np.concatenate([best, np.stack([first[near], second[near]], axis=1)])
         best_distances = np.concatenate([best_distances, distances[near]])

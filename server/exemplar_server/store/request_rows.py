@@ -14,6 +14,9 @@ from exemplar_server.store.schema import checksum
 
 _KEPT_MICROS = int(KEPT_FOR.total_seconds() * 1_000_000)
 
+# More than the one that is kept, so that they go; and few, so that nobody waits for all those of a busy day to go.
+_DROP = "DELETE FROM requests WHERE rowid IN (SELECT rowid FROM requests WHERE time <= ? ORDER BY time LIMIT 100)"
+
 
 def answered(connection: sqlite3.Connection, request: Request[Any], now: int) -> bytes | None:
     """Return the response that a request was given; None where it is new.
@@ -50,12 +53,12 @@ def answered(connection: sqlite3.Connection, request: Request[Any], now: int) ->
 
 
 def keep(connection: sqlite3.Connection, request: Request[Effect] | None, effect: Effect, now: int) -> None:
-    """Write down the response to a request, if there is one, and drop those that were kept long enough."""
+    """Write down the response to a request, if there is one, and drop some of those that were kept long enough."""
     if request is None:
         return
-    connection.execute("DELETE FROM requests WHERE time <= ?", (now - _KEPT_MICROS,))
+    connection.execute(_DROP, (now - _KEPT_MICROS,))
     columns = (request.id, request.method, request.digest, request.response(effect), now)
     connection.execute(
-        "INSERT INTO requests (id, method, digest, response, time, checksum) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO requests (id, method, digest, response, time, checksum) VALUES (?, ?, ?, ?, ?, ?)",
         (*columns, checksum(*columns)),
     )

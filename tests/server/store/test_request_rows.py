@@ -41,10 +41,34 @@ def test_responses_that_were_kept_long_enough_go_with_the_next_that_is_kept(writ
     assert left == ["id-3", "id-4", "the-id"]
 
 
+def test_of_the_responses_of_a_busy_day_some_go_at_a_time_and_the_oldest_first(writer: sqlite3.Connection) -> None:
+    for number in range(250):
+        keep(writer, Request(f"id-{number}", "Change", b"digest", lambda outcome: outcome), b"", now=number)
+    left = []
+    for number in range(4):
+        keep(writer, Request(f"new-{number}", "Change", b"digest", lambda outcome: outcome), b"", now=3 * DAY)
+        left.append(writer.execute("SELECT count(*), min(time) FROM requests").fetchone())
+    assert left == [(151, 100), (52, 200), (3, 3 * DAY), (4, 3 * DAY)]
+
+
+def test_an_id_is_free_even_where_its_old_response_has_yet_to_go(writer: sqlite3.Connection) -> None:
+    for number in range(150):
+        keep(writer, Request(f"id-{number}", "Change", b"digest", lambda outcome: outcome), b"", now=number)
+    last: Request[bytes] = Request("id-149", "Other", b"another", lambda outcome: b"second")
+    assert answered(writer, last, now=2 * DAY) is None
+    keep(writer, last, b"", now=2 * DAY)
+    assert answered(writer, last, now=2 * DAY) == b"second"
+
+
 def test_what_is_to_go_is_found_without_reading_the_rest(writer: sqlite3.Connection) -> None:
-    plan = writer.execute("EXPLAIN QUERY PLAN DELETE FROM requests WHERE time <= 1").fetchall()
-    assert "USING" in plan[0][3]
-    assert "requests_by_time" in plan[0][3]
+    statements: list[str] = []
+    writer.set_trace_callback(statements.append)
+    keep(writer, REQUEST, b"", now=DAY)
+    writer.set_trace_callback(None)
+    (deletion,) = (statement for statement in statements if statement.startswith("DELETE"))
+    plan = [row[3] for row in writer.execute(f"EXPLAIN QUERY PLAN {deletion}")]
+    assert any("USING COVERING INDEX requests_by_time (time<?)" in step for step in plan)
+    assert not any("SCAN" in step for step in plan)
 
 
 @pytest.mark.parametrize("column", ["method", "digest", "response", "time"])

@@ -1,0 +1,27 @@
+"""Classes are found by an exemplar however many of them there are."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from exemplar_server.store import class_rows
+from exemplar_server.store.schema import open_database
+
+
+def test_the_classes_of_an_exemplar_are_found_without_reading_the_others(tmp_path: Path) -> None:
+    writer, reader = open_database(tmp_path / "exemplar.db")
+    with closing(writer), closing(reader):
+        statements: list[str] = []
+        reader.set_trace_callback(statements.append)
+        class_rows.ids_with_exemplar(reader, "g", "0" * 64)
+        reader.set_trace_callback(None)
+        first, second, *_ = plan(reader, statements[0])
+    assert first.startswith("SEARCH exemplars USING")
+    assert first.endswith("(sha256=?)")
+    assert second == "SEARCH classes USING INTEGER PRIMARY KEY (rowid=?)"
+
+
+def plan(connection: sqlite3.Connection, statement: str) -> list[str]:
+    return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
