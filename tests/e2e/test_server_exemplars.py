@@ -119,7 +119,7 @@ def test_a_class_that_its_exemplars_bring_too_close_to_another_is_warned_of(
 
 
 def written_anew(content: bytes, comment: str) -> bytes:
-    """The same picture in a file of other bytes."""
+    """Return the same picture in a file of other bytes."""
     text = PngInfo()
     text.add_text("Comment", comment)
     buffer = io.BytesIO()

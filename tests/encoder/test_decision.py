@@ -114,7 +114,7 @@ def test_many_queries_are_decided_as_each_is_alone(queries: list[list[float]]) -
 
 
 def around(value: float) -> list[np.float32]:
-    """The float32 numbers next to one that is none, and itself rounded to one."""
+    """Return the float32 numbers next to one that is none, and itself rounded to one."""
     rounded = np.float32(value)
     return [np.nextafter(rounded, np.float32(0)), rounded, np.nextafter(rounded, np.float32(4))]
 

@@ -314,7 +314,7 @@ def _tiff(width: int, height: int) -> bytes:
 
 
 def _tiled_tiff(width: int, height: int) -> bytes:
-    """A picture of 16 x 16 pixels in one larger tile, packed by LZW."""
+    """Draw a picture of 16 x 16 pixels in one larger tile, packed by LZW."""
     tags = [(256, 16), (257, 16), (258, 8), (259, 5), (262, 1), (277, 1)]
     tags += [(322, width), (323, height), (324, 8), (325, 100)]
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
