@@ -46,7 +46,7 @@ def read(name: str) -> Any:
 
 
 def machine() -> Mapping[str, str | int]:
-    """What the figures were measured on."""
+    """The machine that the figures were measured on."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

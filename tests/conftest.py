@@ -1,4 +1,4 @@
-"""What the tests share: drawings made on the spot, and the bundle in tests/bundles."""
+"""Fixtures that all tests share: drawings made on the spot, and the bundle in tests/bundles."""
 
 from __future__ import annotations
 

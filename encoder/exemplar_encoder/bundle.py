@@ -63,7 +63,7 @@ class Bundle:
 
     @property
     def figures(self) -> tuple[Figure, ...]:
-        """What was measured on classes that training never saw."""
+        """The figures measured on classes that training never saw."""
         return self.manifest.figures
 
     def golden(self) -> tuple[list[bytes], Floats]:

@@ -61,7 +61,7 @@ class ImageError(ValueError):
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """What an image may be: bytes as sent, pixels in all, and pixels on its shorter side."""
+    """The limits of an image: bytes as sent, pixels in all, and pixels on its shorter side."""
 
     max_bytes: int = 16 * 1024 * 1024
     max_pixels: int = 50_000_000

@@ -1,4 +1,4 @@
-"""What a bundle says of itself, in `manifest.json`: where it comes from, how it reads images, and how good it is."""
+"""The bundle's account of itself, `manifest.json`: where it comes from, how it reads images, and how good it is."""
 
 from __future__ import annotations
 

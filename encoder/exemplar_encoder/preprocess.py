@@ -31,7 +31,7 @@ _FINE = 4
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What the network takes: size in pixels, 1 (gray) or 3 (RGB) channels, and how images get there.
+    """The network's input: size in pixels, 1 (gray) or 3 (RGB) channels, and how images get there.
 
     With `framing` "whole" an image is fitted into the input whole; with "ink" the square around what differs from
     the background is, see `ink_box`; always in its own proportions. What the image does not cover is `background`

@@ -1,4 +1,4 @@
-"""What a source is made of: items, each a class and where its image is, and problems found on the way."""
+"""The contents of a source: items, each a class and where its image is, and problems found on the way."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be enrolled where.
+    """The order for a job: what to enroll, and where.
 
     Attributes:
         source: Folder or manifest.

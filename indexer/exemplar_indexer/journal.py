@@ -80,7 +80,7 @@ class Journal:
     def _connect(self, path: Path) -> None:
         # Autocommit: each transaction below is begun by name.
         self._database = sqlite3.connect(path, isolation_level=None)
-        # What a lost power supply takes with it is enrolled again, which changes nothing; a kill takes nothing.
+        # Items that a power failure loses are enrolled again, which changes nothing; a kill takes nothing.
         self._database.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
 
     def close(self) -> None:
@@ -150,7 +150,7 @@ class Journal:
                     self._plan(entry, number, redo)
                 else:
                     self._note(Note.error(entry))
-            # What left the source since is no longer this job's; the gallery keeps it.
+            # An item that left the source since is no longer this job's; the gallery keeps it.
             gone = "class_id IN (SELECT class_id FROM item WHERE scan < ?)"
             run(f"DELETE FROM note WHERE level = 'warning' AND {gone}", [number])
             run("DELETE FROM item WHERE scan < ?", [number])

@@ -1,4 +1,4 @@
-"""What became of a job's items, in terms for the report: notes, outcomes and counts."""
+"""The ends of a job's items, in terms for the report: notes, outcomes and counts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an item: done, or failed, with what is to be reported."""
+    """The end of an item: done, or failed, with what is to be reported."""
 
     class_id: str
     done: bool

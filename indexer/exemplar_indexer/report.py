@@ -1,4 +1,4 @@
-"""What a job leaves behind for people and programs: a report with one entry an error or warning, and a summary."""
+"""Files that a job leaves for people and programs: a report with an entry for each fault, and a summary."""
 
 from __future__ import annotations
 

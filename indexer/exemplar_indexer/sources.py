@@ -1,4 +1,4 @@
-"""What a job reads: a stream of items and problems, out of a folder or a manifest.
+"""Sources that a job reads: each a stream of items and problems, out of a folder or a manifest.
 
 A source holds no list of its items, so it may be of any length. It opens no image; that is the pipeline's.
 """

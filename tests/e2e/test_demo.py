@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What it printed and the page it left."""
+    """The words it printed and the page it left."""
 
     stdout: str
     page: Page

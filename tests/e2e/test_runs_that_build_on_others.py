@@ -163,7 +163,7 @@ def test_a_teacher_that_is_no_bundle_is_refused(flags: Path, tmp_path: Path) -> 
     assert not (tmp_path / "run").exists()
 
 
-# What a run began with is gone, or another
+# The bundle or weights that a run began with are gone, or another
 
 
 def test_a_run_goes_on_without_the_weights_file_that_it_began_with(measured: Path, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_a_class_that_its_exemplars_bring_too_close_to_another_is_warned_of(
     (warning,) = (w for w in add(stubs, roomy, "a", [third]).warnings if w.other_class_id)
     (pair,) = stubs.galleries.DiagnoseGallery(galleries.DiagnoseGalleryRequest(name=roomy)).pairs
     assert warning.other_class_id == "twin"
-    # What is compared is what the class is searched by from now on, not the picture alone.
+    # The comparison is of what the class is searched by from now on, not the picture alone.
     assert warning.distance == pytest.approx(pair.distance, abs=1e-6)
 
 

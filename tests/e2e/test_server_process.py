@@ -118,7 +118,7 @@ def test_a_full_queue_is_told_with_a_time_to_come_back_and_who_hangs_up_leaves_t
         assert server.stop() == 0
 
 
-# What outlives it
+# Things that outlive it
 
 
 def test_after_a_restart_the_answers_are_the_same(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a distance is said to mean."""
+"""The meaning that a calibration gives to a distance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the decoder promises about bytes from strangers."""
+"""The promises of the decoder about bytes from strangers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the one function between an image and the network promises."""
+"""The promises of the one function between an image and the network."""
 
 from __future__ import annotations
 

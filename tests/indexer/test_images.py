@@ -1,4 +1,4 @@
-"""What a rehearsal takes for an image is what the server's decoder does not call another kind of file."""
+"""A rehearsal takes for an image what the server's decoder does not call another kind of file."""
 
 from __future__ import annotations
 

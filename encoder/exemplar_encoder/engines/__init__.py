@@ -1,4 +1,4 @@
-"""What runs the network: an engine takes whole batches of one compiled size and knows nothing of images.
+"""Engines run the network: each takes whole batches of one compiled size and knows nothing of images.
 
 `run_padded` cuts any number of inputs into such batches, so that nothing is compiled or traced after the start.
 """

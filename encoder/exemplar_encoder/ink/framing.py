@@ -23,7 +23,7 @@ _MARGIN, _STRAY = 0.04, 0.005
 _LEAST_SIDE = 0.30
 # Ink is measured on at most this many pixels a side.
 _MEASURED = 128
-# What differs from the background by less than this share of the greatest difference is paper: noise or shadow.
+# Pixels closer to the background than this share of the greatest difference are paper: noise or shadow.
 _PAPER = 0.25
 # An image whose greatest difference from the background is below this (of 255) has no ink.
 _FAINT = 16.0

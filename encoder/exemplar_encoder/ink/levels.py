@@ -15,8 +15,8 @@ from PIL import Image
 _STRAY = 0.001
 # An image whose ink differs from its paper by less than this (of 255) shows nothing but noise.
 _FAINT = 16.0
-# What differs from the paper by less than this share of the ink's difference is paper, as in `ink_box`; more than
-# half of a drawing is.
+# Pixels that differ from the paper by less than this share of the ink's difference are paper, as in `ink_box`; more
+# than half of a drawing is.
 _PAPER, _MOST = 0.25, 0.5
 # A level nearer than this to paper or ink, as a share of their difference, is that itself: the grain of a scan.
 _GRAIN = 0.15

@@ -57,7 +57,7 @@ async def abort(context: grpc.aio.ServicerContext[Any, Any], error: errors.Servi
     status = to_status(error)
     trailing: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", status.SerializeToString())]
     if error.retry_after is not None:
-        # What gRPC's own retries wait for; RetryInfo is for people and for clients that retry by themselves.
+        # The delay of gRPC's own retries; RetryInfo is for people and for clients that retry by themselves.
         trailing.append(("grpc-retry-pushback-ms", str(round(error.retry_after * 1000))))
     await context.abort(code_of(error), status.message, tuple(trailing))
 

@@ -1,4 +1,4 @@
-"""What can be asked of a set of images."""
+"""The questions that a set of images answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the options of `exemplar train` amount to."""
+"""The recipes that the options of `exemplar train` describe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network learns from others, derived a second time with loops; and which others it refuses."""
+"""The lessons a network takes from others, derived a second time with loops; and which others it refuses."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def gradients() -> dict[str, Floats]:
 
 
 def by_singular_values(gradient: Floats) -> Floats64:
-    """What the iteration does, derived from the decomposition it avoids: a quintic of each singular value."""
+    """Orthogonalize by the decomposition that the iteration avoids: a quintic of each singular value."""
     u, s, v = np.linalg.svd(gradient.astype(np.float64), full_matrices=False)
     s /= np.linalg.norm(s)
     for _ in range(5):

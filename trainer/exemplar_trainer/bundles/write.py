@@ -27,7 +27,7 @@ from exemplar_trainer.networks.fold_normalization import fold_normalization
 
 @dataclass(frozen=True)
 class Ingredients:
-    """What goes into a bundle; `report` is one HTML page."""
+    """The content of a bundle; `report` is one HTML page."""
 
     network: keras.Model
     manifest: Manifest

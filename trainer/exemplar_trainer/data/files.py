@@ -12,7 +12,7 @@ from exemplar_trainer.data.image_set import DatasetError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
-# What reading one file can raise. zipfile adds RuntimeError (encrypted) and NotImplementedError (unknown method).
+# The errors of reading one file. zipfile adds RuntimeError (encrypted) and NotImplementedError (unknown method).
 UNREADABLE = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 

@@ -41,7 +41,7 @@ class Watcher:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run made.
+    """The products of a run.
 
     Attributes:
         network: the base network, as it is served.
