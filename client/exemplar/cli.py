@@ -7,7 +7,6 @@ failed, 2 wrong usage, 3 no server.
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import metadata
 from typing import Annotated, Any, NamedTuple
@@ -15,11 +14,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 import typer.core
 
-# gRPC reads it when it is loaded: its own lines about a failed connection would stand above the one that tells of it.
-if sys.argv[1:2] != ["serve"]:
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-
-from exemplar import DeadlineExceededError, ExemplarError, UnavailableError
+from exemplar import DeadlineExceededError, ExemplarError, UnauthenticatedError, UnavailableError
 from exemplar.commands import check, classes, classify, diagnose, enroll, exemplars, galleries, models
 from exemplar.commands.output import print_error
 
@@ -134,6 +129,9 @@ def main() -> None:
     except DeadlineExceededError as error:
         print_error(f"{error.message}; --timeout waits longer")
         sys.exit(3)
+    except UnauthenticatedError as error:
+        print_error(f"{error.message}; give it with --token or EXEMPLAR_TOKEN")
+        sys.exit(1)
     except ExemplarError as error:
         print_error(error.message)
         sys.exit(1)

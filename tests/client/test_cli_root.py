@@ -167,6 +167,26 @@ def test_a_refused_request_is_one_sentence_and_exit_code_one() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "exemplar: there is no gallery 'stamps'\n")
 
 
+def test_a_token_that_is_missing_or_wrong_is_told_with_where_to_give_it() -> None:
+    def refuse_caller(request: Any, context: grpc.ServicerContext) -> Message:
+        fail(context, grpc.StatusCode.UNAUTHENTICATED, "the call needs the server's token", "TOKEN_INVALID")
+
+    with scripted_server({"GetGallery": refuse_caller}) as server:
+        done = run("galleries", "show", "stamps", "--token", "wrong", "--address", server.address)
+    sentence = "the call needs the server's token; give it with --token or EXEMPLAR_TOKEN"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"exemplar: {sentence}\n")
+
+
+def test_a_server_that_takes_too_long_is_as_one_that_is_not_there() -> None:
+    def refuse_late(request: Any, context: grpc.ServicerContext) -> Message:
+        context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "too late")
+
+    with scripted_server({"GetGallery": refuse_late}) as server:
+        done = run("galleries", "show", "stamps", "--address", server.address)
+    assert done.returncode == 3
+    assert done.stderr.endswith("did not answer within 30 s; --timeout waits longer\n")
+
+
 def held(request: Any, context: grpc.ServicerContext) -> Message:
     return gallery_pb.GetGalleryResponse(gallery=resources_pb.Gallery(name="galleries/g", class_count=12))
 

@@ -74,8 +74,8 @@ def test_a_job_killed_twice_ends_with_every_class_present_once(client: Client, t
         wait_until_enrolled(client, "killed", threshold, process)
         process.kill()
         assert process.wait() == -signal.SIGKILL, "the job was over before it could be killed"
-    done = exemplar(
-        "index", tmp_path / "pictures", "-g", "killed", "--job", job, "--address", client.address, "--json"
+    done = exemplar(  # the folder is the same, with a slash behind it or without
+        "index", f"{tmp_path / 'pictures'}/", "-g", "killed", "--job", job, "--address", client.address, "--json"
     )
     assert done.returncode == 1, done.stderr  # for the one bad picture
     found = json.loads(done.stdout)
