@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -81,10 +80,8 @@ def test_without_an_address_anywhere_it_is_this_machines_default_port(monkeypatc
 
 @both_clients
 def test_a_server_that_never_answers_meets_the_clients_deadline(stalled: ScriptedServer, synchronous: bool) -> None:
-    started = time.monotonic()
     with pytest.raises(exemplar.DeadlineExceededError, match=r"did not answer within 0\.3 s"):
         ask(stalled.address, synchronous, timeout=0.3)
-    assert time.monotonic() - started < 10
 
 
 @both_clients

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2_grpc
 from PIL import Image
@@ -17,7 +18,9 @@ from exemplar.v1 import (
     gallery_service_pb2_grpc,
     model_service_pb2_grpc,
 )
+from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import resources_pb2 as resources
+from exemplar_encoder import Calibration
 
 
 class Stubs:
@@ -62,6 +65,13 @@ def classify(stubs: Stubs, gallery: str, content: bytes, **options: Any) -> clas
     request = classification.ClassifyRequest(gallery=gallery, query=resources.Query(image=image(content)))
     request.options.CopyFrom(classification.ClassificationOptions(**options))
     return stubs.classification.Classify(request).classification
+
+
+def plant(stubs: Stubs, gallery: str, calibration: Calibration) -> None:
+    """Give a gallery a calibration made by hand, so that its verdicts hang on no fit."""
+    changed = resources.Gallery(name=gallery, calibration=resources.Calibration(data=calibration.to_json().encode()))
+    mask = FieldMask(paths=["calibration"])
+    stubs.galleries.UpdateGallery(galleries.UpdateGalleryRequest(gallery=changed, update_mask=mask))
 
 
 def png(size: tuple[int, int] = (40, 40), seed: int = 0) -> bytes:

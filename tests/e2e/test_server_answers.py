@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 
 import grpc
@@ -15,7 +16,19 @@ from exemplar.v1 import classification_service_pb2 as classification
 from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import model_service_pb2 as models
 from exemplar.v1 import resources_pb2 as resources
-from tests.e2e.stubs import Stubs, classify, image, png, refusal
+from exemplar_encoder.calibration import gaps_of
+from tests.calibrations import made_up
+from tests.e2e.stubs import Stubs, classify, image, plant, png, refusal
+
+
+def enroll(stubs: Stubs, gallery: str, pictures: dict[str, bytes]) -> None:
+    enrollments = [galleries.Enrollment(class_id=key, images=[image(found)]) for key, found in pictures.items()]
+    stubs.galleries.BatchEnrollClasses(galleries.BatchEnrollClassesRequest(gallery=gallery, enrollments=enrollments))
+
+
+def embedded(stubs: Stubs, picture: bytes) -> resources.Embedding:
+    return stubs.classification.Embed(classification.EmbedRequest(image=image(picture))).embedding
+
 
 # Naming
 
@@ -74,41 +87,60 @@ def test_a_query_by_embedding_is_answered_as_one_by_its_image(
     assert by_embedding.model == by_image.model == embedding.model
 
 
-def test_a_lower_false_accept_rate_lowers_the_threshold(
+def test_the_probability_does_not_hang_on_how_many_matches_are_shown(
     stubs: Stubs, stocked: str, drawings: dict[str, list[bytes]]
 ) -> None:
     picture = next(iter(drawings.values()))[1]
-    strict = classify(stubs, stocked, picture, false_accept_rate=0.01)
-    lax = classify(stubs, stocked, picture, false_accept_rate=0.9)
+    one, many = (classify(stubs, stocked, picture, top_k=shown) for shown in (1, 30))
+    assert (len(one.matches), len(many.matches)) == (1, 30)
+    assert (one.matches[0], one.probability, one.verdict) == (many.matches[0], many.probability, many.verdict)
+
+
+def test_a_lower_false_accept_rate_lowers_the_threshold(
+    stubs: Stubs, gallery: str, drawings: dict[str, list[bytes]]
+) -> None:
+    enroll(stubs, gallery, {key: found[0] for key, found in list(drawings.items())[:3]})
+    plant(stubs, gallery, made_up())
+    picture = next(iter(drawings.values()))[1]
+    strict = classify(stubs, gallery, picture, false_accept_rate=0.05)
+    lax = classify(stubs, gallery, picture, false_accept_rate=0.9)
     assert strict.threshold < lax.threshold
-    assert (strict.false_accept_rate, lax.false_accept_rate) == (0.01, 0.9)
+    assert (strict.false_accept_rate, lax.false_accept_rate) == (0.05, 0.9)
 
 
 def test_a_picture_taught_twice_costs_its_own_class_alone(
     stubs: Stubs, gallery: str, drawings: dict[str, list[bytes]]
 ) -> None:
-    kept = sorted(drawings.items())[:8]
-    enrollments = [galleries.Enrollment(class_id=key, images=[image(found[0])]) for key, found in kept]
-    stubs.galleries.BatchEnrollClasses(galleries.BatchEnrollClassesRequest(gallery=gallery, enrollments=enrollments))
-    before = [classify(stubs, gallery, found[0]) for _, found in kept]
-    again = galleries.Enrollment(class_id="again", images=[image(kept[0][1][0])])
-    stubs.galleries.BatchEnrollClasses(galleries.BatchEnrollClassesRequest(gallery=gallery, enrollments=[again]))
-    after = [classify(stubs, gallery, found[0]) for _, found in kept]
+    kept = {key: found[0] for key, found in sorted(drawings.items())[:8]}
+    enroll(stubs, gallery, kept)
+    # Every distance is accepted, and only a tie is ambiguous.
+    calibration = dataclasses.replace(made_up(1e3), ambiguity_margin=0.0)
+    plant(stubs, gallery, calibration)
+    before = [classify(stubs, gallery, picture) for picture in kept.values()]
+    assert {answer.verdict for answer in before} == {classification.VERDICT_MATCH}
+    enroll(stubs, gallery, {"again": next(iter(kept.values()))})
+    after = [classify(stubs, gallery, picture) for picture in kept.values()]
     assert after[0].verdict == classification.VERDICT_AMBIGUOUS
-    assert [answer.verdict for answer in after[1:]] == [answer.verdict for answer in before[1:]]
-    assert after[1].threshold == pytest.approx(before[1].threshold, rel=0.15)
+    assert {answer.verdict for answer in after[1:]} == {classification.VERDICT_MATCH}
+    # The two gaps of 0 are left out of the spacing; else its smallest tenth, one gap of nine, would be 0.
+    vectors = np.array([embedded(stubs, picture).values for picture in kept.values()], np.float32)
+    gaps = gaps_of(np.concatenate([vectors, vectors[:1]]))
+    assert after[1].threshold == pytest.approx(calibration.threshold(0.05, 9, calibration.spacing(9, gaps)), rel=1e-4)
+    assert after[1].threshold > 0.5 * before[1].threshold
 
 
 def test_a_query_far_from_every_class_is_unknown(
-    stubs: Stubs, stocked: str, drawings: dict[str, list[bytes]]
+    stubs: Stubs, gallery: str, drawings: dict[str, list[bytes]]
 ) -> None:
     picture = next(iter(drawings.values()))[0]
-    embedding = stubs.classification.Embed(classification.EmbedRequest(image=image(picture))).embedding
-    opposite = resources.Query(embedding=resources.Embedding(values=[-value for value in embedding.values]))
-    request = classification.ClassifyRequest(gallery=stocked, query=opposite)
+    enroll(stubs, gallery, {"only": picture})
+    plant(stubs, gallery, made_up())
+    opposite = resources.Embedding(values=[-value for value in embedded(stubs, picture).values])
+    request = classification.ClassifyRequest(gallery=gallery, query=resources.Query(embedding=opposite))
     answer = stubs.classification.Classify(request).classification
     assert answer.verdict == classification.VERDICT_UNKNOWN
-    assert answer.matches[0].distance > answer.threshold
+    assert answer.matches[0].distance == pytest.approx(2, abs=1e-4)  # as far as unit vectors can be
+    assert answer.threshold < 1
 
 
 # Galleries and classes
@@ -212,21 +244,24 @@ def test_an_exemplar_of_another_class_is_warned_of_and_refused_when_strict(
     assert metadata == {"class": "copy", "warnings": "DUPLICATE"}
 
 
-def test_diagnosis_names_the_nearest_pairs(stubs: Stubs, stocked: str, drawings: dict[str, list[bytes]]) -> None:
-    diagnosis = stubs.galleries.DiagnoseGallery(galleries.DiagnoseGalleryRequest(name=stocked, max_pairs=7))
-    vectors = {
-        key: np.array(
-            stubs.classification.Embed(classification.EmbedRequest(image=image(images[0]))).embedding.values
-        )
-        for key, images in drawings.items()
-    }
+def test_diagnosis_names_the_nearest_pairs_and_counts_those_within_the_threshold(
+    stubs: Stubs, gallery: str, drawings: dict[str, list[bytes]]
+) -> None:
+    enroll(stubs, gallery, {key: found[0] for key, found in drawings.items()})
+    vectors = {key: np.array(embedded(stubs, images[0]).values) for key, images in drawings.items()}
     keys = sorted(vectors)
     expected = sorted(
         (float(np.linalg.norm(vectors[a] - vectors[b])), a, b) for i, a in enumerate(keys) for b in keys[i + 1 :]
     )
-    assert [pair.distance for pair in diagnosis.pairs] == pytest.approx([d for d, _, _ in expected[:7]], abs=1e-4)
+    distances = [distance for distance, _, _ in expected]
+    # A threshold in the middle of the widest step between two distances, so that rounding decides nothing.
+    within = max(range(1, len(distances)), key=lambda count: distances[count] - distances[count - 1])
+    spacing = made_up().spacing(len(keys), gaps_of(np.array(list(vectors.values()), np.float32)))
+    plant(stubs, gallery, made_up((distances[within - 1] + distances[within]) / 2 / spacing))
+    diagnosis = stubs.galleries.DiagnoseGallery(galleries.DiagnoseGalleryRequest(name=gallery, max_pairs=7))
+    assert [pair.distance for pair in diagnosis.pairs] == pytest.approx(distances[:7], abs=1e-4)
     assert all(pair.first_class_id < pair.second_class_id for pair in diagnosis.pairs)
-    assert diagnosis.too_close_count == pytest.approx(sum(d < diagnosis.threshold for d, _, _ in expected), abs=1)
+    assert diagnosis.too_close_count == within
 
 
 # Around the services

@@ -12,7 +12,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import resources_pb2 as resources
-from tests.e2e.stubs import Stubs, classify, image, png, refusal
+from tests.calibrations import made_up
+from tests.e2e.stubs import Stubs, classify, image, plant, png, refusal
 
 
 @pytest.fixture
@@ -103,9 +104,7 @@ def test_an_added_exemplar_is_warned_of_and_refused_when_strict(stubs: Stubs, ro
 def test_a_class_that_its_exemplars_bring_too_close_to_another_is_warned_of(
     stubs: Stubs, roomy: str, drawings: dict[str, list[bytes]]
 ) -> None:
-    lax = resources.Gallery(name=roomy, false_accept_rate=0.99)
-    mask = FieldMask(paths=["false_accept_rate"])
-    stubs.galleries.UpdateGallery(galleries.UpdateGalleryRequest(gallery=lax, update_mask=mask))
+    plant(stubs, roomy, made_up(1e3))  # any two classes are too close
     first, second, third = next(iter(drawings.values()))[:3]
     enroll(stubs, roomy, "twin", [first])
     enroll(stubs, roomy, "a", [second])

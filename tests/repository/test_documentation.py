@@ -127,10 +127,19 @@ def test_every_path_that_is_quoted_exists(document: Path) -> None:
     assert not [path for path in paths if not (ROOT / path).exists()]
 
 
-def test_the_index_of_decisions_lists_every_page() -> None:
+def test_the_index_of_decisions_lists_every_page_by_its_title() -> None:
     folder = ROOT / "docs/decisions"
-    listed = set(re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", (folder / "README.md").read_text()))
-    assert listed == {path.name for path in folder.glob("[0-9]*.md")}
+    rows = re.findall(r"^\| \[(\d{4})\]\((.+)\) \| (.+) \|$", (folder / "README.md").read_text(), re.MULTILINE)
+    pages = sorted(folder.glob("[0-9]*.md"))
+    titles = [page.read_text().partition("\n")[0].removeprefix("# ") for page in pages]
+    assert rows == [(page.name[:4], page.name, title) for page, title in zip(pages, titles, strict=True)]
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs/decisions").glob("[0-9]*.md")), ids=name_of)
+def test_a_decision_has_its_context_its_consequences_and_its_measurement(page: Path) -> None:
+    headings = re.findall(r"^## (.+)$", page.read_text(), re.MULTILINE)
+    assert headings == ["Context", "Decision", "Consequences", "Measurement"]
 
 
 # Python

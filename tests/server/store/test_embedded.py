@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,21 @@ def two_galleries(tmp_path: Path) -> Path:
         store.put_classes(gallery, [new_class("a", 1), new_class("b", 2)])
     store.close()
     return tmp_path
+
+
+def test_a_copy_that_sqlite_takes_of_an_open_store_is_a_store_of_the_same_state(tmp_path: Path) -> None:
+    (tmp_path / "backup").mkdir()
+    store = EmbeddedStore(tmp_path / "data")
+    store.create_gallery("g", "m", DIMENSION)
+    store.put_classes("g", [new_class("a", 1), new_class("b", 2)])
+    with closing(sqlite3.connect(tmp_path / "data" / "exemplar.db")) as database:
+        database.execute("VACUUM INTO ?", [str(tmp_path / "backup" / "exemplar.db")])
+    store.put_classes("g", [new_class("later", 3)])
+    copy = EmbeddedStore(tmp_path / "backup")
+    assert copy.list_classes("g") == [each for each in store.list_classes("g") if each.id != "later"]
+    assert [near.class_id for near in copy.search("g", query(1), 3).results[0]] == ["a", "b"]
+    copy.close()
+    store.close()
 
 
 # One process

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from exemplar_encoder.arrays import Floats64, Ints
-from exemplar_trainer.calibration.thresholds import kept_levels
+from exemplar_trainer.calibration.observations import Observation
+from exemplar_trainer.calibration.thresholds import fit_factors, kept_levels
 
 
 def drawn_ratios(rng: np.random.Generator, groups: int) -> tuple[Floats64, Ints]:
@@ -41,6 +42,23 @@ def test_each_group_is_judged_by_a_quantile_over_the_others() -> None:
         realized += [(ratios[labels == group] <= threshold).sum() / len(ratios) for threshold in thresholds]
     assert (levels < rates).all()
     np.testing.assert_allclose(realized, rates, rtol=0.1)
+
+
+def test_the_factors_of_a_size_are_the_quantiles_at_those_levels_in_units_of_each_spacing() -> None:
+    rates = np.array([0.01, 0.05, 0.2, 1.0])
+    ratios, labels = drawn_ratios(np.random.default_rng(3), 5)
+    spacings = np.array([0.5, 0.9, 0.7])
+    nothing = np.zeros((0, 1), np.float32)
+
+    def met(way: int, spacing: float, part: slice) -> Observation:
+        strangers = (ratios[part, None] * spacing).astype(np.float32)
+        return Observation(way, None, strangers, labels[part], nothing, np.zeros(0, np.int64))
+
+    # The last gallery is of another size, and says nothing of this one.
+    galleries = [met(20, 0.5, slice(0, 1500)), met(20, 0.9, slice(1500, 3000)), met(50, 0.7, slice(0, 100))]
+    expected = np.quantile(ratios, kept_levels(ratios, labels, rates))
+    np.testing.assert_allclose(fit_factors(galleries, spacings, 20, rates), expected, rtol=1e-3)
+    assert fit_factors(galleries, spacings, 20, rates)[0] < 0.99 * np.quantile(ratios, 0.01)
 
 
 def test_a_threshold_is_never_laxer_than_what_all_strangers_say() -> None:
