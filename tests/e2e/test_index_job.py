@@ -287,9 +287,13 @@ def test_a_dry_run_tells_what_would_happen_and_changes_nothing(
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("index", "nowhere", "-g", "x"), 2, "There is no folder or manifest at nowhere"),
+        (("index", "nowhere", "-g", "x"), 2, "exemplar: there is no folder or manifest at nowhere"),
         (("index", ".", "-g", "no-such-gallery"), 1, "--create creates the gallery"),
-        (("index", ".", "-g", "x", "--create", "--address", "127.0.0.1:1"), 3, "No server answers at 127.0.0.1:1"),
+        (
+            ("index", ".", "-g", "x", "--create", "--address", "127.0.0.1:1"),
+            3,
+            "exemplar: no server answers at 127.0.0.1:1",
+        ),
         (("index", "."), 2, "--gallery"),
     ],
 )
