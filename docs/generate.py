@@ -33,14 +33,14 @@ COMMAND_LINE = f"""# Command line
 {NOTE}
 
 Client commands print tables for people, and with `--json` one JSON document whose keys are the field names of the
-Python results. Errors are one sentence on stderr.
+Python results. An error is one line on stderr: `exemplar: ` and a sentence.
 
 | exit code | meaning |
 |---|---|
 | 0 | success |
-| 1 | the request was refused, or an item of it failed; with `classify --require-match`, a picture that is no MATCH |
-| 2 | wrong usage: an unknown option, a file that is not there, an extra that is not installed |
-| 3 | no server answered |
+| 1 | what was asked for was refused, or an item of it failed; with `classify --require-match`, one is no MATCH |
+| 2 | wrong usage: an unknown option, a picture that is not there, an extra that is not installed |
+| 3 | no server answered, or not in time |
 | 130 | interrupted |
 """
 
@@ -140,11 +140,11 @@ def section(name: str, command: Any) -> Iterator[str]:
 
 def settings() -> str:
     """Return the page of the server's settings."""
-    described = {each.name: each.help for each in commands()["exemplar serve"].params}
+    described = {each.name: each for each in commands()["exemplar serve"].params}
     rows = []
     for name, field in ServerSettings.model_fields.items():
-        # The help ends with the default in words, which the page has in a column of its own.
-        meaning, _, default = (described[name] or "").rstrip("]").partition(" [")
+        option = described[name]
+        meaning, default = option.help, option.show_default if isinstance(option.show_default, str) else ""
         if not default and field.is_required():
             default = "required"
         rows.append([f"`{name}`", f"`--{name.replace('_', '-')}`", f"`{PREFIX}{name.upper()}`", default, meaning])

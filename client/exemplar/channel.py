@@ -49,11 +49,14 @@ class Tls:
         """Read the files.
 
         Raises:
-            OSError: A file cannot be read.
+            OSError: A file cannot be read, or is no PEM file.
         """
         ca, key, certificate = (
             Path(file).read_bytes() if file else None for file in (self.ca, self.key, self.certificate)
         )
+        for file, content in ((self.ca, ca), (self.key, key), (self.certificate, certificate)):
+            if content is not None and b"-----BEGIN " not in content:
+                raise OSError(f"{file} is no PEM file")
         return grpc.ssl_channel_credentials(ca, key, certificate)
 
 

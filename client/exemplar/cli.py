@@ -1,8 +1,8 @@
 """The command line's root: `exemplar`.
 
 Holds the client's commands, and lists those of other packages (`serve`, `train` and so on), which are only loaded
-when one of them is called. Every failure is one sentence on stderr and an exit code: 1 the request failed, 2 wrong
-usage, 3 no server.
+when one of them is called. Every failure, also of those, is one line on stderr and an exit code: 1 the request
+failed, 2 wrong usage, 3 no server.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Annotated, Any, NamedTuple
 import typer
 import typer.core
 
-from exemplar import ExemplarError, UnavailableError
+from exemplar import DeadlineExceededError, ExemplarError, UnauthenticatedError, UnavailableError
 from exemplar.commands import check, classes, classify, diagnose, enroll, exemplars, galleries, models
+from exemplar.commands.output import print_error
 
 
 class Extension(NamedTuple):
@@ -98,37 +99,55 @@ def root(
     """One-shot image classification: show a class once, then name new pictures of it."""
 
 
-def say(sentence: str) -> None:
-    """Print an error as people should see it."""
-    typer.secho(f"{sentence[:1].upper()}{sentence[1:]}", err=True, fg=typer.colors.RED)
+def usage_sentence(error: typer.TyperException) -> str:
+    """Return what is wrong with the words of a command, and where its help is."""
+    told = error.format_message().removeprefix("Invalid value: ").rstrip(".")
+    if told[1:2].islower():
+        told = told[0].lower() + told[1:]
+    context: Any = getattr(error, "ctx", None)
+    return f"{told} (see `{context.command_path} --help`)" if context else told
 
 
 def main() -> None:
     """Run the command line."""
     try:
-        app(prog_name="exemplar")
+        # Commands return nothing, and so does this, but for the code of those that end early.
+        sys.exit(app(prog_name="exemplar", standalone_mode=False))
+    except typer.Abort:
+        print_error("not confirmed, so nothing was done")
+        sys.exit(1)
+    except typer.TyperException as error:
+        if error.format_message():  # else it has shown the help already, for want of words
+            print_error(usage_sentence(error))
+        sys.exit(error.exit_code)
     except UnavailableError as error:
         hint = ""
         if error.reason == "UNREACHABLE":
             hint = "; start one with `exemplar serve`, or name another with --address or EXEMPLAR_ADDRESS"
-        say(error.message + hint)
+        print_error(error.message + hint)
         sys.exit(3)
+    except DeadlineExceededError as error:
+        print_error(f"{error.message}; --timeout waits longer")
+        sys.exit(3)
+    except UnauthenticatedError as error:
+        print_error(f"{error.message}; give it with --token or EXEMPLAR_TOKEN")
+        sys.exit(1)
     except ExemplarError as error:
-        say(error.message)
+        print_error(error.message)
         sys.exit(1)
     except ModuleNotFoundError as error:
         called = next((word for word in sys.argv[1:] if word in EXTENSIONS), None)
         if called is None or (error.name or "exemplar").startswith("exemplar"):
             raise
         extra = EXTENSIONS[called].extra
-        say(
+        print_error(
             f"`exemplar {called}` needs more than the client ({error.name} is not installed): "
             f"pip install 'exemplar[{extra}]'"
         )
         sys.exit(2)
     except OSError as error:
         # Ours are sentences already; the system's carry the file's name apart.
-        say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        print_error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         sys.exit(2)
 
 

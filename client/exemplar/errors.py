@@ -149,7 +149,8 @@ def request_error(error: grpc.RpcError, address: str, timeout: float) -> Exempla
             reason, metadata, retry_after = _details(status_pb2.Status.FromString(value).details)
     if code == "UNAVAILABLE" and not reason:
         # gRPC tells the whole chain of attempts; its last link is the cause, and the rest stays in `__cause__`.
-        cause = message.rpartition(": ")[2]
+        handshake = "handshake failed" in message
+        cause = "the TLS handshake failed" if handshake else message.rpartition(": ")[2].rstrip("].")
         reason, message = "UNREACHABLE", f"no server answers at {address} ({cause})"
     elif code == "DEADLINE_EXCEEDED" and not reason:
         message = f"the server at {address} did not answer within {timeout:g} s"

@@ -27,8 +27,7 @@ from rich.progress import (
 
 from exemplar import NotFoundError, UnavailableError
 from exemplar.channel import DEFAULT_ADDRESS
-from exemplar.cli import say
-from exemplar.commands.output import print_json, print_line
+from exemplar.commands.output import print_error, print_json, print_line
 from exemplar.commands.parameters import Address, AsJson, SystemTls, Timeout, TlsCa, Token, security
 from exemplar_indexer.items import SourceError
 from exemplar_indexer.job import Job, Server, dry_run, run_job
@@ -56,7 +55,7 @@ def index(
         typer.Option(
             file_okay=False,
             help="Folder for the journal and the report; the same folder resumes the job.",
-            show_default="exemplar-index-GALLERY-SOURCE",
+            show_default="named after both",
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, max=256, help="Classes a request.")] = 64,
@@ -86,6 +85,7 @@ def index(
 
     A killed or interrupted job goes on where it stopped when the same command is run again.
     """
+    source = source.rstrip("/") or source  # `pictures/` is `pictures`, and the same job
     folder = job or Path(f"exemplar-index-{gallery}-{_stem(source)}")
     delivery = Delivery(gallery, batch_size, in_flight, strict, patience)
     plan = Job(source, delivery, report or folder / "report.jsonl", create, redo)
@@ -188,7 +188,7 @@ class _Bar:
 
 
 def _fail(sentence: str, code: int) -> NoReturn:
-    say(sentence)
+    print_error(sentence)
     raise typer.Exit(code)
 
 

@@ -27,32 +27,36 @@ def serve(
     bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle to serve.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder that holds the galleries; made if missing.")] = None,
     address: Annotated[
-        str | None, typer.Option(help="HOST:PORT to listen on; port 0 takes a free one. [127.0.0.1:50051]")
+        str | None,
+        typer.Option(help="HOST:PORT to listen on; port 0 takes a free one.", show_default="127.0.0.1:50051"),
     ] = None,
     metrics_address: Annotated[
-        str | None, typer.Option(help="HOST:PORT of the Prometheus page, or off. [127.0.0.1:9095]")
+        str | None, typer.Option(help="HOST:PORT of the Prometheus page, or off.", show_default="127.0.0.1:9095")
     ] = None,
-    engine: Annotated[str | None, typer.Option(help="auto, litert or tensorflow. [auto]")] = None,
-    engine_threads: Annotated[int | None, typer.Option(help="CPU threads for a batch. [all]")] = None,
-    decode_threads: Annotated[int | None, typer.Option(help="Threads that decode images. [CPUs, to 8]")] = None,
-    max_batch: Annotated[int | None, typer.Option(help="Images to embed at once. [32]")] = None,
+    engine: Annotated[str | None, typer.Option(help="auto, litert or tensorflow.", show_default="auto")] = None,
+    engine_threads: Annotated[int | None, typer.Option(help="CPU threads for a batch.", show_default="all")] = None,
+    decode_threads: Annotated[
+        int | None, typer.Option(help="Threads that decode images.", show_default="CPUs, to 8")
+    ] = None,
+    max_batch: Annotated[int | None, typer.Option(help="Images to embed at once.", show_default="32")] = None,
     queue_capacity: Annotated[
-        int | None, typer.Option(help="Images to hold before callers are told to come back. [1024]")
+        int | None, typer.Option(help="Images to hold before callers are told to come back.", show_default="1024")
     ] = None,
     max_batch_items: Annotated[
-        int | None, typer.Option(help="Items in a batch request. [256]", rich_help_panel=_LIMITS)
+        int | None, typer.Option(help="Items in a batch request.", show_default="256", rich_help_panel=_LIMITS)
     ] = None,
     max_message_bytes: Annotated[
-        int | None, typer.Option(help="Bytes in a message. [32 MiB]", rich_help_panel=_LIMITS)
+        int | None, typer.Option(help="Bytes in a message.", show_default="32 MiB", rich_help_panel=_LIMITS)
     ] = None,
     max_image_bytes: Annotated[
-        int | None, typer.Option(help="Bytes in an image. [16 MiB]", rich_help_panel=_LIMITS)
+        int | None, typer.Option(help="Bytes in an image.", show_default="16 MiB", rich_help_panel=_LIMITS)
     ] = None,
     max_image_pixels: Annotated[
-        int | None, typer.Option(help="Pixels in an image. [50,000,000]", rich_help_panel=_LIMITS)
+        int | None, typer.Option(help="Pixels in an image.", show_default="50,000,000", rich_help_panel=_LIMITS)
     ] = None,
     max_data_bytes: Annotated[
-        int | None, typer.Option(help="Bytes that the database may grow to. [the disk]", rich_help_panel=_LIMITS)
+        int | None,
+        typer.Option(help="Bytes that the database may grow to.", show_default="the disk", rich_help_panel=_LIMITS),
     ] = None,
     token: Annotated[
         str | None,
@@ -65,10 +69,10 @@ def serve(
         Path | None, typer.Option(help="PEM file of the certificate's key.", rich_help_panel=_SECURITY)
     ] = None,
     drain_seconds: Annotated[
-        float | None, typer.Option(help="Time for calls in flight to end at SIGTERM. [30]")
+        float | None, typer.Option(help="Time for calls in flight to end at SIGTERM.", show_default="30")
     ] = None,
-    log_format: Annotated[str | None, typer.Option(help="console or json. [console]")] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error. [info]")] = None,
+    log_format: Annotated[str | None, typer.Option(help="console or json.", show_default="console")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default="info")] = None,
 ) -> None:
     """Run the server. Every option can also be set as EXEMPLAR_<NAME> or in the TOML file; flags win."""
     flags = {name: value for name, value in locals().items() if name != "config"}
@@ -93,4 +97,4 @@ def serve(
 
 def _say(message: str) -> None:
     for line in message.splitlines():
-        print(f"exemplar serve: {line}", file=sys.stderr)
+        print(f"exemplar: {line}", file=sys.stderr)

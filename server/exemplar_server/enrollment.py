@@ -229,7 +229,7 @@ def _check_count(gallery: Gallery, enrollment: Enrollment) -> Enrollment | Servi
     if count > most:
         return invalid_field(
             "images",
-            f"gallery {gallery.id!r} takes {most} exemplars a class, not {count}; "
+            f"gallery {gallery.id!r} takes at most {most} a class, not {count} exemplars; "
             "give fewer, or raise its max_exemplars_per_class",
         )
     return enrollment

@@ -107,7 +107,32 @@ def test_an_unknown_command_and_a_missing_argument_are_wrong_usage() -> None:
 
 def test_a_missing_image_file_is_wrong_usage_and_named(nobody: str) -> None:
     done = run("classify", "stamps", "gone.png", "--address", nobody)
-    assert (done.returncode, done.stderr) == (2, "There is no image file at gone.png\n")
+    assert (done.returncode, done.stderr) == (2, "exemplar: there is no image file at gone.png\n")
+
+
+def test_wrong_usage_is_one_sentence_that_names_the_help(nobody: str) -> None:
+    for arguments, sentence in {
+        ("classify",): "missing argument 'GALLERY' (see `exemplar classify --help`)",
+        ("classify", "g", "a.png", "--bogus"): "no such option: --bogus (see `exemplar classify --help`)",
+        ("train", "--resume", "--steps", "3"): (
+            "--resume goes on with the options of the run; leave out --steps (see `exemplar train --help`)"
+        ),
+        ("clasify",): "no such command 'clasify'. Did you mean 'classify'? (see `exemplar --help`)",
+    }.items():
+        done = run(*arguments)
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"exemplar: {sentence}\n")
+
+
+def test_no_gallery_is_made_for_a_picture_that_is_not_there() -> None:
+    with scripted_server({}) as server:
+        done = run("enroll", "stamps", "c", "gone.png", "--create", "--address", server.address)
+        assert (done.returncode, server.methods_called()) == (2, [])
+
+
+def test_a_file_that_holds_no_certificate_is_refused_in_one_sentence(tmp_path: Path, nobody: str) -> None:
+    (file := tmp_path / "ca.pem").write_text("no certificate")
+    done = run("galleries", "list", "--tls-ca", file, "--address", nobody)
+    assert (done.returncode, done.stderr) == (2, f"exemplar: {file} is no PEM file\n")
 
 
 def test_an_attribute_without_a_value_is_wrong_usage(tmp_path: Path, nobody: str) -> None:
@@ -127,7 +152,9 @@ def test_no_server_is_one_sentence_with_the_address_and_what_to_do(nobody: str) 
     done = run("galleries", "list", EXEMPLAR_ADDRESS=nobody)
     assert (done.returncode, done.stdout) == (3, "")
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"No server answers at {nobody} (Connection refused); start one with `exemplar serve`")
+    assert line.startswith(
+        f"exemplar: no server answers at {nobody} (Connection refused); start one with `exemplar serve`"
+    )
 
 
 def refuse(request: Any, context: grpc.ServicerContext) -> Message:
@@ -137,7 +164,27 @@ def refuse(request: Any, context: grpc.ServicerContext) -> Message:
 def test_a_refused_request_is_one_sentence_and_exit_code_one() -> None:
     with scripted_server({"GetGallery": refuse}) as server:
         done = run("galleries", "show", "stamps", "--address", server.address)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", "There is no gallery 'stamps'\n")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "exemplar: there is no gallery 'stamps'\n")
+
+
+def test_a_token_that_is_missing_or_wrong_is_told_with_where_to_give_it() -> None:
+    def refuse_caller(request: Any, context: grpc.ServicerContext) -> Message:
+        fail(context, grpc.StatusCode.UNAUTHENTICATED, "the call needs the server's token", "TOKEN_INVALID")
+
+    with scripted_server({"GetGallery": refuse_caller}) as server:
+        done = run("galleries", "show", "stamps", "--token", "wrong", "--address", server.address)
+    sentence = "the call needs the server's token; give it with --token or EXEMPLAR_TOKEN"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"exemplar: {sentence}\n")
+
+
+def test_a_server_that_takes_too_long_is_as_one_that_is_not_there() -> None:
+    def refuse_late(request: Any, context: grpc.ServicerContext) -> Message:
+        context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "too late")
+
+    with scripted_server({"GetGallery": refuse_late}) as server:
+        done = run("galleries", "show", "stamps", "--address", server.address)
+    assert done.returncode == 3
+    assert done.stderr.endswith("did not answer within 30 s; --timeout waits longer\n")
 
 
 def held(request: Any, context: grpc.ServicerContext) -> Message:

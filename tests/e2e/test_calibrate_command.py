@@ -101,7 +101,7 @@ def test_a_fit_is_stored_shown_and_applied_until_it_is_cleared(
     stored = client.get_gallery(taught).calibration
     assert stored is not None
     assert Calibration.from_json(stored.data) == fitted
-    assert stored.fitted_on == fitted.fitted_on == "240 labeled pictures, of 36 of a gallery's classes and of none"
+    assert stored.fitted_on == fitted.fitted_on == "240 labeled pictures of 36 classes of a gallery, and of strangers"
     assert judged_by(client, taught, query, fitted)
     cleared = run(client, taught, "--clear")
     assert (cleared.exit_code, "the model's calibration" in cleared.stdout) == (0, True)

@@ -119,6 +119,7 @@ def test_a_part_of_a_picture_is_enrolled_shown_and_found(address: str, letters: 
     assert found[1]["matches"][0]["distance"] > found[0]["matches"][0]["distance"]
     beyond = run("check", whole, "--region", "0,0,100000,1", *at)
     assert (beyond.returncode, "beyond the image" in beyond.stderr) == (1, True)
+    assert beyond.stderr.startswith(f"exemplar: {whole} 0,0,100000,1: the region ")
 
 
 def test_an_image_that_is_none_is_an_error_in_its_row(address: str, letters: list[Path], tmp_path: Path) -> None:
@@ -134,6 +135,9 @@ def test_an_image_that_is_none_is_an_error_in_its_row(address: str, letters: lis
     assert second["error"]["reason"] == "IMAGE_UNSUPPORTED_FORMAT"
     table = run("classify", "rows", good, bad, *at)
     assert (table.returncode, "ERROR" in table.stdout) == (1, True)
+    refusal = f"exemplar: {bad}: the bytes are not an image"
+    assert table.stderr.startswith(refusal)
+    assert run("enroll", "rows", "c", bad, *at).stderr.startswith(refusal)
 
 
 def test_check_diagnose_and_models_tell_what_they_know(address: str, letters: list[Path]) -> None:
@@ -146,6 +150,8 @@ def test_check_diagnose_and_models_tell_what_they_know(address: str, letters: li
     assert "too close" in run("diagnose", "twins-cli", *at).stdout
     assert document("diagnose", "twins-cli", *at)["too_close_count"] == 1
     (model,) = document("models", *at)["models"]
-    assert model["id"] in run("models", *at).stdout
-    assert "calibrated on" in run("models", model["id"], *at).stdout
+    assert model["id"][:12] in run("models", *at).stdout
+    shown = run("models", model["id"][:12], *at).stdout
+    assert "calibrated on" in shown
+    assert model["id"] in shown
     assert document("models", model["id"], *at) == model

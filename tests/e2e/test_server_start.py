@@ -91,7 +91,7 @@ def test_a_bundle_that_was_tampered_with_is_refused_naming_the_file(tiny_bundle:
 def test_a_wrong_setting_is_told_in_a_sentence(tiny_bundle: Path, tmp_path: Path) -> None:
     code, log = start_and_fail(tiny_bundle, tmp_path, "--engine", "steam")
     assert code == 2
-    assert log.startswith("exemplar serve: engine is wrong")
+    assert log.startswith("exemplar: engine is wrong")
 
 
 @pytest.mark.process

@@ -60,7 +60,9 @@ def test_the_page_of_settings_names_each_setting_in_its_three_forms() -> None:
 
 
 def test_the_help_of_serve_names_the_defaults_that_hold() -> None:
-    said = {each.name: (each.help or "").rstrip("]").partition(" [")[2] for each in COMMANDS["exemplar serve"].params}
+    said: dict[str, Any] = {
+        each.name: getattr(each, "show_default", None) for each in COMMANDS["exemplar serve"].params
+    }
     for name, field in GENERATOR.ServerSettings.model_fields.items():
         default = field.default
         if isinstance(default, float | int):

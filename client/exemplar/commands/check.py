@@ -9,7 +9,7 @@ import typer
 from exemplar import Region
 from exemplar.commands.enroll import print_warnings
 from exemplar.commands.output import named, print_json, print_line, print_table
-from exemplar.commands.pictures import Picture, region_option
+from exemplar.commands.pictures import Picture, named_pictures, region_option
 from exemplar.commands.session import Session, client_command
 
 
@@ -33,7 +33,8 @@ def check(
     Says whether it is blank, tiny, blurred, the same as another class's, or too close to one.
     """
     picture = Picture(image, region)
-    found = session.client.check(picture.image(), gallery=gallery, class_id=class_id)
+    with named_pictures([picture]):
+        found = session.client.check(picture.image(), gallery=gallery, class_id=class_id)
     if session.as_json:
         print_json(found)
         return

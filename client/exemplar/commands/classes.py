@@ -155,17 +155,10 @@ def _show(session: Session, of: ImageClass) -> None:
             "etag": of.etag,
         }
     )
-    print_table(
-        ["exemplar", "format", "pixels", "region", "bytes"],
-        [
-            [
-                each.sha256,
-                each.format,
-                f"{each.width} x {each.height}",
-                written(each.region) if each.region else "",
-                f"{each.size_bytes:,}",
-            ]
-            for each in of.exemplars
-        ],
-        right=("bytes",),
-    )
+    for each in of.exemplars:
+        region = f", the region {written(each.region)}" if each.region else ""
+        print_line("")
+        print_line(f"exemplar    {each.sha256}")
+        print_line(
+            f"            {each.format}, {each.width} x {each.height} pixels{region}, {each.size_bytes:,} bytes"
+        )

@@ -9,9 +9,18 @@ import typer
 from rich.text import Text
 
 from exemplar import Classification, ExemplarError, Verdict
-from exemplar.commands.output import VERDICT_STYLES, named, percent, plain, print_json, print_line, print_table
+from exemplar.commands.output import (
+    VERDICT_STYLES,
+    named,
+    percent,
+    plain,
+    print_error,
+    print_json,
+    print_line,
+    print_table,
+)
 from exemplar.commands.parameters import GalleryId
-from exemplar.commands.pictures import Picture, Regions, pictures
+from exemplar.commands.pictures import Picture, Regions, pictures, sentence
 from exemplar.commands.session import Session, client_command
 
 
@@ -71,7 +80,7 @@ def document(picture: Picture, answer: Classification | ExemplarError) -> dict[s
 
 
 def show(pictures: Sequence[Picture], answers: Sequence[Classification | ExemplarError]) -> None:
-    """Print the table, and what decided it."""
+    """Print the table and the threshold behind it; then, on stderr, why a picture has no answer."""
     columns = ["image", "verdict", "class", "probability", "distance", "second"]
     print_table(columns, map(row, pictures, answers), right=("probability", "distance"))
     answered = [answer for answer in answers if isinstance(answer, Classification)]
@@ -84,13 +93,16 @@ def show(pictures: Sequence[Picture], answers: Sequence[Classification | Exempla
                 "dim",
             )
         )
+    for picture, answer in zip(pictures, answers, strict=True):
+        if isinstance(answer, ExemplarError):
+            print_error(sentence(answer, [picture]))
 
 
 def row(picture: Picture, answer: Classification | ExemplarError) -> list[str | Text]:
     """Return one row of the table."""
     image = str(picture)
     if isinstance(answer, ExemplarError):
-        return [image, Text("ERROR", "bold red"), Text(answer.message, "red"), "", "", ""]
+        return [image, Text("ERROR", "bold red"), "", "", "", ""]
     verdict = Text(answer.verdict, VERDICT_STYLES[answer.verdict])
     if not answer.matches:
         return [image, verdict, "", "", "", ""]

@@ -37,7 +37,7 @@ def diagnose(
             ],
             right=("distance",),
         )
+    count = "1 pair is" if found.too_close_count == 1 else f"{found.too_close_count:,} pairs are"
     print_line(
-        f"{found.too_close_count:,} pairs are nearer than the threshold of {found.threshold:.3f} "
-        f"(gallery revision {found.gallery_revision})."
+        f"{count} nearer than the threshold of {found.threshold:.3f} (gallery revision {found.gallery_revision})."
     )

@@ -10,8 +10,9 @@ from rich.text import Text
 from exemplar import AlreadyExistsError, ExemplarWarning
 from exemplar.commands.output import named, print_json, print_line
 from exemplar.commands.parameters import GalleryId
-from exemplar.commands.pictures import Regions, parts
+from exemplar.commands.pictures import Regions, named_pictures, pictures
 from exemplar.commands.session import Session, client_command
+from exemplar.images import require_files
 
 
 def parse_attributes(pairs: list[str] | None) -> dict[str, str]:
@@ -53,19 +54,22 @@ def enroll(
 ) -> None:
     """Teach a class by its picture; replace a class of the same id."""
     attributes = parse_attributes(attribute)
+    asked = pictures(images, region)
+    require_files(images)  # a wrong name is refused before a gallery is made for it
     if create:
         try:
             session.client.create_gallery(gallery)
         except AlreadyExistsError:
             create = False
-    enrolled = session.client.enroll(
-        gallery,
-        class_id,
-        parts(images, region),
-        display_name=display_name,
-        attributes=attributes,
-        strict=strict,
-    )
+    with named_pictures(asked):
+        enrolled = session.client.enroll(
+            gallery,
+            class_id,
+            [picture.image() for picture in asked],
+            display_name=display_name,
+            attributes=attributes,
+            strict=strict,
+        )
     if session.as_json:
         print_json(enrolled)
         return

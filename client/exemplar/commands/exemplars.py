@@ -10,7 +10,7 @@ from exemplar import ImageClass
 from exemplar.commands.enroll import print_warnings
 from exemplar.commands.output import print_json, print_line
 from exemplar.commands.parameters import ClassId, GalleryId, Yes
-from exemplar.commands.pictures import Regions, parts
+from exemplar.commands.pictures import Regions, named_pictures, pictures
 from exemplar.commands.session import Session, client_command
 
 app = typer.Typer(no_args_is_help=True, help="Add exemplars to a class, and remove them.")
@@ -27,7 +27,9 @@ def add(
     strict: Annotated[bool, typer.Option("--strict", help="Refuse pictures that have warnings.")] = False,
 ) -> None:
     """Teach a class by more pictures; it is then found by the mean of them all."""
-    added = session.client.add_exemplars(gallery, class_id, parts(images, region), strict=strict)
+    asked = pictures(images, region)
+    with named_pictures(asked):
+        added = session.client.add_exemplars(gallery, class_id, [each.image() for each in asked], strict=strict)
     if session.as_json:
         print_json(added)
         return

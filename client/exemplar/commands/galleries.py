@@ -145,7 +145,8 @@ def _confirm(session: Session, gallery: str, missing_ok: bool) -> None:
         if missing_ok:
             return
         raise
-    typer.confirm(f"Delete gallery {gallery} with its {held:,} classes?", abort=True, err=True)
+    classes = "1 class" if held == 1 else f"{held:,} classes"
+    typer.confirm(f"Delete gallery {gallery} with its {classes}?", abort=True, err=True)
 
 
 def _show(session: Session, gallery: Gallery) -> None:

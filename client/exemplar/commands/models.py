@@ -14,17 +14,20 @@ from exemplar.commands.session import Session, client_command
 @client_command
 def models(
     session: Session,
-    model: Annotated[str | None, typer.Argument(help="Id of a model, to show all of it.", show_default=False)] = None,
+    model: Annotated[
+        str | None, typer.Argument(help="Id of a model, or how it begins, to show all of it.", show_default=False)
+    ] = None,
 ) -> None:
     """List the loaded models, or show one in full."""
+    loaded = list(session.client.models())
     if model:
-        found = session.client.get_model(model)
+        begun = [each for each in loaded if each.id.startswith(model)]
+        found = begun[0] if len(begun) == 1 else session.client.get_model(model)
         if session.as_json:
             print_json(found)
         else:
             show(found)
         return
-    loaded = list(session.client.models())
     if session.as_json:
         print_json({"models": loaded})
         return
@@ -32,7 +35,7 @@ def models(
         ["model", "name", "recipe", "input", "dimension", "engine", "made"],
         [
             [
-                each.id,
+                each.id[:12],
                 each.display_name,
                 each.recipe,
                 size(each),

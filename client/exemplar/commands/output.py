@@ -1,4 +1,4 @@
-"""How commands print: aligned tables for people, one JSON document for programs."""
+"""How commands print: aligned tables for people, one JSON document for programs, and errors as one line on stderr."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def console() -> Console:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], right: Sequence[str] = ()) -> None:
     """Print a table; the columns named in `right` are aligned to the right. Cells are text, never markup."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="bold")
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
@@ -58,11 +58,18 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], ri
 
 
 def print_facts(facts: Mapping[str, str]) -> None:
-    """Print names and values, one pair a line."""
-    table = Table(box=None, show_header=False, pad_edge=False)
+    """Print names and values, one pair a line, however wide the terminal: an id can be copied from it."""
+    width = max(map(len, facts))
     for name, value in facts.items():
-        table.add_row(Text(name, "dim"), Text(value))
-    console().print(table)
+        line = Text.assemble((name.ljust(width), "dim"), f"  {value}")
+        line.rstrip()
+        console().print(line, soft_wrap=True)
+
+
+def print_error(sentence: str) -> None:
+    """Print an error as every command does: `exemplar: ` and a sentence, on one line of stderr."""
+    to = Console(stderr=True, highlight=False, soft_wrap=True)
+    to.print(Text.assemble(("exemplar: ", "bold red"), sentence))
 
 
 def print_line(line: str | Text) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
-from exemplar import Part, Region
+from exemplar import ExemplarError, InvalidArgumentError, Part, Region
 from exemplar.images import Image
+
+# Where a request holds a picture, in the words of the server's errors.
+_PLACE = re.compile(r"(?:query\.)?image(?:s\[(\d+)\])?(?:\.region)?: ")
 
 
 def parse_region(text: str | Region) -> Region:
@@ -62,9 +67,21 @@ def pictures(files: Sequence[str], regions: Sequence[Region | None] | None) -> l
     return [Picture(file, region) for file in files for region in (regions or [None])]
 
 
-def parts(files: Sequence[str], regions: Sequence[Region | None] | None) -> list[Image]:
-    """Return the same as the client takes it."""
-    return [picture.image() for picture in pictures(files, regions)]
+def sentence(error: ExemplarError, asked: Sequence[Picture]) -> str:
+    """Return an error's message, with a picture named by its file instead of by its place in the request."""
+    place = _PLACE.match(error.message)
+    index = int(place[1] or 0) if place else len(asked)
+    return f"{asked[index]}: {error.message[place.end() :]}" if place and index < len(asked) else error.message
+
+
+@contextmanager
+def named_pictures(asked: Sequence[Picture]) -> Iterator[None]:
+    """Name pictures by their files where the server refuses one of them."""
+    try:
+        yield
+    except InvalidArgumentError as error:
+        error.message = sentence(error, asked)
+        raise
 
 
 def written(region: Region) -> str:

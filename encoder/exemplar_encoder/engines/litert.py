@@ -9,6 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from exemplar_encoder.arrays import Floats, Pixels
 from exemplar_encoder.engines import BATCH_SIZES
+from exemplar_encoder.engines.native_notes import without_native_notes
 
 
 class LiteRTEngine:
@@ -19,7 +20,8 @@ class LiteRTEngine:
     def __init__(self, model: Path, threads: int) -> None:
         """Load a `.tflite` file; `threads` CPU threads share one batch."""
         content = model.read_bytes()
-        self._interpreters = {size: _interpreter(content, size, threads) for size in BATCH_SIZES}
+        with without_native_notes():
+            self._interpreters = {size: _interpreter(content, size, threads) for size in BATCH_SIZES}
 
     def run(self, batch: Pixels) -> Floats:
         """Embed uint8 `[n, height, width, channels]`, n in `BATCH_SIZES`, as float32 `[n, dimension]`."""

@@ -262,7 +262,7 @@ class EmbeddedStore(ReadingStore):
         if count:
             raise FailedPreconditionError(
                 "GALLERY_NOT_EMPTY",
-                f"gallery {gallery!r} holds {count:,} classes; delete them first, or use force",
+                f"gallery {gallery!r} is not empty (classes: {count:,}); delete them first, or use force",
                 {"gallery": gallery, "class_count": str(count)},
             )
 

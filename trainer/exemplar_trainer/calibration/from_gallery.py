@@ -109,7 +109,7 @@ def refit(labeled: LabeledGallery, default_false_accept_rate: float, seed: int =
         galleries += _gallery(labeled, rng, np.delete(np.arange(count), left))
     return fit_observations(
         galleries,
-        f"{len(labeled.labels):,} labeled pictures, of {len(labeled.asked):,} of a gallery's classes and of none",
+        f"{len(labeled.labels):,} labeled pictures of {len(labeled.asked):,} classes of a gallery, and of strangers",
         default_false_accept_rate,
         1 / len(labeled.labels),
     )

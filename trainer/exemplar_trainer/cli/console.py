@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.text import Text
+
+from exemplar.commands.output import print_error
 
 if TYPE_CHECKING:
     from exemplar_trainer.calibration.labeled_images import OnActivity
@@ -27,7 +28,7 @@ def notes(quiet: bool = False) -> Console:
 
 def fail(problem: Exception | str) -> NoReturn:
     """Print `exemplar: ` and a sentence that says what went wrong, and end the command with exit code 1."""
-    notes().print(Text.assemble(("exemplar: ", "bold red"), str(problem)))
+    print_error(str(problem))
     raise typer.Exit(1)
 
 

@@ -104,7 +104,7 @@ def pairs(
     html: Html = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show classes in one folder (catalogue pictures) and ask about them in another (photos)."""
+    """Show classes in one folder (catalog pictures) and ask about them in another (photos)."""
     from exemplar_trainer.evaluation.folder_pairs import folder_pairs
 
     def ask(encoder: Encoder, only: Sequence[str], on_count: OnCount) -> Iterator[Questions]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+app = typer.Typer(add_completion=False)
 
 
 @app.command()
@@ -22,7 +22,10 @@ def export(
         Path | None, typer.Option(help="A Keras model (.keras) from images to vectors.", show_default=False)
     ] = None,
     pixels: Annotated[
-        str, typer.Option(help="What the model takes black and white as: 0-255, 0-1 or -1-1. [default: 0-255]")
+        str,
+        typer.Option(
+            help="Range of the model's input, from black to white: 0-255, 0-1 or -1-1.", show_default="0-255"
+        ),
     ] = "",
     backbone: Annotated[
         str,
@@ -33,17 +36,22 @@ def export(
     ] = "",
     weights: Annotated[
         str,
-        typer.Option(help="The backbone's: imagenet (Keras downloads it) or a .weights.h5 file. [default: imagenet]"),
+        typer.Option(
+            help="The backbone's weights: imagenet (Keras downloads it) or a .weights.h5 file.",
+            show_default="imagenet",
+        ),
     ] = "",
     size: Annotated[
-        str, typer.Option(help="The backbone's input, in pixels: a side, or WIDTHxHEIGHT. [default: 224]")
+        str,
+        typer.Option(help="The backbone's input, in pixels: a side, or WIDTHxHEIGHT.", show_default="224"),
     ] = "",
     framing: Annotated[
-        str, typer.Option(help="What an input shows: whole (the image) or ink (the drawing on it).")
+        str,
+        typer.Option(help="Part of the image that the network sees: whole (the image) or ink (the drawing on it)."),
     ] = "whole",
     name: Annotated[str, typer.Option(help="The bundle's name for people.")] = "",
     max_unreadable: Annotated[
-        int, typer.Option(min=0, help="How many images that cannot be read are left out; one more is an error.")
+        int, typer.Option(min=0, help="Leave out at most this many images that cannot be read; one more is an error.")
     ] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:

@@ -81,7 +81,8 @@ class RunScreen:
 
         def on_trained() -> None:
             self._progress.update(tasks["training"], completed=run.recipe.steps)
-            self._notes.print("Measuring and calibrating on the held-out classes, then exporting")
+            measured = "" if run.final_of else "Measuring and calibrating on the held-out classes, then exporting"
+            self._notes.print(measured or "Exporting")
 
         return Watcher(self.reading(), on_split, on_step, on_trained)
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+app = typer.Typer(add_completion=False)
 
 EXIT_STOPPED = 130
 
@@ -20,7 +20,9 @@ def train(
     context: typer.Context,
     data: Annotated[
         Path | None,
-        typer.Argument(help="Folder or zip of images, .../GROUP/CLASS/IMAGE. With --resume only where it has moved."),
+        typer.Argument(
+            help="Folder or zip of images, .../GROUP/CLASS/IMAGE. With --resume: only needed if it has moved."
+        ),
     ] = None,
     run: Annotated[Path, typer.Option("--run", help="Folder of the run; the bundle ends up in RUN/bundle.")] = Path(
         "runs/default"
@@ -28,20 +30,22 @@ def train(
     recipe: Annotated[
         str,
         typer.Option(
-            help="What to train: default, color, photo or seed. [default: default; color with --color, photo with "
-            "--backbone]"
+            help="Recipe: default, color, photo or seed.",
+            show_default="default; color with --color, photo with --backbone",
         ),
     ] = "",
     name: Annotated[str, typer.Option(help="The bundle's name for people.")] = "",
     loss: Annotated[
         str,
         typer.Option(
-            help="Another loss than the recipe's: nca, nca-cosface, supcon, multi-similarity, triplet, lifted, "
+            help="Loss, instead of the recipe's: nca, nca-cosface, supcon, multi-similarity, triplet, lifted, "
             "contrastive or contrastive-head."
         ),
     ] = "",
-    steps: Annotated[int | None, typer.Option(min=1, help="Another number of steps than the recipe's.")] = None,
-    size: Annotated[str, typer.Option(help="Another input, in pixels: a side, or WIDTHxHEIGHT.")] = "",
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps, instead of the recipe's.")] = None,
+    size: Annotated[
+        str, typer.Option(help="Input in pixels, instead of the recipe's: a side, or WIDTHxHEIGHT.")
+    ] = "",
     color: Annotated[bool, typer.Option("--color", help="Color pictures: three channels instead of one.")] = False,
     backbone: Annotated[
         str,
@@ -53,8 +57,8 @@ def train(
     weights: Annotated[
         str,
         typer.Option(
-            help="What the backbone begins with: imagenet (Keras downloads it), a .weights.h5 file, or none. "
-            "[default: imagenet]"
+            help="Weights that the backbone begins with: imagenet (Keras downloads it), a .weights.h5 file, or none.",
+            show_default="imagenet",
         ),
     ] = "",
     frozen: Annotated[
@@ -63,11 +67,14 @@ def train(
     framing: Annotated[
         str,
         typer.Option(
-            help="What an input shows: ink (the drawing, whatever its place and size) or whole (the image). "
-            "[default: the recipe's; whole in color]"
+            help="Part of the image that the network sees: ink (the drawing, centered and scaled) or whole "
+            "(the image).",
+            show_default="the recipe's; whole in color",
         ),
     ] = "",
-    learning_rate: Annotated[float | None, typer.Option(min=0, help="Another peak learning rate.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=0, help="Peak learning rate, instead of the recipe's.")
+    ] = None,
     precision: Annotated[
         str,
         typer.Option(help="float32, or mixed_bfloat16 where the processor has it."),
@@ -78,10 +85,14 @@ def train(
             help="A bundle of the same input, of any size, to learn from beside the labels; repeat it for several."
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Another seed of weights and batches.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of weights and batches, instead of the recipe's.")
+    ] = None,
     hold_out: Annotated[
         list[str] | None,
-        typer.Option(help="A group to hold out from training; repeat it. Absent: every fifth group by name."),
+        typer.Option(
+            help="A group to hold out from training; may be repeated.", show_default="every fifth group by name"
+        ),
     ] = None,
     hold_out_every: Annotated[
         int, typer.Option(min=2, help="Hold out the first of every N groups, by name.", metavar="N")
@@ -90,7 +101,7 @@ def train(
         bool, typer.Option("--hold-out-classes", help="Hold out single classes even where there are groups.")
     ] = False,
     max_unreadable: Annotated[
-        int, typer.Option(min=0, help="How many images that cannot be read are left out; one more is an error.")
+        int, typer.Option(min=0, help="Leave out at most this many images that cannot be read; one more is an error.")
     ] = 20,
     final_of: Annotated[
         Path | None,
@@ -99,7 +110,7 @@ def train(
             "Figures and calibration stay those of that run."
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the interrupted run in RUN.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Train an embedding model on a tree of images and make a bundle of it.

@@ -158,7 +158,7 @@ def _cells(value: float, interval: Interval | None, form: str) -> tuple[str, str
 
 def _print(table: Table, title: str | None = None, width: int | None = None, tight: bool = False) -> None:
     """Print a table; a `tight` one breaks no cell and fits 80 columns."""
-    shown = TerminalTable(title=title, box=box.SIMPLE_HEAD, pad_edge=not tight)
+    shown = TerminalTable(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     if tight:
         shown.padding = (0, 1, 0, 0)
     for at, heading in enumerate(table.header):
