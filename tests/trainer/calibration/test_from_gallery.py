@@ -151,7 +151,7 @@ def test_no_rate_is_promised_that_so_few_pictures_cannot_show() -> None:
     few = dataclasses.replace(labeled, queries=labeled.queries[:200], labels=labeled.labels[:200])
     fitted = refit(few, 0.05)
     assert fitted.false_accept_rates[0] == pytest.approx(1 / 200)
-    assert fitted.fitted_on.startswith("200 labeled pictures, of 25 ")
+    assert fitted.fitted_on.startswith("200 labeled pictures of 25 classes ")
     assert fitted.threshold(1e-4, 60, 1.0) == fitted.threshold(1 / 200, 60, 1.0)
 
 
@@ -185,4 +185,4 @@ def test_classes_that_nobody_asked_about_are_there_to_be_confused_with(foreign: 
     kept = (labeled.labels < 20) | (labeled.labels == NO_CLASS)
     partly = dataclasses.replace(labeled, queries=labeled.queries[kept], labels=labeled.labels[kept])
     assert cross_fit(partly, foreign).gallery_size == CLASSES - 1
-    assert " of 20 of a gallery's classes" in refit(partly, 0.05).fitted_on
+    assert " of 20 classes of a gallery" in refit(partly, 0.05).fitted_on
