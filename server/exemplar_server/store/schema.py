@@ -15,7 +15,7 @@ from pathlib import Path
 
 from exemplar_server.errors import DataLossError, ResourceExhaustedError, StartError
 
-VERSION = 1
+VERSION = 3  # 1 and 2 were formats of before the first release
 
 _TABLES = """
 CREATE TABLE galleries (

@@ -85,7 +85,7 @@ def test_a_directory_that_cannot_be_made_is_refused_with_a_sentence(tmp_path: Pa
         EmbeddedStore(tmp_path / "file" / "data")
 
 
-@pytest.mark.parametrize("version", [2, 99])
+@pytest.mark.parametrize("version", [1, 2, 99])
 def test_a_database_of_another_version_is_refused_and_left_alone(two_galleries: Path, version: int) -> None:
     database = sqlite3.connect(two_galleries / "exemplar.db")
     database.execute(f"PRAGMA user_version = {version}")
