@@ -123,12 +123,12 @@ def test_a_part_of_a_picture_is_named_as_the_same_picture_by_itself(
 
 def test_two_parts_of_one_picture_are_two_exemplars(client: Client, pictures: dict[str, list[Path]]) -> None:
     picture = next(iter(pictures.values()))[0]
-    client.create_gallery("parts", max_exemplars_per_class=3)
+    client.create_gallery("halves-of-one", max_exemplars_per_class=3)
     halves = [Part(picture, Region(0, 0, 0.5, 1, "fraction")), Part(picture, Region(0.5, 0, 0.5, 1, "fraction"))]
-    enrolled = client.enroll("parts", "halves", [*halves, halves[0]]).image_class
+    enrolled = client.enroll("halves-of-one", "halves", [*halves, halves[0]]).image_class
     assert [each.region for each in enrolled.exemplars] == [half.region for half in halves]
     for each in enrolled.exemplars:
-        assert client.exemplar_image("parts", "halves", each.sha256) == picture.read_bytes()
+        assert client.exemplar_image("halves-of-one", "halves", each.sha256) == picture.read_bytes()
 
 
 def test_a_class_is_enrolled_replaced_changed_read_and_deleted(
