@@ -90,7 +90,7 @@ class _Queries:
         named: accepted at the default rate.
         clear: whether the two nearest classes are not too close to call.
         probability: of the nearest class.
-        counted: whether the probability counts. It takes half of all queries to be of no enrolled class.
+        counted: whether the probability counts. It assumes that half of all queries show no enrolled class.
     """
 
     distance: Floats64
