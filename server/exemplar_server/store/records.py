@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from exemplar_encoder import Calibration, Region, class_embedding
-from exemplar_encoder.arrays import Floats
+from exemplar_encoder.arrays import Floats, Ints
 
 DEFAULT_EXEMPLARS = 1
 LARGEST_VALUE = 1e6
@@ -123,6 +123,78 @@ class StoredClass:
 
     record: ClassRecord
     replaced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Which state a gallery is in: its revision, and when it was made, in microseconds since the epoch.
+
+    The time tells two states of one revision apart, such as those before and after a copy was put in place.
+    """
+
+    revision: int
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRow:
+    """What an answer says of a class; `embedding` float32 `[dimension]` is the one that is searched."""
+
+    class_id: str
+    display_name: str
+    attributes: Mapping[str, str]
+    embedding: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class VectorPage:
+    """Some classes of a gallery as an index holds them, with the ids of damaged ones by row.
+
+    `rows` is int64 `[n]`, `vectors` float32 `[n, dimension]`; `last` is the last row that was read, damaged or not, and
+    None where there is none.
+    """
+
+    rows: Ints
+    vectors: Floats
+    damaged: Mapping[int, str]
+    last: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What became of the rows that changed between two states of a gallery, and the gallery in the later one.
+
+    `put` are those that are there now, `removed` int64 `[n]` those that are not.
+    """
+
+    gallery: Gallery
+    version: Version
+    put: VectorPage
+    removed: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCopy:
+    """A class whole, to be stored elsewhere as it is; `embedding` float32 `[dimension]`, exemplars in order."""
+
+    id: str
+    display_name: str
+    attributes: Mapping[str, str]
+    create_time: datetime
+    update_time: datetime
+    embedding: Floats
+    exemplars: Sequence[NewExemplar]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptResponse:
+    """The response to a request that was answered, and when, in microseconds since the epoch."""
+
+    id: str
+    method: str
+    digest: bytes
+    response: bytes
+    time: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,98 @@
+"""Exact nearest neighbors of float32 vectors in memory, by FAISS.
+
+FAISS works with squared distances; they become Euclidean here and nowhere else. It also rounds differently for one
+query and for many, so the distances of the nearest rows are computed again from the vectors: an answer does not depend
+on what it was batched with.
+"""
+
+from __future__ import annotations
+
+import faiss
+import numpy as np
+
+from exemplar_encoder.arrays import Floats, Ints
+from exemplar_server.store.index.vector_index import Fingerprints, exact_distances, fingerprint
+
+# FAISS's batch search computes |x|^2 + |y|^2 - 2xy in float32; this bounds its error, relative to the squared norms.
+_ROUNDING = 1e-5
+_SPARE = 8
+
+# Up to this many multiplications a search takes about a millisecond or less on one thread. More threads would have to
+# meet at a barrier, where they wait for each other to be scheduled beside the encoder's: on a busy machine that made
+# naming an image five times slower.
+_ONE_THREAD_PRODUCTS = 4_000_000
+_THREADS = faiss.omp_get_max_threads()
+
+
+class FlatIndex:
+    """The exact `VectorIndex`."""
+
+    def __init__(self, dimension: int) -> None:
+        self.dimension = dimension
+        self._index = faiss.IndexIDMap2(faiss.IndexFlatL2(dimension))
+        self._norm = 0.0
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)
+
+    def put(self, rows: Ints, vectors: Floats) -> None:
+        """See `VectorIndex`. FAISS would keep two vectors under one identifier in silence, so the old go first."""
+        if len(rows):
+            self.remove(rows)
+            self._norm = max(self._norm, float(np.square(vectors, dtype=np.float64).sum(axis=1).max()))
+            self._index.add_with_ids(vectors, rows)
+
+    def remove(self, rows: Ints) -> None:
+        """See `VectorIndex`."""
+        if len(rows) and len(self):
+            self._index.remove_ids(faiss.IDSelectorBatch(rows))
+
+    def nearest(self, queries: Floats, count: int) -> tuple[Ints, Floats]:
+        """See `VectorIndex`."""
+        total = len(self)
+        if total == 0:
+            return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
+        # OpenMP keeps this setting for each calling thread, so one search does not set another's.
+        faiss.omp_set_num_threads(1 if queries.size * total <= _ONE_THREAD_PRODUCTS else _THREADS)
+        wanted = min(count, total)
+        fetched = min(total, wanted + _SPARE)
+        while True:
+            squared, rows = self._index.search(queries, fetched)
+            if fetched == total:
+                break
+            # Rounding may swap neighbors, and equals may lie beyond the last: both are ruled out when the last
+            # row fetched is farther than the last one wanted by more than rounding.
+            largest = float(np.square(queries, dtype=np.float64).sum(axis=1).max())
+            slack = _ROUNDING * (self._norm + largest)
+            if bool((squared[:, -1] > squared[:, wanted - 1] + slack).all()):
+                break
+            fetched = min(total, fetched * 4)
+        vectors = self._index.reconstruct_batch(rows.ravel()).reshape(*rows.shape, self.dimension)
+        return rows, exact_distances(vectors, queries)
+
+    def rows(self) -> Ints:
+        """See `VectorIndex`."""
+        return np.array(faiss.vector_to_array(self._index.id_map), np.int64)
+
+    def vectors(self, rows: Ints) -> Floats:
+        """See `VectorIndex`."""
+        if not len(rows):
+            return np.empty((0, self.dimension), np.float32)
+        return np.asarray(self._index.reconstruct_batch(rows))
+
+    def fingerprints(self) -> tuple[Ints, Fingerprints]:
+        """See `VectorIndex`."""
+        rows = self.rows()
+        return rows, fingerprint(rows, self.vectors(rows))
+
+    def doubtful(self, count: int) -> bool:
+        """See `VectorIndex`."""
+        return len(self) != count
+
+    def outgrown(self) -> bool:
+        """Return False: it serves any number as well as it can."""
+        return False
+
+    def close(self) -> None:
+        """Let go of the vectors."""
+        self._index.reset()
