@@ -3,7 +3,6 @@
 Only this package knows SQLite and FAISS.
 """
 
-from exemplar_server.store.embedded import EmbeddedStore
 from exemplar_server.store.gallery_store import GalleryStore
 from exemplar_server.store.records import (
     Candidate,
@@ -22,7 +21,6 @@ from exemplar_server.store.request import RepeatedRequest, Request
 __all__ = [
     "Candidate",
     "ClassRecord",
-    "EmbeddedStore",
     "Exemplar",
     "Gallery",
     "GalleryChanges",
