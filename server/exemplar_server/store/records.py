@@ -13,6 +13,7 @@ import numpy as np
 
 from exemplar_encoder import Calibration, Region, class_embedding
 from exemplar_encoder.arrays import Floats, Ints
+from exemplar_server.errors import FailedPreconditionError, InvalidArgumentError
 
 DEFAULT_EXEMPLARS = 1
 LARGEST_VALUE = 1e6
@@ -232,6 +233,24 @@ class Pair:
 def usable(embeddings: Floats) -> bool:
     """Return whether distances can be computed: no embedding holds NaN, infinity or more than `LARGEST_VALUE`."""
     return bool((np.abs(embeddings) <= LARGEST_VALUE).all())
+
+
+def check_vectors(gallery: Gallery, vectors: Floats) -> None:
+    """Refuse vectors that are none of a gallery's: not float32 `[n, dimension]`, or not `usable`."""
+    # FAISS answers a NaN, and a square that overflows, with row -1, and reads past a short vector.
+    if vectors.ndim != 2 or vectors.shape[1] != gallery.dimension:
+        actual = vectors.shape[-1] if vectors.ndim else 0
+        raise FailedPreconditionError(
+            "DIMENSION_MISMATCH",
+            f"gallery {gallery.id!r} holds embeddings of {gallery.dimension} values, not {actual}",
+            {"gallery": gallery.id, "expected": str(gallery.dimension), "actual": str(actual)},
+        )
+    if not usable(vectors):
+        raise InvalidArgumentError(
+            "FIELD_INVALID",
+            f"embedding: it holds NaN, or a value beyond {LARGEST_VALUE:,.0f}",
+            {"field": "embedding", "gallery": gallery.id},
+        )
 
 
 def _etag(*values: object) -> str:

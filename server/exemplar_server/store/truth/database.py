@@ -74,6 +74,10 @@ class Database(Protocol):
         """Give a connection whose statements all see one committed state."""
         ...
 
+    def new_rows(self, connection: Connection, count: int) -> Sequence[int]:
+        """Return numbers for `count` new rows of classes, in a transaction; no number is ever given twice."""
+        ...
+
     def announce(self, connection: Connection, gallery: str) -> None:
         """Tell whoever watches, in another process, once this transaction is committed."""
         ...
