@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import secrets
 import select
 import shutil
 import signal
@@ -20,6 +21,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import psycopg
+
+# Where nothing is to be killed, a database on a server of one's own choice may do.
 OTHER_SERVER = "EXEMPLAR_TEST_POSTGRES"
 _PATIENCE = 30.0
 
@@ -53,7 +57,7 @@ class PostgresServer:
 
     @property
     def url(self) -> str:
-        """The database that is there from the start."""
+        """Its one database."""
         return f"postgresql://postgres@/postgres?host={self._folder}"
 
     def start(self) -> None:
@@ -139,3 +143,11 @@ class PostgresServer:
         done = subprocess.run(command, cwd=self._folder, capture_output=True, text=True, check=False, **self._user)
         if done.returncode:
             raise RuntimeError(f"{program} failed:\n{done.stderr}")
+
+
+def with_schema(url: str, name: str = "") -> str:
+    """Return the URL of a schema of a database, which is made where it is missing; a new one without a name."""
+    name = name or f"test_{secrets.token_hex(8)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {name}".encode())
+    return f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3D{name}"

@@ -42,7 +42,7 @@ class PostgresDatabase:
             StartError: it cannot be used, or a newer program made its tables.
         """
         self._connections = Connections(url)
-        self._watches: list[Watch] = []
+        self._watch = Watch(self._connections)
         with ExitStack() as undo:
             undo.callback(self.close)
             try:
@@ -82,14 +82,17 @@ class PostgresDatabase:
         """See `Database`."""
         connection.execute("SELECT pg_notify(?, ?)", (CHANNEL, gallery))
 
-    def watch(self, changed: Callable[[str], None], available: Callable[[bool], None]) -> None:
+    def watch(self, changed: Callable[[str], None]) -> None:
         """See `Database`."""
-        self._watches.append(Watch(self._connections, changed, available))
+        self._watch.on_change(changed)
+
+    def on_availability(self, tell: Callable[[bool], None]) -> None:
+        """See `Database`."""
+        self._watch.on_availability(tell)
 
     def close(self) -> None:
         """See `Database`."""
-        for watch in self._watches:
-            watch.close()
+        self._watch.close()
         self._connections.close()
 
     @contextmanager

@@ -1,12 +1,14 @@
-"""Hears what other processes change in a PostgreSQL database, and when it goes away and comes back."""
+"""Hears what other processes change in a PostgreSQL database, and notices when that goes away and comes back."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import psycopg
 
+from exemplar_server.errors import ServiceError
 from exemplar_server.store.truth.postgresql_connections import Connections
 
 CHANNEL = "exemplar"
@@ -14,39 +16,66 @@ _PAUSE = 0.5
 
 
 class Watch:
-    """A thread with a connection of its own, until `close`."""
+    """A thread with a connection of its own, from the first who wants to be told until `close`."""
 
-    def __init__(
-        self, connections: Connections, changed: Callable[[str], None], available: Callable[[bool], None]
-    ) -> None:
-        """Start to listen; see `Database.watch`."""
+    def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._changed = changed
-        self._available = available
+        self._changed: list[Callable[[str], None]] = []
+        self._available: list[Callable[[bool], None]] = []
+        self._up = True
+        self._telling = threading.Lock()
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="postgresql-watch", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+
+    def on_change(self, changed: Callable[[str], None]) -> None:
+        """See `Database.watch`."""
+        with self._telling:
+            self._changed.append(changed)
+            self._start()
+
+    def on_availability(self, tell: Callable[[bool], None]) -> None:
+        """See `Database.on_availability`."""
+        with self._telling:
+            self._available.append(tell)
+            self._start()
+            if not self._up:
+                tell(False)
 
     def close(self) -> None:
-        """Call nobody any more."""
+        """Tell nobody any more."""
         self._closing.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="postgresql-watch", daemon=True)
+            self._thread.start()
 
     def _run(self) -> None:
-        up = True
         while not self._closing.is_set():
             try:
                 with self._connections.connect() as connection:
                     connection.execute(f"LISTEN {CHANNEL}")
-                    if not up:
-                        self._available(True)
-                    up = True
-                    self._changed("")  # whatever was announced before was not heard
+                    self._set_up(True)
+                    self._tell_change("")  # what was announced before was not heard
                     while not self._closing.is_set():
                         for notification in connection.notifies(timeout=_PAUSE):
-                            self._changed(notification.payload)
+                            self._tell_change(notification.payload)
             except psycopg.Error:
-                if up:
-                    self._available(False)
-                up = False
+                self._set_up(False)
                 self._closing.wait(_PAUSE)
+
+    def _set_up(self, up: bool) -> None:
+        with self._telling:
+            if up != self._up:
+                self._up = up
+                for tell in self._available:
+                    tell(up)
+
+    def _tell_change(self, gallery: str) -> None:
+        with self._telling:
+            changed = list(self._changed)
+        for tell in changed:
+            with suppress(ServiceError):  # who cannot look now will when it matters
+                tell(gallery)
