@@ -139,20 +139,19 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class ClassRow:
-    """What an answer says of a class; `embedding` float32 `[dimension]` is the one that is searched."""
+    """What an answer says of a class."""
 
     class_id: str
     display_name: str
     attributes: Mapping[str, str]
-    embedding: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class VectorPage:
     """Some classes of a gallery as an index holds them, with the ids of damaged ones by row.
 
-    `rows` is int64 `[n]`, `vectors` float32 `[n, dimension]`; `last` is the last row that was read, damaged or not, and
-    None where there is none.
+    `rows` is int64 `[n]`, `vectors` float32 `[n, dimension]`; `last` is the last row that was read, damaged or not,
+    and None where there is none.
     """
 
     rows: Ints

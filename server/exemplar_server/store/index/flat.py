@@ -1,8 +1,8 @@
 """Exact nearest neighbors of float32 vectors in memory, by FAISS.
 
 FAISS works with squared distances; they become Euclidean here and nowhere else. It also rounds differently for one
-query and for many, so the distances of the nearest rows are computed again from the vectors: an answer does not depend
-on what it was batched with.
+query and for many, so the distances of the nearest rows are computed again from the vectors: an answer does not
+depend on what it was batched with.
 """
 
 from __future__ import annotations

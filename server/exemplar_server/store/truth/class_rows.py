@@ -42,6 +42,12 @@ def count(connection: Connection, gallery: str) -> int:
     return int(connection.execute("SELECT count(*) FROM classes WHERE gallery = ?", (gallery,)).fetchone()[0])
 
 
+def last(connection: Connection, gallery: str) -> int:
+    """Return the greatest row, 0 where there is none."""
+    query = "SELECT coalesce(max(row), 0) FROM classes WHERE gallery = ?"
+    return int(connection.execute(query, (gallery,)).fetchone()[0])
+
+
 def read(connection: Connection, gallery: str, row: int) -> ClassRecord:
     """Read a class with its exemplars. Raises `DataLossError`."""
     found = connection.execute(f"SELECT row, checksum, {_COLUMNS} FROM classes WHERE row = ?", (row,)).fetchone()
@@ -61,7 +67,7 @@ def names(connection: Connection, gallery: str, rows: Ints) -> dict[int, ClassRo
     for row, stored, *columns in _some(connection, gallery, rows):
         if checksum(row, *columns) != stored:
             raise damaged(gallery, [columns[1]])
-        found[row] = ClassRow(columns[1], columns[2], json.loads(columns[3]), np.frombuffer(columns[4], np.float32))
+        found[row] = ClassRow(columns[1], columns[2], json.loads(columns[3]))
     return found
 
 
@@ -124,7 +130,7 @@ def describe(
     attributes: Mapping[str, str] | None,
 ) -> None:
     """Change what is not None."""
-    columns = _intact(connection, gallery, row)
+    columns = intact(connection, gallery.id, row)
     if display_name is not None:
         columns[2] = display_name
     if attributes is not None:
@@ -135,7 +141,7 @@ def describe(
 
 def move(connection: Connection, gallery: Gallery, row: int, embedding: Floats) -> None:
     """Search a class by another embedding, float32 `[dimension]`."""
-    columns = _intact(connection, gallery, row)
+    columns = intact(connection, gallery.id, row)
     columns[4], columns[6] = np.ascontiguousarray(embedding, np.float32).tobytes(), to_micros(gallery.update_time)
     _write(connection, row, columns)
 
@@ -170,12 +176,13 @@ def _vectors(gallery: Gallery, found: Sequence[Sequence[Any]]) -> VectorPage:
     return VectorPage(np.array(rows, np.int64), vectors, damaged_rows, last)
 
 
-def _intact(connection: Connection, gallery: Gallery, row: int) -> list[Any]:
+def intact(connection: Connection, gallery: str, row: int) -> list[Any]:
+    """Read a class's columns as they are written. Raises `DataLossError`."""
     found = connection.execute(f"SELECT checksum, {_COLUMNS} FROM classes WHERE row = ?", (row,))
     columns: list[Any]
     stored, *columns = found.fetchone()
     if checksum(row, *columns) != stored:
-        raise damaged(gallery.id, [columns[1]])
+        raise damaged(gallery, [columns[1]])
     return columns
 
 

@@ -48,6 +48,9 @@ class Connection(Protocol):
 class Database(Protocol):
     """Gives connections; its errors are those of `exemplar_server.errors`."""
 
+    name: str
+    """What people call it by: a file's path, or an address without its password."""
+
     remote: bool
     """Whether a statement may have to wait for another machine."""
 
@@ -61,8 +64,8 @@ class Database(Protocol):
 
         Raises:
             ResourceExhaustedError: there is no room; nothing was changed.
-            UnavailableError: the database does not answer. Where that happens at the end of the block, the changes may
-                have been made.
+            UnavailableError: the database does not answer. Where that happens at the end of the block, the changes
+                may have been made.
         """
         ...
 
@@ -82,8 +85,18 @@ class Database(Protocol):
         """Tell whoever watches, in another process, once this transaction is committed."""
         ...
 
-    def watch(self, changed: Callable[[str], None], available: Callable[[bool], None]) -> None:
-        """See `Truth.watch`; `changed` is called with an empty id where any gallery may have changed."""
+    def watch(self, changed: Callable[[str], None]) -> None:
+        """Call `changed` soon after another process changed a gallery; with an empty id where it may be any gallery.
+
+        It is called from a thread of the database's own. A database of one process never calls it.
+        """
+        ...
+
+    def on_availability(self, tell: Callable[[bool], None]) -> None:
+        """Call `tell` when the database stops answering, and when it answers again; never for a local one.
+
+        It is called from a thread of the database's own.
+        """
         ...
 
     def close(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -119,14 +118,25 @@ class SqlReading:
         with self._database.snapshot() as reader:
             return class_rows.vectors(reader, gallery_rows.read(reader, gallery), after, limit)
 
+    def last_row(self, gallery: str) -> int:
+        """See `Truth`."""
+        with self._database.reading() as reader:
+            return class_rows.last(reader, gallery)
+
+    def missing_classes(self, gallery: str) -> int:
+        """See `Truth`."""
+        with self._database.snapshot() as reader:
+            return gallery_rows.read(reader, gallery).class_count - class_rows.count(reader, gallery)
+
+    def vectors_of(self, gallery: str, rows: Ints) -> VectorPage:
+        """See `Truth`."""
+        with self._database.snapshot() as reader:
+            return class_rows.vectors_of(reader, gallery_rows.read(reader, gallery), rows)
+
     def class_rows(self, gallery: str, rows: Ints) -> tuple[dict[int, ClassRow], Version]:
         """See `Truth`."""
         with self._database.snapshot() as reader:
             return class_rows.names(reader, gallery, rows), gallery_rows.version(reader, gallery)
-
-    def watch(self, changed: Callable[[str], None], available: Callable[[bool], None]) -> None:
-        """See `Truth`."""
-        self._database.watch(changed, available)
 
     def class_copies(self, gallery: str, after: str = "", limit: int = 100) -> list[ClassCopy]:
         """See `Truth`."""

@@ -1,7 +1,7 @@
 """The truth in a database: SQLite's or PostgreSQL's, by the same rows.
 
-Every change goes the same way: refuse a repeated request, read the gallery and lock its row, check, write the rows, the
-gallery's new revision and what changed with it, and the response to the request. All of it in one transaction.
+Every change goes the same way: refuse a repeated request, read the gallery and lock its row, check, write the rows,
+the gallery's new revision and what changed with it, and the response to the request. All of it in one transaction.
 """
 
 from __future__ import annotations
@@ -63,16 +63,19 @@ class SqlTruth(SqlReading):
         time = now()
         settings = false_accept_rate, max_exemplars_per_class
         created = Gallery(gallery, display_name, model, dimension, 1, 0, *settings, time, time)
-        with self._change(request) as writer:
-            self._add_gallery(writer, created)
-            request_rows.keep(writer, request, created, now_micros())
+        try:
+            with self._change(gallery, request) as writer:
+                self._add_gallery(writer, created)
+                request_rows.keep(writer, request, created, now_micros())
+        except RowExists as error:  # another process was quicker
+            raise _gallery_exists(gallery) from error
         return created
 
     def update_gallery(
         self, gallery: str, changes: GalleryChanges, etag: str = "", request: Request[Gallery] | None = None
     ) -> Gallery:
         """See `Truth`."""
-        with self._change(request) as writer:
+        with self._change(gallery, request) as writer:
             held = self._gallery(writer, gallery)
             if etag and etag != held.etag:
                 raise etag_mismatch(f"gallery {gallery!r}", {"gallery": gallery, "etag": held.etag})
@@ -86,7 +89,7 @@ class SqlTruth(SqlReading):
         self, gallery: str, force: bool = False, allow_missing: bool = False, request: Request[None] | None = None
     ) -> None:
         """See `Truth`."""
-        with self._change(request) as writer:
+        with self._change(gallery, request) as writer:
             # By force even one that is damaged.
             there = gallery_rows.exists(writer, gallery, self._database.lock_row)
             if not (force if there else allow_missing):
@@ -99,7 +102,7 @@ class SqlTruth(SqlReading):
         self, gallery: str, classes: Sequence[NewClass], request: Request[tuple[list[StoredClass], int]] | None = None
     ) -> tuple[list[StoredClass], int]:
         """See `Truth`."""
-        with self._change(request) as writer:
+        with self._change(gallery, request) as writer:
             held = self._gallery(writer, gallery)
             for new in classes:
                 for item in new.exemplars:
@@ -128,7 +131,7 @@ class SqlTruth(SqlReading):
         request: Request[ClassRecord] | None = None,
     ) -> ClassRecord:
         """See `Truth`."""
-        with self._change(request) as writer:
+        with self._change(gallery, request) as writer:
             updated = _next(self._gallery(writer, gallery))
             row = self._row(writer, gallery, class_id)
             present = class_rows.read(writer, gallery, row).etag
@@ -145,7 +148,7 @@ class SqlTruth(SqlReading):
         self, gallery: str, class_id: str, allow_missing: bool = False, request: Request[int] | None = None
     ) -> int:
         """See `Truth`."""
-        with self._change(request) as writer:
+        with self._change(gallery, request) as writer:
             updated = self._gallery(writer, gallery)
             found = class_rows.find(writer, gallery, [class_id])
             if found:
@@ -166,11 +169,12 @@ class SqlTruth(SqlReading):
         request: Request[tuple[ClassRecord, int]] | None = None,
     ) -> tuple[ClassRecord, int]:
         """See `Truth`."""
-        with self._change(request) as writer:
+        with self._change(gallery, request) as writer:
             held = self._gallery(writer, gallery)
             row = self._row(writer, gallery, class_id)
             for item in exemplars:
                 check_vectors(held, item.embedding[None, :])
+            class_rows.intact(writer, gallery, row)
             present = exemplar_rows.embeddings(writer, gallery, class_id, row)
             new = {item.exemplar.sha256: item for item in exemplars if item.exemplar.sha256 not in present}
             most = held.most_exemplars
@@ -189,9 +193,10 @@ class SqlTruth(SqlReading):
         request: Request[tuple[ClassRecord, int]] | None = None,
     ) -> tuple[ClassRecord, int]:
         """See `Truth`."""
-        with self._change(request) as writer:
+        with self._change(gallery, request) as writer:
             held = self._gallery(writer, gallery)
             row = self._row(writer, gallery, class_id)
+            class_rows.intact(writer, gallery, row)
             present = exemplar_rows.embeddings(writer, gallery, class_id, row)
             if sha256 not in present and not allow_missing:
                 raise exemplar_not_found(gallery, class_id, sha256)
@@ -203,30 +208,28 @@ class SqlTruth(SqlReading):
 
     def load_gallery(self, gallery: Gallery) -> None:
         """See `Truth`."""
-        with self._change(None) as writer:
+        with self._change(gallery.id) as writer:
             self._add_gallery(writer, dataclasses.replace(gallery, class_count=0, revision=1))
 
     def load_classes(self, gallery: str, classes: Sequence[ClassCopy]) -> int:
         """See `Truth`."""
-        with self._change(None) as writer:
+        with self._change(gallery) as writer:
             held = self._gallery(writer, gallery)
             check_vectors(held, np.stack([each.embedding for each in classes]))
             updated = dataclasses.replace(_next(held), class_count=held.class_count + len(classes))
-            rows = self._database.new_rows(writer, len(classes))
-            try:
-                class_rows.add(writer, [_copied(gallery, row, of) for row, of in zip(rows, classes, strict=True)])
-            except RowExists as error:
-                ids = class_rows.find(writer, gallery, [each.id for each in classes])
+            if there := class_rows.find(writer, gallery, [each.id for each in classes]):
                 raise AlreadyExistsError(
-                    "CLASS_EXISTS", f"gallery {gallery!r} has {next(iter(ids))!r} already", {"gallery": gallery}
-                ) from error
+                    "CLASS_EXISTS", f"gallery {gallery!r} has a class {min(there)!r} already", {"gallery": gallery}
+                )
+            rows = self._database.new_rows(writer, len(classes))
+            class_rows.add(writer, [_copied(gallery, row, of) for row, of in zip(rows, classes, strict=True)])
             exemplar_rows.add(writer, {row: of.exemplars for row, of in zip(rows, classes, strict=True)})
             self._record(writer, updated, rows)
         return updated.revision
 
     def finish_load(self, gallery: Gallery) -> None:
         """See `Truth`."""
-        with self._change(None) as writer:
+        with self._change(gallery.id) as writer:
             gallery_rows.write(writer, gallery)
             change_rows.forget(writer, gallery.id)
             change_rows.record(writer, gallery, [])
@@ -234,17 +237,21 @@ class SqlTruth(SqlReading):
 
     def load_responses(self, responses: Iterable[KeptResponse]) -> None:
         """See `Truth`."""
-        with self._change(None) as writer:
+        with self._database.transaction() as writer:
             request_rows.load(writer, responses)
 
     @contextmanager
-    def _change(self, request: Request[Any] | None) -> Iterator[Connection]:
-        """Make one change, and none for a request that was answered before."""
+    def _change(self, gallery: str, request: Request[Any] | None = None) -> Iterator[Connection]:
+        """Make one change of a gallery, and none for a request that was answered before."""
         with self._database.transaction(None if request is None else request.id) as writer:
             response = None if request is None else request_rows.answered(writer, request, now_micros())
             if response is not None:
                 raise RepeatedRequest(response)
             yield writer
+        self._committed(gallery)
+
+    def _committed(self, gallery: str) -> None:
+        """Take note that a change of a gallery is on disk; it is acknowledged once this returns."""
 
     def _gallery(self, writer: Connection, gallery: str) -> Gallery:
         """Read a gallery that nobody else changes until the transaction ends."""
@@ -253,10 +260,7 @@ class SqlTruth(SqlReading):
     def _add_gallery(self, writer: Connection, gallery: Gallery) -> None:
         if gallery_rows.exists(writer, gallery.id, ""):
             raise _gallery_exists(gallery.id)
-        try:
-            gallery_rows.add(writer, gallery)
-        except RowExists as error:  # another process was quicker
-            raise _gallery_exists(gallery.id) from error
+        gallery_rows.add(writer, gallery)
         change_rows.record(writer, gallery, [])
         self._database.announce(writer, gallery.id)
 
@@ -281,7 +285,8 @@ class SqlTruth(SqlReading):
         rows |= dict(zip(new, self._database.new_rows(writer, len(new)), strict=True))
         time = to_micros(updated.update_time)
         records: dict[str, ClassRecord] = {}
-        added, replaced = [], []
+        added: list[class_rows.Written] = []
+        replaced: list[class_rows.Written] = []
         for class_id, of in classes.items():
             created = found[class_id][1] if class_id in found else time
             if not isinstance(created, int):  # it is damaged, and mended here

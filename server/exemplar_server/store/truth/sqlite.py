@@ -37,6 +37,7 @@ class SqliteDatabase:
                 read at all.
         """
         self._path = directory / DATABASE
+        self.name = str(self._path)
         self._writing = threading.Lock()
         self._readers: list[sqlite3.Connection] = []
         with ExitStack() as undo:
@@ -95,8 +96,11 @@ class SqliteDatabase:
     def announce(self, connection: Connection, gallery: str) -> None:
         """See `Database`; there is no other process."""
 
-    def watch(self, changed: Callable[[str], None], available: Callable[[bool], None]) -> None:
+    def watch(self, changed: Callable[[str], None]) -> None:
         """See `Database`; there is no other process."""
+
+    def on_availability(self, tell: Callable[[bool], None]) -> None:
+        """See `Database`; there is no other machine."""
 
     def close(self) -> None:
         """Write back what the log holds and let go of the directory."""

@@ -9,3 +9,6 @@ CREATE TABLE changes (
 CREATE INDEX changes_by_revision ON changes (gallery, revision);
 -- A gallery's classes in order of row, which every index is built in.
 CREATE INDEX classes_by_gallery ON classes (gallery);
+-- Kept responses are dropped by time and found by id.
+DROP INDEX requests_by_time;
+CREATE INDEX requests_by_time ON requests (time, id);

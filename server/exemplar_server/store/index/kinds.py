@@ -1,0 +1,53 @@
+"""How galleries are indexed: which index a gallery gets at its start, and which is built for it in the background."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from exemplar_server.store.index.flat import FlatIndex
+from exemplar_server.store.index.vector_index import VectorIndex
+from exemplar_server.store.index.vector_source import Filled, VectorSource
+from exemplar_server.store.records import Version
+
+
+class IndexKind(Protocol):
+    """Makes the indexes of galleries."""
+
+    def start(self, source: VectorSource, saved: Path | None) -> tuple[VectorIndex, Filled]:
+        """Return an index of a gallery's present state, soon.
+
+        Args:
+            source: the gallery.
+            saved: where an index of it may have been saved.
+
+        Raises:
+            NotFoundError: there is no such gallery.
+            DataLossError: the gallery's own row is damaged.
+            UnavailableError: the index is on another machine that does not answer.
+        """
+        ...
+
+    def build(self, source: VectorSource) -> tuple[VectorIndex, Filled]:
+        """Return the index that serves a gallery of its present size best, however long that takes; as `start`."""
+        ...
+
+    def save(self, index: VectorIndex, version: Version, path: Path) -> None:
+        """Save an index that is at `version`, where that is quicker to load than to build."""
+        ...
+
+
+class FlatKind:
+    """Exact and in memory, whatever the gallery's size."""
+
+    def start(self, source: VectorSource, saved: Path | None) -> tuple[VectorIndex, Filled]:
+        """See `IndexKind`."""
+        index = FlatIndex(source.truth.get_gallery(source.gallery).dimension)
+        return index, source.fill(index)
+
+    def build(self, source: VectorSource) -> tuple[VectorIndex, Filled]:
+        """See `IndexKind`."""
+        return self.start(source, None)
+
+    def save(self, index: VectorIndex, version: Version, path: Path) -> None:
+        """Save nothing: it is read from the truth."""

@@ -1,0 +1,61 @@
+"""Opening a store by what it is called: the truth by `sqlite:FOLDER`, the index by its kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from exemplar_server.errors import ServiceError, StartError
+from exemplar_server.store.gallery_store import GalleryStore
+from exemplar_server.store.index.kinds import FlatKind, IndexKind
+from exemplar_server.store.indexed_store import IndexedStore
+from exemplar_server.store.truth.database import Database
+from exemplar_server.store.truth.sql_truth import SqlTruth
+from exemplar_server.store.truth.sqlite import SqliteDatabase
+from exemplar_server.store.truth.truth import Truth
+
+_INDEXES = "indexes"
+
+
+def open_store(
+    store: str, index: str = "auto", folder: Path | None = None, max_bytes: int | None = None
+) -> GalleryStore:
+    """Open a truth with its indexes.
+
+    Args:
+        store: `sqlite:FOLDER` or `postgresql://...`.
+        index: `auto`, `flat`, `approximate`, `gpu` or `milvus:URL`.
+        folder: where indexes are saved; None for beside the database, where that is a folder.
+        max_bytes: the size that an SQLite database may grow to; no limit but the disk's when None.
+
+    Raises:
+        StartError: it cannot be opened; the message says why and what to do.
+    """
+    database = _open_database(store, max_bytes)
+    try:
+        return IndexedStore(database, _kind(index), folder or _beside(store))
+    except ServiceError as error:
+        database.close()
+        raise StartError(f"{database.name} cannot be read: {error.message}; restore a copy of it") from error
+    except BaseException:
+        database.close()
+        raise
+
+
+def open_truth(store: str) -> Truth:
+    """Open a truth by itself; see `open_store`."""
+    return SqlTruth(_open_database(store, None))
+
+
+def _open_database(store: str, max_bytes: int | None) -> Database:
+    kind, separator, rest = store.partition(":")
+    if kind == "sqlite" and separator and rest:
+        return SqliteDatabase(Path(rest), max_bytes)
+    raise StartError(f"there is no store {store!r}: give sqlite:FOLDER or postgresql://USER@HOST/DATABASE")
+
+
+def _beside(store: str) -> Path | None:
+    return Path(store.removeprefix("sqlite:")) / _INDEXES if store.startswith("sqlite:") else None
+
+
+def _kind(index: str) -> IndexKind:
+    return FlatKind()
