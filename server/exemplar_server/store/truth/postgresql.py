@@ -42,6 +42,7 @@ class PostgresDatabase:
             StartError: it cannot be used, or a newer program made its tables.
         """
         self._connections = Connections(url)
+        self.name = self._connections.name
         self._watch = Watch(self._connections)
         with ExitStack() as undo:
             undo.callback(self.close)
@@ -50,7 +51,7 @@ class PostgresDatabase:
                 with self._connections.borrow() as connection:
                     self._prepare(connection)
             except psycopg.Error as error:
-                raise StartError(f"{self._connections.name} cannot be used: {str(error).strip()}") from error
+                raise StartError(f"{self.name} cannot be used: {str(error).strip()}") from error
             undo.pop_all()
 
     @contextmanager
@@ -112,7 +113,7 @@ class PostgresDatabase:
     def _prepare(self, connection: RawConnection) -> None:
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":
-            raise StartError(f"{self._connections.name} has encoding {encoding}; create one with encoding UTF8")
+            raise StartError(f"{self.name} has encoding {encoding}; create one with encoding UTF8")
         while self._migrated(connection):
             pass
 
@@ -129,7 +130,7 @@ class PostgresDatabase:
             steps = pending("postgresql", version)
             if steps is None:
                 raise StartError(
-                    f"{self._connections.name} was written by another version (its format is {version}, this program "
+                    f"{self.name} was written by another version (its format is {version}, this program "
                     f"knows {newest('postgresql')}); use that version, or another database"
                 )
             if not steps:
@@ -183,7 +184,7 @@ def _typed_errors() -> Iterator[None]:
         raise DataLossError("DATA_CORRUPT", f"the server's database is damaged: {error}") from error
     except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
         raise busy() from error
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+    except (psycopg.OperationalError, psycopg.InterfaceError, errors.IdleInTransactionSessionTimeout) as error:
         raise UnavailableError(
             "STORE_UNAVAILABLE",
             "the server's database does not answer at present; try again",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,6 +27,7 @@ class Watch:
         self._up = True
         self._telling = threading.Lock()
         self._closing = threading.Event()
+        self._woken, self._wake = os.pipe()
         self._thread: threading.Thread | None = None
 
     def on_change(self, changed: Callable[[str], None]) -> None:
@@ -43,9 +46,13 @@ class Watch:
 
     def close(self) -> None:
         """Tell nobody any more."""
+        if self._closing.is_set():
+            return
         self._closing.set()
+        os.close(self._wake)
         if self._thread is not None:
             self._thread.join()
+        os.close(self._woken)
 
     def _start(self) -> None:
         if self._thread is None:
@@ -59,9 +66,13 @@ class Watch:
                     connection.execute(f"LISTEN {CHANNEL}")
                     self._set_up(True)
                     self._tell_change("")  # what was announced before was not heard
+                    poll = select.poll()
+                    poll.register(connection.fileno(), select.POLLIN)
+                    poll.register(self._woken, select.POLLIN)
                     while not self._closing.is_set():
-                        for notification in connection.notifies(timeout=_PAUSE):
+                        for notification in connection.notifies(timeout=0):
                             self._tell_change(notification.payload)
+                        poll.poll()
             except psycopg.Error:
                 self._set_up(False)
                 self._closing.wait(_PAUSE)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -112,18 +113,19 @@ def test_a_database_that_goes_away_is_told_and_used_again_when_it_is_back() -> N
         truth.close()
 
 
-def test_a_transaction_that_loses_its_connection_on_the_way_changes_nothing(postgres_url: str) -> None:
-    database = PostgresDatabase(postgres_url)
-    with pytest.raises(UnavailableError), database.transaction() as writer:
-        writer.execute("INSERT INTO schema_version VALUES (?)", (99,))
-        (pid,) = writer.execute("SELECT pg_backend_pid()").fetchone()
-        run(postgres_url, f"SELECT pg_terminate_backend({pid})")
-        writer.execute("SELECT 1")
-    with database.reading() as reader:
-        assert [tuple(row) for row in reader.execute("SELECT version FROM schema_version")] == [
-            (newest("postgresql"),)
-        ]
-    database.close()
+def test_a_transaction_that_loses_its_connection_on_the_way_changes_nothing(
+    postgres_url: str, truth: SqlTruth
+) -> None:
+    def lose_the_connection() -> None:
+        with truth._database.transaction() as writer:
+            writer.execute("DELETE FROM galleries")
+            (pid,) = writer.execute("SELECT pg_backend_pid()").fetchone()
+            run(postgres_url, f"SELECT pg_terminate_backend({pid})")
+            writer.execute("SELECT 1")
+
+    with pytest.raises(UnavailableError):
+        lose_the_connection()
+    assert truth.get_gallery("g").id == "g"
 
 
 def test_who_waits_too_long_for_another_is_told_to_come_back(postgres_url: str) -> None:
@@ -136,15 +138,19 @@ def test_who_waits_too_long_for_another_is_told_to_come_back(postgres_url: str) 
         other.put_classes("g", [new_class("a", 1)])
 
 
-def test_a_server_that_stalls_within_a_change_holds_up_the_others_for_a_while_only(postgres_url: str) -> None:
-    stalling = PostgresDatabase(postgres_url + "%20-cidle_in_transaction_session_timeout%3D200ms")
-    with servers(postgres_url, 1) as (truth,):
-        with pytest.raises(UnavailableError), stalling.transaction() as writer:
-            SqlTruth(stalling)._gallery(writer, "g")
+def test_a_server_that_stalls_within_a_change_holds_up_the_others_for_a_while_only(
+    postgres_url: str, truth: SqlTruth
+) -> None:
+    def stall(stalling: SqlTruth) -> None:
+        with stalling._database.transaction() as writer:
+            stalling._gallery(writer, "g")
             truth.put_classes("g", [new_class("a", 1)])  # comes about only when the other's lock is gone
             writer.execute("DELETE FROM galleries")
-        assert truth.get_gallery("g").class_count == 1
-    stalling.close()
+
+    impatient = postgres_url + "%20-cidle_in_transaction_session_timeout%3D200ms"
+    with opened(impatient) as stalling, pytest.raises(UnavailableError):
+        stall(stalling)
+    assert truth.get_gallery("g").class_count == 1
 
 
 def test_more_calls_at_once_than_connections_are_all_answered(truth: SqlTruth) -> None:
@@ -231,10 +237,15 @@ def test_every_text_comes_back_as_it_was(truth: SqlTruth, text: str) -> None:
 
 def test_a_change_that_failed_on_the_way_is_never_acknowledged(truth: SqlTruth) -> None:
     """PostgreSQL answers a COMMIT after a failed statement by a rollback, without an error."""
-    with pytest.raises(psycopg.Error), truth._database.transaction() as writer:
-        writer.execute("DELETE FROM galleries")
-        with pytest.raises(psycopg.Error):
-            writer.execute("SELECT 1 / 0")
+
+    def go_on_after_an_error() -> None:
+        with truth._database.transaction() as writer:
+            writer.execute("DELETE FROM galleries")
+            with pytest.raises(psycopg.Error):
+                writer.execute("SELECT 1 / 0")
+
+    with pytest.raises(psycopg.Error):
+        go_on_after_an_error()
     assert truth.get_gallery("g").id == "g"
 
 
@@ -264,10 +275,7 @@ def test_a_request_sent_to_several_servers_at_once_has_one_effect(postgres_url: 
 
     with servers(postgres_url) as truths:
         request = Request("id", "EnrollClass", b"digest", response)
-        calls: list[Callable[[], object]] = [
-            lambda truth=truth: truth.put_classes("g", [new_class("a", 1)], request) for truth in truths * 4
-        ]
-        outcomes = at_once(calls)
+        outcomes = at_once([partial(truth.put_classes, "g", [new_class("a", 1)], request) for truth in truths * 4])
         repeated = [outcome for outcome in outcomes if isinstance(outcome, RepeatedRequest)]
         assert len(repeated) == len(outcomes) - 1
         assert {each.response for each in repeated} == {b"2"}
@@ -276,7 +284,7 @@ def test_a_request_sent_to_several_servers_at_once_has_one_effect(postgres_url: 
 
 def test_of_servers_that_make_one_gallery_at_once_one_does(postgres_url: str) -> None:
     with servers(postgres_url) as truths:
-        outcomes = at_once([lambda truth=truth: truth.create_gallery("new", MODEL, DIMENSION) for truth in truths * 4])
+        outcomes = at_once([partial(truth.create_gallery, "new", MODEL, DIMENSION) for truth in truths * 4])
         made = [outcome for outcome in outcomes if isinstance(outcome, Gallery)]
         assert len(made) == 1
         assert all(isinstance(outcome, AlreadyExistsError) for outcome in outcomes if outcome not in made)
