@@ -25,7 +25,17 @@ def serve(
         Path | None, typer.Option(envvar="EXEMPLAR_CONFIG", help="TOML file with settings of the same names.")
     ] = None,
     bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle to serve.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder that holds the galleries; made if missing.")] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Folder that holds the galleries, or only their saved indexes where --store is elsewhere."),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="sqlite:FOLDER or postgresql://USER@HOST/DATABASE.", show_default="sqlite:DATA_DIR"),
+    ] = None,
+    index: Annotated[
+        str | None, typer.Option(help="auto, flat, approximate, gpu or milvus:URL.", show_default="auto")
+    ] = None,
     address: Annotated[
         str | None,
         typer.Option(help="HOST:PORT to listen on; port 0 takes a free one.", show_default="127.0.0.1:50051"),
@@ -57,6 +67,14 @@ def serve(
     max_data_bytes: Annotated[
         int | None,
         typer.Option(help="Bytes that the database may grow to.", show_default="the disk", rich_help_panel=_LIMITS),
+    ] = None,
+    max_connection_age: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds after which a caller connects anew, perhaps to another server.",
+            show_default="never",
+            rich_help_panel=_LIMITS,
+        ),
     ] = None,
     token: Annotated[
         str | None,

@@ -17,11 +17,11 @@ from exemplar_server.batcher import Batcher
 from exemplar_server.classifier import Classifier
 from exemplar_server.config import ServerSettings
 from exemplar_server.enrollment import Enroller
-from exemplar_server.errors import StartError
+from exemplar_server.errors import StartError, UnavailableError
 from exemplar_server.inspection import Inspector
 from exemplar_server.metrics import Metrics
 from exemplar_server.rpc.listener import listen
-from exemplar_server.store import EmbeddedStore, GalleryStore
+from exemplar_server.store import GalleryStore, open_store
 
 _log = structlog.get_logger()
 
@@ -59,6 +59,11 @@ async def serve(settings: ServerSettings) -> None:
         metrics.watch_galleries(lambda: _sizes(store))
         if not stop.is_set():
             await listener.begin(classifier, inspector, enroller)
+
+            def tell(there: bool) -> None:
+                loop.call_soon_threadsafe(listener.tell_available, there)
+
+            store.on_availability(tell)
             _log.info(
                 "serving",
                 address=listener.address,
@@ -87,7 +92,7 @@ def _open_metrics(settings: ServerSettings, metrics: Metrics, stack: AsyncExitSt
 
 def _load(settings: ServerSettings, stack: AsyncExitStack) -> tuple[GalleryStore, Encoder]:
     """Open the store, then load the encoder: that another process has the store is found at once."""
-    store = EmbeddedStore(settings.data_dir, settings.max_data_bytes)
+    store = open_store(settings.store_url, settings.index, settings.data_dir, settings.max_data_bytes)
     stack.callback(store.close)
     limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
     try:
@@ -101,6 +106,9 @@ def _load(settings: ServerSettings, stack: AsyncExitStack) -> tuple[GalleryStore
 
 def _sizes(store: GalleryStore) -> list[tuple[str, int]]:
     sizes: list[tuple[str, int]] = []
-    while page := store.list_galleries(sizes[-1][0] if sizes else "", 1000):
-        sizes += [(gallery.id, gallery.class_count) for gallery in page]
+    try:
+        while page := store.list_galleries(sizes[-1][0] if sizes else "", 1000):
+            sizes += [(gallery.id, gallery.class_count) for gallery in page]
+    except UnavailableError:  # nobody knows for now
+        return []
     return sizes

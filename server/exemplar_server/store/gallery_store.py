@@ -13,7 +13,7 @@ that fails leaves nothing behind.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from exemplar_encoder.arrays import Floats
@@ -208,4 +208,8 @@ class GalleryStore(Galleries, Protocol):
 
     def nearest_pairs(self, gallery: str, count: int, threshold: float) -> tuple[list[Pair], int, int]:
         """Find the `count` nearest pairs of classes, how many pairs are nearer than `threshold`, and the revision."""
+        ...
+
+    def on_availability(self, tell: Callable[[bool], None]) -> None:
+        """Call `tell`, from another thread, when what the store needs stops answering and when it answers again."""
         ...

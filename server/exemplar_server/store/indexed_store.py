@@ -6,6 +6,7 @@ in, and is answered by an index that is there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from exemplar_encoder.arrays import Floats
@@ -31,6 +32,7 @@ class IndexedStore(SqlTruth):
             ServiceError: the database cannot be read.
         """
         super().__init__(database)
+        self._kind = kind
         self._indexes = Indexes(self, kind, folder)
         self._indexes.load_all()
         database.watch(self._indexes.follow_loaded)
@@ -63,6 +65,15 @@ class IndexedStore(SqlTruth):
     def nearest_pairs(self, gallery: str, count: int, threshold: float) -> tuple[list[Pair], int, int]:
         """See `GalleryStore`."""
         return self._indexes.get(gallery).nearest_pairs(count, threshold)
+
+    def on_availability(self, tell: Callable[[bool], None]) -> None:
+        """See `GalleryStore`."""
+        self._database.on_availability(tell)
+
+    @property
+    def remote(self) -> bool:
+        """See `Galleries`."""
+        return self._database.remote or self._kind.remote
 
     def close(self) -> None:
         """See `Galleries`."""

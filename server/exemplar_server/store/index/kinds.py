@@ -12,7 +12,9 @@ from exemplar_server.store.records import Version
 
 
 class IndexKind(Protocol):
-    """Makes the indexes of galleries."""
+    """Makes the indexes of galleries; `remote` says whether those may have to wait for another machine."""
+
+    remote: bool
 
     def start(self, source: VectorSource, saved: Path | None) -> tuple[VectorIndex, Filled]:
         """Return an index of a gallery's present state, soon.
@@ -39,6 +41,8 @@ class IndexKind(Protocol):
 
 class FlatKind:
     """Exact and in memory, whatever the gallery's size."""
+
+    remote = False
 
     def start(self, source: VectorSource, saved: Path | None) -> tuple[VectorIndex, Filled]:
         """See `IndexKind`."""
