@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from exemplar_server import store as stores
 from exemplar_server.store import (
     GalleryChanges,
     GalleryStore,
@@ -17,11 +19,23 @@ from tests.contract.stores import (
     MODEL,
     new_class,
 )
+from tests.postgres_server import with_schema
+
+POSTGRESQL = "postgresql, flat"
 
 
-@pytest.fixture(params=sorted(IMPLEMENTATIONS))
+@pytest.fixture(params=[*sorted(IMPLEMENTATIONS), POSTGRESQL])
 def open_store(request: pytest.FixtureRequest) -> Callable[[Path], GalleryStore]:
-    return IMPLEMENTATIONS[request.param]
+    if request.param != POSTGRESQL:
+        return IMPLEMENTATIONS[request.param]
+    database = request.getfixturevalue("postgres")
+
+    def in_schema(path: Path) -> GalleryStore:
+        """Open the schema that stands for a folder."""
+        name = f"test_{hashlib.sha256(bytes(path)).hexdigest()[:16]}"
+        return stores.open_store(with_schema(database, name), "flat")
+
+    return in_schema
 
 
 @pytest.fixture

@@ -50,6 +50,11 @@ def _open_database(store: str, max_bytes: int | None) -> Database:
     kind, separator, rest = store.partition(":")
     if kind == "sqlite" and separator and rest:
         return SqliteDatabase(Path(rest), max_bytes)
+    if kind in ("postgresql", "postgres") and rest.startswith("//"):
+        # Loaded where it is asked for only: most have no use for it.
+        from exemplar_server.store.truth.postgresql import PostgresDatabase
+
+        return PostgresDatabase(store)
     raise StartError(f"there is no store {store!r}: give sqlite:FOLDER or postgresql://USER@HOST/DATABASE")
 
 
