@@ -28,6 +28,7 @@ from rich.progress import track
 from benchmarks.results import record
 from benchmarks.vectors import second_pictures, trained_like
 from exemplar_encoder.arrays import Floats
+from exemplar_server.logs import configure_logs
 from exemplar_server.store import Exemplar, NewClass, NewExemplar, open_store, open_truth
 from exemplar_server.store.index.gallery_index import GalleryIndex
 from exemplar_server.store.indexed_store import IndexedStore
@@ -58,6 +59,7 @@ def measure(
     began: Annotated[float, typer.Option(hidden=True)] = 0.0,
 ) -> None:
     """Fill, and measure in processes of their own: the first start, a restart, searches, enrolling beside a build."""
+    configure_logs("console", "warning")
     data = folder / "data"
     if phase:
         print(json.dumps(PHASES[phase](data, index, classes, queries, began)))

@@ -14,7 +14,7 @@ from exemplar_encoder.arrays import Floats, Ints
 from exemplar_server.errors import NotFoundError, UnavailableError
 from exemplar_server.store import GalleryChanges
 from exemplar_server.store.index.flat import FlatIndex
-from exemplar_server.store.index.kinds import FlatKind
+from exemplar_server.store.index.kinds import ExactKind
 from exemplar_server.store.index.vector_index import VectorIndex, fingerprint
 from exemplar_server.store.index.vector_source import Filled, VectorSource
 from exemplar_server.store.indexed_store import IndexedStore
@@ -42,10 +42,11 @@ class Faulty(FlatIndex):
         return self.too_small
 
 
-class FaultyKind(FlatKind):
+class FaultyKind(ExactKind):
     """Starts with faulty indexes, and builds sound ones once `may_build` is set."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.made: list[Faulty] = []
         self.may_build = threading.Event()
         self.building = threading.Event()
