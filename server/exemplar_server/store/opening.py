@@ -24,8 +24,8 @@ _INDEXES = "indexes"
 class IndexOptions:
     """What some kinds of index need besides their name.
 
-    `gpu_memory` is the most that vectors may take of a GPU, in bytes; `on_gpu_fallback` is called for each gallery that
-    has to be searched without it.
+    `gpu_memory` is the most that vectors may take of a GPU, in bytes; `on_gpu_fallback` is called for each gallery
+    that has to be searched without it.
     """
 
     gpu_memory: int | None = None
