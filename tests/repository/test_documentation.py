@@ -204,3 +204,15 @@ def test_lines_end_in_time_and_no_sentence_opens_with_what_or_so_many(document: 
     prose = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
     assert not [line for line in document.read_text().splitlines() if len(line) > 120]
     assert not re.findall(r"(?:^|[.!?:] |\| |- )(?:What|So many)\b.*", prose, re.MULTILINE)
+
+
+# Tests
+
+
+@every_present_document
+def test_a_test_that_is_cited_is_there(document: Path) -> None:
+    cited = [code.split("::") for code in inline_code(document) if code.startswith("tests/") and "::" in code]
+    missing = [
+        f"{path}::{name}" for path, name in cited if f"\ndef {name}(" not in (ROOT / path).read_text(encoding="utf-8")
+    ]
+    assert missing == []

@@ -30,8 +30,15 @@ _THREADS = faiss.omp_get_max_threads()
 class FlatIndex:
     """The exact `VectorIndex`."""
 
-    def __init__(self, dimension: int) -> None:
+    def __init__(self, dimension: int, enough: int | None = None) -> None:
+        """Make an empty index.
+
+        Args:
+            dimension: of the vectors.
+            enough: how many vectors it serves as well as another would; None for any number.
+        """
         self.dimension = dimension
+        self._enough = enough
         self._index = faiss.IndexIDMap2(faiss.IndexFlatL2(dimension))
         self._norm = 0.0
 
@@ -88,8 +95,8 @@ class FlatIndex:
         return len(self) != count
 
     def outgrown(self) -> bool:
-        """Return False: it serves any number as well as it can."""
-        return False
+        """See `VectorIndex`."""
+        return self._enough is not None and len(self) > self._enough
 
     def close(self) -> None:
         """Let go of the vectors."""
