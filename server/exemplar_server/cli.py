@@ -11,6 +11,7 @@ import typer
 
 from exemplar_server.config import ConfigError, load_settings
 from exemplar_server.errors import StartError
+from exemplar_server.faiss_wheels import check_faiss_wheels
 from exemplar_server.logs import configure_logs
 
 app = typer.Typer(add_completion=False)
@@ -68,6 +69,10 @@ def serve(
         int | None,
         typer.Option(help="Bytes that the database may grow to.", show_default="the disk", rich_help_panel=_LIMITS),
     ] = None,
+    gpu_memory_bytes: Annotated[
+        int | None,
+        typer.Option(help="Bytes that vectors may take of a GPU.", show_default="the GPU's", rich_help_panel=_LIMITS),
+    ] = None,
     max_connection_age: Annotated[
         float | None,
         typer.Option(
@@ -102,6 +107,7 @@ def serve(
     configure_logs(settings.log_format, settings.log_level)
     structlog.get_logger().info("settings", **settings.shown())
     try:
+        check_faiss_wheels()
         # The server itself is loaded only now, so that help and wrong settings are quick.
         import uvloop
 

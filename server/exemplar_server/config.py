@@ -84,6 +84,7 @@ class ServerSettings(BaseSettings):
     max_image_bytes: int = Field(16 * MIB, ge=1)
     max_image_pixels: int = Field(50_000_000, ge=1)
     max_data_bytes: int | None = Field(None, ge=MIB)
+    gpu_memory_bytes: int | None = Field(None, ge=MIB)
     max_connection_age: float | None = Field(None, gt=0)
     token: SecretStr | None = None
     tls_certificate: Path | None = None

@@ -21,7 +21,7 @@ from exemplar_server.errors import StartError, UnavailableError
 from exemplar_server.inspection import Inspector
 from exemplar_server.metrics import Metrics
 from exemplar_server.rpc.listener import listen
-from exemplar_server.store import GalleryStore, open_store
+from exemplar_server.store import GalleryStore, IndexOptions, open_store
 
 _log = structlog.get_logger()
 
@@ -42,7 +42,7 @@ async def serve(settings: ServerSettings) -> None:
         stack.push_async_callback(listener.close)
         metrics_address = _open_metrics(settings, metrics, stack)
         _log.info("loading", address=listener.address, metrics_address=metrics_address)
-        store, encoder = await asyncio.to_thread(_load, settings, stack)
+        store, encoder = await asyncio.to_thread(_load, settings, metrics, stack)
         batcher = Batcher(
             encoder.prepare,
             encoder.embed,
@@ -90,9 +90,11 @@ def _open_metrics(settings: ServerSettings, metrics: Metrics, stack: AsyncExitSt
     return f"{host}:{server.server_port}"
 
 
-def _load(settings: ServerSettings, stack: AsyncExitStack) -> tuple[GalleryStore, Encoder]:
+def _load(settings: ServerSettings, metrics: Metrics, stack: AsyncExitStack) -> tuple[GalleryStore, Encoder]:
     """Open the store, then load the encoder: that another process has the store is found at once."""
-    store = open_store(settings.store_url, settings.index, settings.data_dir, settings.max_data_bytes)
+    folder = settings.data_dir if settings.store else None
+    options = IndexOptions(settings.gpu_memory_bytes, metrics.gpu_fallbacks.inc)
+    store = open_store(settings.store_url, settings.index, folder, settings.max_data_bytes, options)
     stack.callback(store.close)
     limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
     try:

@@ -8,34 +8,44 @@ from pathlib import Path
 
 import pytest
 
-from exemplar_server import store as stores
 from exemplar_server.store import (
     GalleryChanges,
     GalleryStore,
 )
-from tests.contract.stores import (
-    DIMENSION,
-    IMPLEMENTATIONS,
-    MODEL,
-    new_class,
-)
+from exemplar_server.store.index.gpu_device import Gpu
+from exemplar_server.store.index.kinds import ExactKind, GpuKind, IndexKind
+from exemplar_server.store.indexed_store import IndexedStore
+from exemplar_server.store.truth.database import Database
+from exemplar_server.store.truth.postgresql import PostgresDatabase
+from exemplar_server.store.truth.sqlite import SqliteDatabase
+from tests.contract.stores import DIMENSION, MODEL, new_class
 from tests.postgres_server import with_schema
+from tests.server.store.index.gpu_stand_in import StandInDevice
+from tests.server.store.index.makers import unexpected_fallback
 
-POSTGRESQL = "postgresql, flat"
+INDEXES: dict[str, Callable[[pytest.FixtureRequest], IndexKind]] = {
+    "flat": lambda request: ExactKind(),
+    "gpu-stand-in": lambda request: GpuKind(Gpu(StandInDevice()), unexpected_fallback),
+}
+DATABASES: dict[str, Callable[[pytest.FixtureRequest, Path], Database]] = {
+    "sqlite": lambda request, folder: SqliteDatabase(folder),
+    "postgresql": lambda request, folder: PostgresDatabase(schema_of(request.getfixturevalue("postgres"), folder)),
+}
 
 
-@pytest.fixture(params=[*sorted(IMPLEMENTATIONS), POSTGRESQL])
+def schema_of(database: str, folder: Path) -> str:
+    """Return the URL of the schema that stands for a folder."""
+    return with_schema(database, f"test_{hashlib.sha256(bytes(folder)).hexdigest()[:16]}")
+
+
+@pytest.fixture(
+    params=[(database, index) for database in DATABASES for index in INDEXES], ids=lambda pair: "-".join(pair)
+)
 def open_store(request: pytest.FixtureRequest) -> Callable[[Path], GalleryStore]:
-    if request.param != POSTGRESQL:
-        return IMPLEMENTATIONS[request.param]
-    database = request.getfixturevalue("postgres")
-
-    def in_schema(path: Path) -> GalleryStore:
-        """Open the schema that stands for a folder."""
-        name = f"test_{hashlib.sha256(bytes(path)).hexdigest()[:16]}"
-        return stores.open_store(with_schema(database, name), "flat")
-
-    return in_schema
+    database, index = request.param
+    return lambda folder: IndexedStore(
+        DATABASES[database](request, folder), INDEXES[index](request), folder / "indexes"
+    )
 
 
 @pytest.fixture

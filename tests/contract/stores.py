@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +26,6 @@ MODEL = "m" * 64
 def embedded(directory: Path, max_bytes: int | None = None, index: str = "auto") -> GalleryStore:
     """Open the store that a server has by default, on a folder."""
     return open_store(f"sqlite:{directory}", index, max_bytes=max_bytes)
-
-
-IMPLEMENTATIONS: dict[str, Callable[[Path], GalleryStore]] = {
-    "sqlite, flat": lambda path: embedded(path, index="flat")
-}
 
 
 def vector(seed: int) -> Floats:

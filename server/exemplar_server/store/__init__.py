@@ -1,7 +1,7 @@
 """Where galleries live: `GalleryStore`, which is a truth in a database and indexes that follow it."""
 
 from exemplar_server.store.gallery_store import GalleryStore
-from exemplar_server.store.opening import open_store, open_truth
+from exemplar_server.store.opening import IndexOptions, open_store, open_truth
 from exemplar_server.store.records import (
     Candidate,
     ClassRecord,
@@ -23,6 +23,7 @@ __all__ = [
     "Gallery",
     "GalleryChanges",
     "GalleryStore",
+    "IndexOptions",
     "NewClass",
     "NewExemplar",
     "Pair",

@@ -78,6 +78,7 @@ class IndexedStore(SqlTruth):
     def close(self) -> None:
         """See `Galleries`."""
         self._indexes.close()
+        self._kind.close()
         super().close()
 
     def _committed(self, gallery: str) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from exemplar_server.errors import ServiceError, StartError
 from exemplar_server.store.gallery_store import GalleryStore
-from exemplar_server.store.index.kinds import FlatKind, IndexKind
+from exemplar_server.store.index.gpu_device import find_gpu, gpu_count
+from exemplar_server.store.index.kinds import ExactKind, GpuKind, IndexKind
 from exemplar_server.store.indexed_store import IndexedStore
 from exemplar_server.store.truth.database import Database
 from exemplar_server.store.truth.sql_truth import SqlTruth
@@ -16,8 +20,24 @@ from exemplar_server.store.truth.truth import Truth
 _INDEXES = "indexes"
 
 
+@dataclass(frozen=True)
+class IndexOptions:
+    """What some kinds of index need besides their name.
+
+    `gpu_memory` is the most that vectors may take of a GPU, in bytes; `on_gpu_fallback` is called for each gallery
+    that has to be searched without it.
+    """
+
+    gpu_memory: int | None = None
+    on_gpu_fallback: Callable[[], None] = lambda: None
+
+
 def open_store(
-    store: str, index: str = "auto", folder: Path | None = None, max_bytes: int | None = None
+    store: str,
+    index: str = "auto",
+    folder: Path | None = None,
+    max_bytes: int | None = None,
+    options: IndexOptions | None = None,
 ) -> GalleryStore:
     """Open a truth with its indexes.
 
@@ -26,19 +46,22 @@ def open_store(
         index: `auto`, `flat`, `approximate`, `gpu` or `milvus:URL`.
         folder: where indexes are saved; None for beside the database, where that is a folder.
         max_bytes: the size that an SQLite database may grow to; no limit but the disk's when None.
+        options: of the index.
 
     Raises:
         StartError: it cannot be opened; the message says why and what to do.
     """
-    database = _open_database(store, max_bytes)
-    try:
-        return IndexedStore(database, _kind(index), folder or _beside(store))
-    except ServiceError as error:
-        database.close()
-        raise StartError(f"{database.name} cannot be read: {error.message}; restore a copy of it") from error
-    except BaseException:
-        database.close()
-        raise
+    with ExitStack() as undo:
+        database = _open_database(store, max_bytes)
+        undo.callback(database.close)
+        kind = _kind(index, options or IndexOptions())
+        undo.callback(kind.close)
+        try:
+            opened = IndexedStore(database, kind, folder or _beside(store))
+        except ServiceError as error:
+            raise StartError(f"{database.name} cannot be read: {error.message}; restore a copy of it") from error
+        undo.pop_all()
+    return opened
 
 
 def open_truth(store: str) -> Truth:
@@ -62,5 +85,7 @@ def _beside(store: str) -> Path | None:
     return Path(store.removeprefix("sqlite:")) / _INDEXES if store.startswith("sqlite:") else None
 
 
-def _kind(index: str) -> IndexKind:
-    return FlatKind()
+def _kind(index: str, options: IndexOptions) -> IndexKind:
+    if index == "gpu" or (index == "auto" and gpu_count()):
+        return GpuKind(find_gpu(options.gpu_memory), options.on_gpu_fallback)
+    return ExactKind()

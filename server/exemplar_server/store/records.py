@@ -164,12 +164,14 @@ class VectorPage:
 class Changes:
     """What became of the rows that changed between two states of a gallery, and the gallery in the later one.
 
-    `put` are those that are there now, `removed` int64 `[n]` those that are not.
+    `put` are those that are there now, and `names` what an answer says of them; `removed` int64 `[n]` are those that
+    are not.
     """
 
     gallery: Gallery
     version: Version
     put: VectorPage
+    names: Mapping[int, ClassRow]
     removed: Ints
 
 

@@ -8,6 +8,8 @@ outlive the process: what is lost or in doubt is made again from the truth.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +164,7 @@ class GalleryIndex:
             with self._names_lock:
                 for row in (*put.rows.tolist(), *gone.tolist()):
                     self._names.pop(row, None)
+                self._remember(changes.names)
                 self._version = changes.version
 
     def _take(self, filled: Filled) -> None:
@@ -237,13 +240,16 @@ class GalleryIndex:
         if present == version:
             with self._names_lock:
                 if self._version == version:
-                    for row, name in read.items():
-                        if len(self._names) >= _NAMES_KEPT:
-                            del self._names[next(iter(self._names))]
-                        self._names[row] = name
+                    self._remember(read)
         elif not any_version:
             return None
         return found | read
+
+    def _remember(self, names: Mapping[int, ClassRow]) -> None:
+        """Keep names, and forget the oldest ones beyond the room for them; the caller has `_names_lock`."""
+        self._names |= names
+        for row in list(islice(self._names, max(0, len(self._names) - _NAMES_KEPT))):
+            del self._names[row]
 
     def _refuse_damage(self) -> None:
         filled = self._filled

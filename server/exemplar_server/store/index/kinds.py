@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from exemplar_server.store.index.flat import FlatIndex
+from exemplar_server.store.index.gpu import GpuIndex
+from exemplar_server.store.index.gpu_device import Gpu
 from exemplar_server.store.index.vector_index import VectorIndex
 from exemplar_server.store.index.vector_source import Filled, VectorSource
 from exemplar_server.store.records import Version
@@ -38,15 +41,23 @@ class IndexKind(Protocol):
         """Save an index that is at `version`, where that is quicker to load than to build."""
         ...
 
+    def close(self) -> None:
+        """Let go of what the indexes share, after all of them are closed."""
+        ...
 
-class FlatKind:
-    """Exact and in memory, whatever the gallery's size."""
+
+class ExactKind:
+    """In memory whatever the gallery's size, and read from the truth at every start."""
 
     remote = False
 
+    def __init__(self, make: Callable[[int], VectorIndex] = FlatIndex) -> None:
+        """Use indexes that `make` makes for a dimension."""
+        self._make = make
+
     def start(self, source: VectorSource, saved: Path | None) -> tuple[VectorIndex, Filled]:
         """See `IndexKind`."""
-        index = FlatIndex(source.truth.get_gallery(source.gallery).dimension)
+        index = self._make(source.truth.get_gallery(source.gallery).dimension)
         return index, source.fill(index)
 
     def build(self, source: VectorSource) -> tuple[VectorIndex, Filled]:
@@ -54,4 +65,20 @@ class FlatKind:
         return self.start(source, None)
 
     def save(self, index: VectorIndex, version: Version, path: Path) -> None:
-        """Save nothing: it is read from the truth."""
+        """Save nothing."""
+
+    def close(self) -> None:
+        """See `IndexKind`."""
+
+
+class GpuKind(ExactKind):
+    """Exact on a GPU."""
+
+    def __init__(self, gpu: Gpu, on_fallback: Callable[[], None]) -> None:
+        """Search on a GPU, and call `on_fallback` for each index that has to do without."""
+        super().__init__(lambda dimension: GpuIndex(dimension, gpu, on_fallback))
+        self._gpu = gpu
+
+    def close(self) -> None:
+        """See `IndexKind`."""
+        self._gpu.close()

@@ -24,6 +24,9 @@ from exemplar_server.store.truth import change_rows, class_rows, exemplar_rows, 
 from exemplar_server.store.truth.database import Connection, Database
 from exemplar_server.store.truth.moments import now_micros
 
+# With so many changes at once, few are asked for before the names of the others are looked up anyway.
+_NAMES_TOLD = 1000
+
 
 class SqlReading:
     """The methods of `Truth` that change nothing."""
@@ -109,9 +112,10 @@ class SqlReading:
             if rows is None:
                 return None
             put = class_rows.vectors_of(reader, present, rows)
+            names = class_rows.names(reader, gallery, put.rows[:_NAMES_TOLD])
         there = {*put.rows.tolist(), *put.damaged}
         removed = [row for row in rows.tolist() if row not in there]
-        return Changes(present, gallery_rows.version_of(present), put, np.array(removed, np.int64))
+        return Changes(present, gallery_rows.version_of(present), put, names, np.array(removed, np.int64))
 
     def vectors(self, gallery: str, after: int = 0, limit: int = 10_000) -> VectorPage:
         """See `Truth`."""
