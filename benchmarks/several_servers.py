@@ -1,4 +1,4 @@
-"""Is anything lost when servers on one database are killed? Two servers, PostgreSQL, eight writers, kills, and counts.
+"""Is anything lost when servers on one database are killed? Eight writers, two servers, PostgreSQL, kills, counts.
 
 `python -m benchmarks.several_servers --rounds 20` kills each server and the database once a round, at random moments,
 and ends with 1 unless nothing acknowledged was lost, nothing was stored that nobody asked for, and each change was
