@@ -13,19 +13,25 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import psycopg
 
 # Where nothing is to be killed, a database on a server of one's own choice may do.
 OTHER_SERVER = "EXEMPLAR_TEST_POSTGRES"
 _PATIENCE = 30.0
+
+# Popen could do this too, but by a fork, which a process that uses gRPC does not always survive.
+_AS_USER = "import os, sys; os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[1])); " + (
+    "os.execv(sys.argv[3], sys.argv[3:])"
+)
 
 
 class PostgresServer:
@@ -42,12 +48,11 @@ class PostgresServer:
         self._process: subprocess.Popen[str] | None = None
         with ExitStack() as undo:
             undo.callback(shutil.rmtree, self._folder)
-            # PostgreSQL refuses to run as root.
-            self._user: dict[str, Any] = {}
-            if os.geteuid() == 0:
+            self._as_user: list[str] = []
+            if os.geteuid() == 0:  # as which PostgreSQL refuses to run
                 nobody = pwd.getpwnam("nobody")
                 os.chown(self._folder, nobody.pw_uid, nobody.pw_gid)
-                self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+                self._as_user = [sys.executable, "-ISc", _AS_USER, str(nobody.pw_uid), str(nobody.pw_gid)]
             self._programs = self._find_programs()
             self._run(
                 "initdb", "-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"
@@ -68,11 +73,9 @@ class PostgresServer:
             "fsync": "on" if self._durable else "off",
             "max_connections": "200",
         }
-        command = [str(self._programs / "postgres"), "-D", "data"]
+        command = [*self._as_user, str(self._programs / "postgres"), "-D", "data"]
         command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        self._process = subprocess.Popen(
-            command, cwd=self._folder, stderr=subprocess.PIPE, text=True, encoding="utf-8", **self._user
-        )
+        self._process = subprocess.Popen(command, cwd=self._folder, stderr=subprocess.PIPE, text=True)
         self._lines: list[str] = []
         ready = threading.Event()
         self._reader = threading.Thread(target=self._read, args=(ready,), daemon=True)
@@ -130,17 +133,19 @@ class PostgresServer:
         assert spec.submodule_search_locations is not None
         package = Path(spec.submodule_search_locations[0])
         programs = package / "pginstall" / "bin"
-        try:
-            subprocess.run([programs / "postgres", "--version"], check=True, capture_output=True, **self._user)
-        except PermissionError:  # they are in a folder that only root may look into
-            shutil.copytree(package / "pginstall", self._folder / package.name / "pginstall")
-            shutil.copytree(package.with_suffix(".libs"), self._folder / f"{package.name}.libs")
-            return self._folder / package.name / "pginstall" / "bin"
+        if self._as_user:
+            tried = subprocess.run(
+                [*self._as_user, programs / "postgres", "--version"], capture_output=True, check=False
+            )
+            if tried.returncode:  # they are in a folder that only root may look into
+                shutil.copytree(package / "pginstall", self._folder / package.name / "pginstall")
+                shutil.copytree(package.with_suffix(".libs"), self._folder / f"{package.name}.libs")
+                return self._folder / package.name / "pginstall" / "bin"
         return programs
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [str(self._programs / program), *arguments]
-        done = subprocess.run(command, cwd=self._folder, capture_output=True, text=True, check=False, **self._user)
+        command = [*self._as_user, str(self._programs / program), *arguments]
+        done = subprocess.run(command, cwd=self._folder, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{program} failed:\n{done.stderr}")
 

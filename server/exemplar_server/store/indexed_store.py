@@ -77,6 +77,7 @@ class IndexedStore(SqlTruth):
 
     def close(self) -> None:
         """See `Galleries`."""
+        self._database.unwatch()  # who follows a change needs the indexes
         self._indexes.close()
         self._kind.close()
         super().close()

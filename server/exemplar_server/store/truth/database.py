@@ -99,6 +99,10 @@ class Database(Protocol):
         """
         ...
 
+    def unwatch(self) -> None:
+        """Call nobody any more; once this returns, nobody is being called."""
+        ...
+
     def close(self) -> None:
         """Finish what is being written and let go of the data."""
         ...

@@ -91,9 +91,13 @@ class PostgresDatabase:
         """See `Database`."""
         self._watch.on_availability(tell)
 
-    def close(self) -> None:
+    def unwatch(self) -> None:
         """See `Database`."""
         self._watch.close()
+
+    def close(self) -> None:
+        """See `Database`."""
+        self.unwatch()
         self._connections.close()
 
     @contextmanager

@@ -6,15 +6,16 @@ import os
 import select
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 
 import psycopg
+import structlog
 
 from exemplar_server.errors import ServiceError
 from exemplar_server.store.truth.postgresql_connections import Connections
 
 CHANNEL = "exemplar"
 _PAUSE = 0.5
+_log = structlog.get_logger()
 
 
 class Watch:
@@ -88,5 +89,9 @@ class Watch:
         with self._telling:
             changed = list(self._changed)
         for tell in changed:
-            with suppress(ServiceError):  # who cannot look now will when it matters
+            try:
                 tell(gallery)
+            except ServiceError:  # who cannot look now will when it matters
+                _log.info("a change was not followed at once", gallery=gallery)
+            except Exception:  # noqa: BLE001 - a fault of one who is told is no reason to stop listening
+                _log.exception("a change was not followed", gallery=gallery)

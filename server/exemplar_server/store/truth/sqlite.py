@@ -102,6 +102,9 @@ class SqliteDatabase:
     def on_availability(self, tell: Callable[[bool], None]) -> None:
         """See `Database`; there is no other machine."""
 
+    def unwatch(self) -> None:
+        """See `Database`; nobody is ever called."""
+
     def close(self) -> None:
         """Write back what the log holds and let go of the directory."""
         with self._writing:

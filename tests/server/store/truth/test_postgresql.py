@@ -325,6 +325,30 @@ def test_a_change_is_heard_by_the_others_once_it_is_committed(postgres_url: str)
         assert heard.get(timeout=PATIENCE) == ("g", stored[0].record)
 
 
+def test_a_fault_of_one_who_is_told_does_not_keep_changes_from_the_others(postgres_url: str) -> None:
+    heard: queue.Queue[str] = queue.Queue()
+
+    def fail(gallery: str) -> None:
+        raise ValueError(gallery)
+
+    with servers(postgres_url) as (here, there):
+        there._database.watch(fail)
+        there._database.watch(heard.put)
+        here.put_classes("g", [new_class("a", 1)])
+        while heard.get(timeout=PATIENCE) != "g":
+            pass
+
+
+def test_once_nobody_watches_nobody_is_told(postgres_url: str) -> None:
+    heard: queue.Queue[str] = queue.Queue()
+    with servers(postgres_url) as (here, there):
+        there._database.watch(heard.put)
+        heard.get(timeout=PATIENCE)
+        there._database.unwatch()
+        here.put_classes("g", [new_class("a", 1)])
+        assert heard.empty()
+
+
 def test_schemas_of_one_database_are_stores_apart(postgres: str) -> None:
     with servers(with_schema(postgres)), servers(with_schema(postgres)) as (truth, _):
         assert [each.id for each in truth.list_galleries()] == ["g"]
