@@ -37,7 +37,7 @@ from exemplar_server.store.records import ClassCopy, Gallery
 DIMENSION = 128
 GALLERY = "large"
 CHUNK = 10_000
-CONSIDERED = 16  # what a classification asks for
+ASKED = 5, 16  # what a classification asks for
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 # Recall, p50, p99 in ms, queries/s, memory over raw vectors, seconds to be ready, p99 of enrolling in ms.
@@ -52,7 +52,9 @@ console = Console(stderr=True)
 
 def measure(
     classes: Annotated[int, typer.Option(min=1000, help="Classes in the gallery.")] = 100_000,
-    folder: Annotated[Path, typer.Option(help="Where the store is; filled where it is missing.")] = Path("runs/large"),
+    folder: Annotated[Path, typer.Option(help="Where the store is; filled where it is missing.")] = Path(
+        "runs/large"
+    ),
     index: Annotated[str, typer.Option(help="As of `exemplar serve`.")] = "auto",
     queries: Annotated[int, typer.Option(min=100, help="Queries to ask.")] = 2000,
     phase: Annotated[str, typer.Option(hidden=True)] = "",
@@ -69,7 +71,16 @@ def measure(
     for name in PHASES:
         console.print(f"{name} ...")
         command = [sys.executable, "-m", "benchmarks.large_gallery", "--phase", name, "--folder", str(folder)]
-        command += ["--classes", str(classes), "--index", index, "--queries", str(queries), "--began", str(time.time())]
+        command += [
+            "--classes",
+            str(classes),
+            "--index",
+            index,
+            "--queries",
+            str(queries),
+            "--began",
+            str(time.time()),
+        ]
         figures |= json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     targets = TARGETS.get(classes, {})
     rows = [
@@ -121,7 +132,9 @@ def copied(number: int, vector: Floats) -> ClassCopy:
     image = number.to_bytes(8, "big") * 128
     about = Exemplar(hashlib.sha256(image).hexdigest(), 32, 32, "PNG", len(image))
     exemplar = NewExemplar(about, image, vector)
-    return ClassCopy(f"c{number:08}", f"Class {number}", {"shelf": str(number % 97)}, MOMENT, MOMENT, vector, [exemplar])
+    return ClassCopy(
+        f"c{number:08}", f"Class {number}", {"shelf": str(number % 97)}, MOMENT, MOMENT, vector, [exemplar]
+    )
 
 
 def opened(data: Path, index: str, began: float) -> tuple[IndexedStore, GalleryIndex, float]:
@@ -150,12 +163,12 @@ def searches(data: Path, index: str, classes: int, queries: int, began: float) -
     store, _, ready = opened(data, index, began)
     memory = resident()
     asked = second_pictures(trained_like(classes), queries)
-    seconds = [timed(lambda query=query[None]: store.search(GALLERY, query, CONSIDERED)) for query in asked]  # type: ignore[misc]
+    seconds = [timed(lambda query=query[None]: store.search(GALLERY, query, *ASKED)) for query in asked]  # type: ignore[misc]
     batches = [asked[first : first + 32] for first in range(0, len(asked) - 31, 32)]
-    rate = 32 / np.median([timed(lambda batch=batch: store.search(GALLERY, batch, CONSIDERED)) for batch in batches])  # type: ignore[misc]
+    rate = 32 / np.median([timed(lambda batch=batch: store.search(GALLERY, batch, *ASKED)) for batch in batches])  # type: ignore[misc]
     with ThreadPoolExecutor(32) as pool:
         begun = time.perf_counter()
-        answers = list(pool.map(lambda query: store.search(GALLERY, query[None], CONSIDERED), asked))
+        answers = list(pool.map(lambda query: store.search(GALLERY, query[None], *ASKED), asked))
         threads = len(asked) / (time.perf_counter() - begun)
     found = [answer.results[0][0].class_id for answer in answers]
     exact = nearest(trained_like(classes), asked)
@@ -187,7 +200,7 @@ def enrolling(data: Path, index: str, classes: int, queries: int, began: float) 
         about = Exemplar(hashlib.sha256(image).hexdigest(), 32, 32, "PNG", len(image))
         new = NewClass(f"new{number % 500}", [NewExemplar(about, image, vector)])
         enrolls.append(timed(lambda new=new: store.put_classes(GALLERY, [new])))  # type: ignore[misc]
-        seconds.append(timed(lambda query=vector[None]: store.search(GALLERY, query, CONSIDERED)))  # type: ignore[misc]
+        seconds.append(timed(lambda query=vector[None]: store.search(GALLERY, query, *ASKED)))  # type: ignore[misc]
         number += 1
         time.sleep(0.01)  # a busy gallery, not one that does nothing else
     for number in range(min(number, 500)):
@@ -229,8 +242,6 @@ def resident() -> int:
 
 def size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
 
 
 if __name__ == "__main__":

@@ -110,11 +110,14 @@ class Classifier:
 
         async def conclude(given: list[GivenEmbedding]) -> list[Classification | ServiceError]:
             embeddings = np.stack([query.values for query in given])
-            found = await self.search(gallery, embeddings, max(top_k, NEAREST_CONSIDERED))
+            found = await self.search(gallery, embeddings, top_k, NEAREST_CONSIDERED)
             if not found.gallery.class_count:  # the last class was deleted meanwhile
                 return [_empty(gallery_id)] * len(given)
             rule = self.rules.rule(found.gallery, found.gaps, options.false_accept_rate)
-            return [self._conclude(rule, nearest, found.gallery.revision, top_k) for nearest in found.results]
+            revision = found.gallery.revision
+            return [
+                self._conclude(rule, *near, revision) for near in zip(found.results, found.distances, strict=True)
+            ]
 
         checked: list[Query | ServiceError] = [
             self._check_given(query) if isinstance(query, GivenEmbedding) else query for query in queries
@@ -153,13 +156,13 @@ class Classifier:
             )
         return gallery
 
-    async def search(self, gallery: Gallery, queries: Floats, count: int) -> Search:
+    async def search(self, gallery: Gallery, queries: Floats, count: int, considered: int = 0) -> Search:
         """Search on the spot where that is quick, else in a thread."""
         start = perf_counter()
         if queries.size * gallery.class_count <= _INLINE_PRODUCTS and not self.store.remote:
-            found = self.store.search(gallery.id, queries, count)
+            found = self.store.search(gallery.id, queries, count, considered)
         else:
-            found = await asyncio.to_thread(self.store.search, gallery.id, queries, count)
+            found = await asyncio.to_thread(self.store.search, gallery.id, queries, count, considered)
         self._metrics.search_seconds.observe(perf_counter() - start)
         return found
 
@@ -187,12 +190,14 @@ class Classifier:
             return invalid_field("query.embedding.values", f"they hold NaN, or one beyond {LARGEST_VALUE:,.0f}")
         return query
 
-    def _conclude(self, rule: DecisionRule, nearest: list[Candidate], revision: int, top_k: int) -> Classification:
-        decision = rule.decide([candidate.distance for candidate in nearest])
+    def _conclude(
+        self, rule: DecisionRule, nearest: list[Candidate], distances: list[float], revision: int
+    ) -> Classification:
+        decision = rule.decide(distances)
         return Classification(
             decision.verdict,
             decision.probabilities[0],
-            list(zip(nearest, decision.probabilities, strict=True))[:top_k],
+            list(zip(nearest, decision.probabilities, strict=False)),
             rule.threshold,
             rule.false_accept_rate,
             rule.margin,

@@ -12,8 +12,11 @@ from exemplar_server.store import (
     GalleryChanges,
     GalleryStore,
 )
+from exemplar_server.store.index.approximate_kind import ApproximateKind
 from exemplar_server.store.index.gpu_device import Gpu
 from exemplar_server.store.index.kinds import ExactKind, GpuKind, IndexKind
+from exemplar_server.store.index.vector_index import VectorIndex
+from exemplar_server.store.index.vector_source import Filled, VectorSource
 from exemplar_server.store.indexed_store import IndexedStore
 from exemplar_server.store.truth.database import Database
 from exemplar_server.store.truth.postgresql import PostgresDatabase
@@ -21,10 +24,20 @@ from exemplar_server.store.truth.sqlite import SqliteDatabase
 from tests.contract.stores import DIMENSION, MODEL, new_class
 from tests.postgres_server import with_schema
 from tests.server.store.index.gpu_stand_in import StandInDevice
-from tests.server.store.index.makers import unexpected_fallback
+from tests.server.store.index.makers import approximate, unexpected_fallback
+
+
+class AlwaysApproximate(ApproximateKind):
+    """Uses the index of large galleries for small ones too."""
+
+    def build(self, source: VectorSource) -> tuple[VectorIndex, Filled]:
+        index = approximate(source.truth.get_gallery(source.gallery).dimension)
+        return index, source.fill(index)
+
 
 INDEXES: dict[str, Callable[[pytest.FixtureRequest], IndexKind]] = {
     "flat": lambda request: ExactKind(),
+    "approximate": lambda request: AlwaysApproximate(0),
     "gpu-stand-in": lambda request: GpuKind(Gpu(StandInDevice()), unexpected_fallback),
 }
 DATABASES: dict[str, Callable[[pytest.FixtureRequest, Path], Database]] = {

@@ -193,8 +193,14 @@ class Galleries(Protocol):
 class GalleryStore(Galleries, Protocol):
     """Keeps galleries and answers queries; see `Galleries`."""
 
-    def search(self, gallery: str, queries: Floats, count: int) -> Search:
-        """Find the `count` nearest classes, nearest first, of each query in float32 `[n, dimension]`.
+    def search(self, gallery: str, queries: Floats, count: int, considered: int = 0) -> Search:
+        """Find the nearest classes of some queries.
+
+        Args:
+            gallery: the gallery.
+            queries: float32 `[n, dimension]`.
+            count: how many classes to tell of, nearest first.
+            considered: of how many classes to tell the distance, where that is more than `count`.
 
         Raises:
             FailedPreconditionError: the queries' dimension is not the gallery's.

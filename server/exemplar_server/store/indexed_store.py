@@ -54,9 +54,9 @@ class IndexedStore(SqlTruth):
             after = page[-1].id
         return found
 
-    def search(self, gallery: str, queries: Floats, count: int) -> Search:
+    def search(self, gallery: str, queries: Floats, count: int, considered: int = 0) -> Search:
         """See `GalleryStore`."""
-        return self._indexes.get(gallery).search(queries, count)
+        return self._indexes.get(gallery).search(queries, count, max(count, considered))
 
     def gaps(self, gallery: str) -> Floats | None:
         """See `GalleryStore`."""

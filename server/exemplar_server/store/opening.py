@@ -9,6 +9,8 @@ from pathlib import Path
 
 from exemplar_server.errors import ServiceError, StartError
 from exemplar_server.store.gallery_store import GalleryStore
+from exemplar_server.store.index.approximate_kind import ApproximateKind
+from exemplar_server.store.index.flat import ONE_THREAD_PRODUCTS
 from exemplar_server.store.index.gpu_device import find_gpu, gpu_count
 from exemplar_server.store.index.kinds import ExactKind, GpuKind, IndexKind
 from exemplar_server.store.indexed_store import IndexedStore
@@ -88,4 +90,6 @@ def _beside(store: str) -> Path | None:
 def _kind(index: str, options: IndexOptions) -> IndexKind:
     if index == "gpu" or (index == "auto" and gpu_count()):
         return GpuKind(find_gpu(options.gpu_memory), options.on_gpu_fallback)
-    return ExactKind()
+    if index == "flat":
+        return ExactKind()
+    return ApproximateKind(ONE_THREAD_PRODUCTS if index == "auto" else 0)

@@ -213,11 +213,13 @@ class Candidate:
 class Search:
     """The answer to some queries: for each its nearest classes, and the state of the gallery that was searched.
 
+    `distances` are those of all classes that were considered, ascending; `results` tell of the first of them.
     `gaps` are the distances from each class to its nearest other class, ascending, None below two classes; of a large
     gallery they may be those of a sample, which depends on the gallery's content alone.
     """
 
     results: list[list[Candidate]]
+    distances: list[list[float]]
     gallery: Gallery
     gaps: Floats | None
 

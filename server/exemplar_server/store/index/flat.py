@@ -23,7 +23,7 @@ _SPARE = 8
 # Up to this many multiplications a search takes about a millisecond or less on one thread. More threads would have to
 # meet at a barrier, where they wait for each other to be scheduled beside the encoder's: on a busy machine that made
 # naming an image five times slower.
-_ONE_THREAD_PRODUCTS = 4_000_000
+ONE_THREAD_PRODUCTS = 4_000_000
 _THREADS = faiss.omp_get_max_threads()
 
 
@@ -63,7 +63,7 @@ class FlatIndex:
         if total == 0:
             return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
         # OpenMP keeps this setting for each calling thread, so one search does not set another's.
-        faiss.omp_set_num_threads(1 if queries.size * total <= _ONE_THREAD_PRODUCTS else _THREADS)
+        faiss.omp_set_num_threads(1 if queries.size * total <= ONE_THREAD_PRODUCTS else _THREADS)
         rows = fetch(
             lambda fetched: self._index.search(queries, fetched), min(count, total), total, self.slack(queries), total
         )

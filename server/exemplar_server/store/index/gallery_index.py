@@ -90,8 +90,8 @@ class GalleryIndex:
                     self._show(changes)
         self._outgrown()
 
-    def search(self, queries: Floats, count: int) -> Search:
-        """Return the `count` nearest classes of each of usable float32 `[n, dimension]`.
+    def search(self, queries: Floats, count: int, considered: int) -> Search:
+        """Return the `count` nearest classes of each of usable float32 `[n, dimension]`, see `GalleryStore`.
 
         Raises:
             DataLossError: some of the gallery's rows are damaged, so that an answer could be wrong.
@@ -103,16 +103,18 @@ class GalleryIndex:
                 gallery, version = self._filled.gallery, self._version
                 check_vectors(gallery, queries)
                 self._refuse_damage()
-                rows, distances = self._index.nearest(queries, count)
+                rows, distances = self._index.nearest(queries, considered)
                 doubtful = self._index.doubtful(gallery.class_count)
                 gaps = None if doubtful else self._gaps.value()
             if doubtful:
                 self._mend()
                 continue
-            near = [_cut(*pair, count) for pair in zip(rows, distances, strict=True)]
-            names = self._names_of({row for found, _ in near for row in found}, version, attempt == _TRIES - 1)
+            near = [_nearest(*pair, count, considered) for pair in zip(rows, distances, strict=True)]
+            wanted = {row for found, _ in near for row in found}
+            names = self._names_of(wanted, version, attempt == _TRIES - 1)
             if names is not None:
-                return Search([_candidates(*pair, names, count) for pair in near], gallery, gaps)
+                results = [_candidates(found, ascending, names, count) for found, ascending in near]
+                return Search(results, [ascending[:considered] for _, ascending in near], gallery, gaps)
         raise UnavailableError(
             "INDEX_IN_DOUBT", f"the index of gallery {self._id!r} is being mended; try again", retry_after=1.0
         )
@@ -223,7 +225,7 @@ class GalleryIndex:
                 self._path.unlink(missing_ok=True)
 
     def _save(self) -> None:
-        if self._path is not None:
+        if self._path is not None and not self._filled.damaged and not self._filled.missing:
             self._kind.save(self._index, self._version, self._path)
 
     def _names_of(self, rows: set[int], version: Version, any_version: bool) -> dict[int, ClassRow] | None:
@@ -265,17 +267,23 @@ class GalleryIndex:
             )
 
 
-def _cut(rows: Ints, distances: Floats, count: int) -> tuple[list[int], list[float]]:
-    """Return those of some rows that may be among the `count` nearest once ties are ordered by id."""
+def _nearest(rows: Ints, distances: Floats, count: int, considered: int) -> tuple[list[int], list[float]]:
+    """Return the rows that may be among the `count` nearest once ties are ordered by id, and distances, ascending.
+
+    There are at least as many distances as rows, and the first of them are those of the rows.
+    """
     there = rows >= 0
     rows, distances = rows[there], distances[there]
-    if len(rows) > count:
-        near = distances <= np.partition(distances, count - 1)[count - 1]
+    if len(rows) > considered:
+        near = distances <= np.partition(distances, considered - 1)[considered - 1]
         rows, distances = rows[near], distances[near]
-    return rows.tolist(), distances.tolist()
+    order = np.argsort(distances, kind="stable")
+    rows, distances = rows[order], distances[order]
+    told = len(rows) if len(rows) <= count else int(np.searchsorted(distances, distances[count - 1], "right"))
+    return rows[:told].tolist(), distances.tolist()
 
 
 def _candidates(rows: list[int], distances: list[float], names: dict[int, ClassRow], count: int) -> list[Candidate]:
-    found = [(distance, names[row]) for row, distance in zip(rows, distances, strict=True) if row in names]
+    found = [(distance, names[row]) for row, distance in zip(rows, distances, strict=False) if row in names]
     found.sort(key=lambda item: (item[0], item[1].class_id))
     return [Candidate(of.class_id, of.display_name, of.attributes, distance) for distance, of in found[:count]]

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
+import numpy as np
 import pytest
 
+from exemplar_server.store.index.approximate import ApproximateIndex
 from exemplar_server.store.index.flat import FlatIndex
 from exemplar_server.store.index.gpu import GpuIndex
 from exemplar_server.store.index.gpu_device import Gpu, find_gpu, gpu_count
@@ -44,12 +46,21 @@ def on_gpu(dimension: int) -> VectorIndex:
     return GpuIndex(dimension, real_gpu(), unexpected_fallback)
 
 
+def approximate(dimension: int) -> VectorIndex:
+    sample = np.random.default_rng(0).normal(size=(1000, dimension)).astype(np.float32)
+    return ApproximateIndex.trained(dimension, 1000, sample)
+
+
 def unexpected_fallback() -> None:
     raise AssertionError("the GPU has memory enough")
 
 
 MAKERS = [
     pytest.param(flat, id="flat"),
+    pytest.param(approximate, id="approximate"),
     pytest.param(on_stand_in, id="gpu-stand-in"),
     pytest.param(on_gpu, id="gpu", marks=needs_gpu),
 ]
+
+# These find what is nearest however the vectors lie.
+EXACT_MAKERS = [each for each in MAKERS if each.id != "approximate"]
