@@ -69,6 +69,14 @@ def serve(
         int | None,
         typer.Option(help="Bytes that the database may grow to.", show_default="the disk", rich_help_panel=_LIMITS),
     ] = None,
+    milvus_token: Annotated[
+        str | None,
+        typer.Option(help="Token for the Milvus server; better in EXEMPLAR_MILVUS_TOKEN.", rich_help_panel=_SECURITY),
+    ] = None,
+    milvus_tls_ca: Annotated[
+        Path | None,
+        typer.Option(help="PEM file to check the Milvus server by.", rich_help_panel=_SECURITY),
+    ] = None,
     gpu_memory_bytes: Annotated[
         int | None,
         typer.Option(help="Bytes that vectors may take of a GPU.", show_default="the GPU's", rich_help_panel=_LIMITS),

@@ -13,6 +13,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    FilePath,
     SecretStr,
     ValidationError,
     ValidationInfo,
@@ -84,6 +85,8 @@ class ServerSettings(BaseSettings):
     max_image_bytes: int = Field(16 * MIB, ge=1)
     max_image_pixels: int = Field(50_000_000, ge=1)
     max_data_bytes: int | None = Field(None, ge=MIB)
+    milvus_token: SecretStr | None = None
+    milvus_tls_ca: FilePath | None = None
     gpu_memory_bytes: int | None = Field(None, ge=MIB)
     max_connection_age: float | None = Field(None, gt=0)
     token: SecretStr | None = None
@@ -180,5 +183,5 @@ def _sentence(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         return f"{name} is no setting of the server's"
     said = str(problem["msg"]).removeprefix("Value error, ")
-    shown = "" if name == "token" else f" (it is {problem['input']!r})"
+    shown = "" if name in ("token", "milvus_token") else f" (it is {problem['input']!r})"
     return f"{name} is wrong: {said[0].lower()}{said[1:]}{shown}; it is set with {flag} or {variable}"

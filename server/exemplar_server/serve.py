@@ -93,7 +93,8 @@ def _open_metrics(settings: ServerSettings, metrics: Metrics, stack: AsyncExitSt
 def _load(settings: ServerSettings, metrics: Metrics, stack: AsyncExitStack) -> tuple[GalleryStore, Encoder]:
     """Open the store, then load the encoder: that another process has the store is found at once."""
     folder = settings.data_dir if settings.store else None
-    options = IndexOptions(settings.gpu_memory_bytes, metrics.gpu_fallbacks.inc)
+    token = settings.milvus_token.get_secret_value() if settings.milvus_token else ""
+    options = IndexOptions(token, settings.milvus_tls_ca, settings.gpu_memory_bytes, metrics.gpu_fallbacks.inc)
     store = open_store(settings.store_url, settings.index, folder, settings.max_data_bytes, options)
     stack.callback(store.close)
     limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)

@@ -15,6 +15,7 @@ from exemplar_server.store import (
 from exemplar_server.store.index.approximate_kind import ApproximateKind
 from exemplar_server.store.index.gpu_device import Gpu
 from exemplar_server.store.index.kinds import ExactKind, GpuKind, IndexKind
+from exemplar_server.store.index.milvus_kind import MilvusKind
 from exemplar_server.store.index.vector_index import VectorIndex
 from exemplar_server.store.index.vector_source import Filled, VectorSource
 from exemplar_server.store.indexed_store import IndexedStore
@@ -22,6 +23,7 @@ from exemplar_server.store.truth.database import Database
 from exemplar_server.store.truth.postgresql import PostgresDatabase
 from exemplar_server.store.truth.sqlite import SqliteDatabase
 from tests.contract.stores import DIMENSION, MODEL, new_class
+from tests.milvus_server import MilvusProcess
 from tests.postgres_server import with_schema
 from tests.server.store.index.gpu_stand_in import StandInDevice
 from tests.server.store.index.makers import approximate, unexpected_fallback
@@ -38,6 +40,7 @@ class AlwaysApproximate(ApproximateKind):
 INDEXES: dict[str, Callable[[pytest.FixtureRequest], IndexKind]] = {
     "flat": lambda request: ExactKind(),
     "approximate": lambda request: AlwaysApproximate(0),
+    "milvus": lambda request: MilvusKind(request.getfixturevalue("milvus").address),
     "gpu-stand-in": lambda request: GpuKind(Gpu(StandInDevice()), unexpected_fallback),
 }
 DATABASES: dict[str, Callable[[pytest.FixtureRequest, Path], Database]] = {
@@ -49,6 +52,12 @@ DATABASES: dict[str, Callable[[pytest.FixtureRequest, Path], Database]] = {
 def schema_of(database: str, folder: Path) -> str:
     """Return the URL of the schema that stands for a folder."""
     return with_schema(database, f"test_{hashlib.sha256(bytes(folder)).hexdigest()[:16]}")
+
+
+@pytest.fixture(scope="session")
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusProcess]:
+    with MilvusProcess(tmp_path_factory.mktemp("milvus")) as server:
+        yield server
 
 
 @pytest.fixture(

@@ -26,10 +26,12 @@ _INDEXES = "indexes"
 class IndexOptions:
     """What some kinds of index need besides their name.
 
-    `gpu_memory` is the most that vectors may take of a GPU, in bytes; `on_gpu_fallback` is called for each gallery
-    that has to be searched without it.
+    `milvus_token` and `milvus_tls_ca` are those of `MilvusServer`. `gpu_memory` is the most that vectors may take of
+    a GPU, in bytes; `on_gpu_fallback` is called for each gallery that has to be searched without it.
     """
 
+    milvus_token: str = ""
+    milvus_tls_ca: Path | None = None
     gpu_memory: int | None = None
     on_gpu_fallback: Callable[[], None] = lambda: None
 
@@ -90,6 +92,11 @@ def _beside(store: str) -> Path | None:
 def _kind(index: str, options: IndexOptions) -> IndexKind:
     if index == "gpu" or (index == "auto" and gpu_count()):
         return GpuKind(find_gpu(options.gpu_memory), options.on_gpu_fallback)
+    if index.startswith("milvus:"):
+        # Loaded where it is asked for only: it takes 90 MB along.
+        from exemplar_server.store.index.milvus_kind import MilvusKind
+
+        return MilvusKind(index.removeprefix("milvus:"), options.milvus_token, options.milvus_tls_ca)
     if index == "flat":
         return ExactKind()
     return ApproximateKind(ONE_THREAD_PRODUCTS if index == "auto" else 0)

@@ -129,12 +129,19 @@ class ApproximateIndex:
         """See `VectorIndex`."""
         return len(self) != count
 
+    def mended(self) -> None:
+        """Do nothing: it is doubtful only while it holds another number."""
+
     def outgrown(self) -> bool:
         """See `VectorIndex`."""
         slots = len(self._slots)
         return slots > max(_GROWTH * self._trained_for, _ALL_LOOKED_AT) or (
             slots > _ALL_LOOKED_AT and self._slots.stale > _STALE * slots
         )
+
+    def clear(self) -> None:
+        """See `VectorIndex`."""
+        self.close()
 
     def close(self) -> None:
         """Let go of the vectors."""

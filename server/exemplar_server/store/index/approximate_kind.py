@@ -72,7 +72,7 @@ class ApproximateKind:
             return None
         changes = source.truth.changes(source.gallery, Version(**json.loads(about)))
         if changes is not None:
-            apply(index, changes)
+            apply(index, None, changes)
             missing = source.truth.missing_classes(source.gallery)
             if len(index) == changes.gallery.class_count - missing:
                 return index, Filled(changes.gallery, changes.version, {}, missing).after(changes)

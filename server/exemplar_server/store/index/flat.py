@@ -94,9 +94,16 @@ class FlatIndex:
         """See `VectorIndex`."""
         return len(self) != count
 
+    def mended(self) -> None:
+        """Do nothing: it is doubtful only while it holds another number."""
+
     def outgrown(self) -> bool:
         """See `VectorIndex`."""
         return self._enough is not None and len(self) > self._enough
+
+    def clear(self) -> None:
+        """See `VectorIndex`."""
+        self.close()
 
     def close(self) -> None:
         """Let go of the vectors."""

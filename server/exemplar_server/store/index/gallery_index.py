@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from exemplar_server.store.index.gaps import Gaps
 from exemplar_server.store.index.kinds import IndexKind
 from exemplar_server.store.index.pairs import nearest_pairs
 from exemplar_server.store.index.shared_lock import SharedLock
-from exemplar_server.store.index.vector_index import VectorIndex
+from exemplar_server.store.index.vector_index import IndexBehind, VectorIndex
 from exemplar_server.store.index.vector_source import Filled, VectorSource, apply
 from exemplar_server.store.records import Candidate, Changes, ClassRow, Gallery, Pair, Search, Version, check_vectors
 from exemplar_server.store.truth.checksums import damaged
@@ -31,9 +31,10 @@ from exemplar_server.store.truth.truth import Truth
 
 _log = structlog.get_logger()
 
-# How often a search begins anew because the gallery changed under it; after that the newest names are taken.
+# How often a search begins anew because the gallery changed under it; and again, with changes held up.
 _TRIES = 4
 _NAMES_KEPT = 10_000
+_NEARLY = 1_000  # revisions
 
 
 class GalleryIndex:
@@ -57,7 +58,7 @@ class GalleryIndex:
         self._kind = kind
         self._source = VectorSource(truth, gallery)
         self._path = None if folder is None else folder / f"{gallery}.index"
-        self._updating = threading.Lock()  # before `_content` where both are taken
+        self._updating = threading.RLock()  # before `_content` where both are taken
         self._content = SharedLock()
         self._names: dict[int, ClassRow] = {}
         self._names_lock = threading.Lock()
@@ -65,6 +66,7 @@ class GalleryIndex:
         self._closed = False
         self._index, self._filled = kind.start(self._source, self._path)
         self._version = self._filled.version
+        self._saved_revision = -_NEARLY
         self._gaps = Gaps(self._index)
         self._outgrown()
 
@@ -87,7 +89,8 @@ class GalleryIndex:
             if version != self._version:
                 changes = self._truth.changes(self._id, self._version)
                 if changes is None:
-                    self._swap(*self._kind.start(self._source, None))
+                    index, filled = self._kind.start(self._source, None)
+                    self._swap(index, Gaps(index), filled)
                 else:
                     self._show(changes)
         self._outgrown()
@@ -99,42 +102,31 @@ class GalleryIndex:
             DataLossError: some of the gallery's rows are damaged, so that an answer could be wrong.
         """
         queries = np.ascontiguousarray(queries, np.float32)
-        for attempt in range(_TRIES):
+        for _ in range(_TRIES):
             self.follow()
-            with self._content.shared():
-                gallery, version = self._filled.gallery, self._version
-                check_vectors(gallery, queries)
-                self._refuse_damage()
-                rows, distances = self._index.nearest(queries, considered)
-                doubtful = self._index.doubtful(gallery.class_count)
-                gaps = None if doubtful else self._gaps.value()
-            if doubtful:
-                self._mend()
-                continue
-            near = [_nearest(*pair, count, considered) for pair in zip(rows, distances, strict=True)]
-            wanted = {row for found, _ in near for row in found}
-            names = self._names_of(wanted, version, attempt == _TRIES - 1)
-            if names is not None:
-                results = [_candidates(found, ascending, names, count) for found, ascending in near]
-                return Search(results, [ascending[:considered] for _, ascending in near], gallery, gaps)
-        raise UnavailableError(
-            "INDEX_IN_DOUBT", f"the index of gallery {self._id!r} is being mended; try again", retry_after=1.0
-        )
+            found = self._try(queries, count, considered, False)
+            if found is not None:
+                return found
+        with self._updating:  # whoever changes the gallery in this process now waits to be followed
+            for number in range(_TRIES):
+                self.follow()
+                found = self._try(queries, count, considered, number == _TRIES - 1)
+                if found is not None:
+                    return found
+        raise _in_doubt(self._id)
 
     def gaps(self) -> Floats | None:
         """See `GalleryStore`."""
-        self.follow()
-        with self._content.shared():
-            self._refuse_damage()
-            return self._gaps.value()
+        for _ in range(_TRIES):
+            self.follow()
+            with self._content.shared(), suppress(IndexBehind):
+                self._refuse_damage()
+                return self._gaps.value()
+        raise _in_doubt(self._id)
 
     def nearest_pairs(self, count: int, threshold: float) -> tuple[list[Pair], int, int]:
         """See `GalleryStore`; works on a copy of the vectors, so that changes go on."""
-        self.follow()
-        with self._content.shared():
-            self._refuse_damage()
-            rows = self._index.rows()
-            vectors, revision = self._index.vectors(rows), self._version.revision
+        rows, vectors, revision = self._everything()
         names, _ = self._truth.class_rows(self._id, rows)
         there = np.array([row in names for row in rows.tolist()], np.bool_)  # some may be deleted by now
         ids = np.array([names[row].class_id for row in rows[there].tolist()], object)
@@ -153,20 +145,47 @@ class GalleryIndex:
         if self._builder is not None:
             self._builder.join()
         with self._updating, self._content.alone():
-            self._save()
+            self._save(self._index, self._filled)
             self._index.close()
+
+    def _try(self, queries: Floats, count: int, considered: int, last: bool) -> Search | None:
+        """Search once; return None where the gallery changed meanwhile or the index is in doubt."""
+        try:
+            with self._content.shared():
+                gallery, version = self._filled.gallery, self._version
+                check_vectors(gallery, queries)
+                self._refuse_damage()
+                rows, distances = self._index.nearest(queries, considered)
+                doubtful = self._index.doubtful(gallery.class_count)
+                gaps = None if doubtful else self._gaps.value()
+        except IndexBehind:
+            return None
+        if doubtful:
+            self._mend(version, last)
+            return None
+        near = [_nearest(*pair, count, considered) for pair in zip(rows, distances, strict=True)]
+        names = self._names_of({row for found, _ in near for row in found}, version, last)
+        if names is None:
+            return None
+        results = [_candidates(found, ascending, names, count) for found, ascending in near]
+        return Search(results, [ascending[:considered] for _, ascending in near], gallery, gaps)
+
+    def _everything(self) -> tuple[Ints, Floats, int]:
+        for _ in range(_TRIES):
+            self.follow()
+            with self._content.shared(), suppress(IndexBehind):
+                self._refuse_damage()
+                rows = self._index.rows()
+                return rows, self._index.vectors(rows), self._version.revision
+        raise _in_doubt(self._id)
 
     def _show(self, changes: Changes) -> None:
         """Make changes visible, all at once."""
-        put, removed = changes.put, changes.removed
-        gone = np.concatenate([removed, np.array(list(put.damaged), np.int64)])
         with self._content.alone():
-            apply(self._index, changes)
-            self._gaps.removed(np.concatenate([gone, put.rows]))
-            self._gaps.added(put.rows, put.vectors)
+            apply(self._index, self._gaps, changes)
             self._filled = self._filled.after(changes)
             with self._names_lock:
-                for row in (*put.rows.tolist(), *gone.tolist()):
+                for row in (*changes.removed.tolist(), *changes.put.rows.tolist(), *changes.put.damaged):
                     self._names.pop(row, None)
                 self._remember(changes.names)
                 self._version = changes.version
@@ -177,21 +196,26 @@ class GalleryIndex:
             self._names.clear()
             self._version = filled.version
 
-    def _mend(self) -> None:
-        """Compare the index with the truth, and make it the same."""
+    def _mend(self, version: Version, for_sure: bool) -> None:
+        """Compare an index that was in doubt at `version` with the truth, and make it the same.
+
+        Unless `for_sure`, one that was only behind is taken to be right once it has followed.
+        """
+        self.follow()
         with self._updating, self._content.alone():
-            if self._index.doubtful(self._filled.gallery.class_count):
+            if self._version != version and not for_sure:
+                self._index.mended()
+            elif self._index.doubtful(self._filled.gallery.class_count):
                 _log.warning("mending an index", gallery=self._id)
                 self._take(self._source.fill(self._index))
                 self._gaps = Gaps(self._index)
 
-    def _swap(self, index: VectorIndex, filled: Filled) -> None:
+    def _swap(self, index: VectorIndex, gaps: Gaps, filled: Filled) -> None:
         """Search another index from now on, which is at no earlier state; the caller has `_updating`."""
         with self._content.alone():
             self._index.close()
-            self._index = index
+            self._index, self._gaps = index, gaps
             self._take(filled)
-            self._gaps = Gaps(index)
 
     def _outgrown(self) -> None:
         """Build another index in the background where that would serve better."""
@@ -203,16 +227,19 @@ class GalleryIndex:
     def _build(self) -> None:
         _log.info("building an index", gallery=self._id, classes=len(self._index))
         try:
+            # All that takes time comes before others have to wait for it.
             with _quick_turns():
                 index, filled = self._kind.build(self._source)
+                self._save(index, filled)
+                gaps = Gaps(index)
+                gaps.value()
             with self._updating:
                 changes = self._truth.changes(self._id, filled.version)
                 if changes is None or self._closed:
                     index.close()
                     return
-                apply(index, changes)
-                self._swap(index, filled.after(changes))
-                self._save()
+                apply(index, gaps, changes)
+                self._swap(index, gaps, filled.after(changes))
         except ServiceError as error:  # the gallery is gone, or the truth away: the next change tries again
             _log.warning("an index could not be built", gallery=self._id, reason=error.message)
         else:
@@ -222,14 +249,18 @@ class GalleryIndex:
         """Let go of the index and of all that it left elsewhere: its gallery was deleted."""
         self._closed = True
         with self._updating, self._content.alone():
-            self._index.remove(self._index.rows())
+            self._index.clear()
             self._index.close()
             if self._path is not None:
                 self._path.unlink(missing_ok=True)
 
-    def _save(self) -> None:
-        if self._path is not None and not self._filled.damaged and not self._filled.missing:
-            self._kind.save(self._index, self._version, self._path)
+    def _save(self, index: VectorIndex, filled: Filled) -> None:
+        """Save an index, unless one of nearly the same state is: that is quick to bring up to date."""
+        behind = filled.version.revision - self._saved_revision
+        if self._path is None or 0 <= behind < _NEARLY or filled.damaged or filled.missing:
+            return
+        self._kind.save(index, filled.version, self._path)
+        self._saved_revision = filled.version.revision
 
     def _names_of(self, rows: set[int], version: Version, any_version: bool) -> dict[int, ClassRow] | None:
         """Return what an answer says of the classes in `rows`, as of a version; None where that has gone by.
@@ -270,9 +301,17 @@ class GalleryIndex:
             )
 
 
+def _in_doubt(gallery: str) -> UnavailableError:
+    return UnavailableError(
+        "INDEX_IN_DOUBT",
+        f"gallery {gallery!r} is changed too fast, or its index is being mended; try again",
+        retry_after=1.0,
+    )
+
+
 @contextmanager
 def _quick_turns() -> Iterator[None]:
-    """Let threads take quick turns at Python: by default one that builds keeps the others waiting for 5 ms each time."""
+    """Let threads take quick turns at Python: else one that builds keeps the others waiting 5 ms each time."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(before / 10)
     try:

@@ -79,8 +79,9 @@ class Gaps:
         held = len(self._rows)
         kept = _least(mixed(np.concatenate([self._rows, rows]).astype(np.uint64)))
         old, new = kept[kept < held], kept[kept >= held] - held
+        entering = vectors(new)  # first, since it may fail
         self._rows = np.concatenate([self._rows[old], rows[new]])
-        self._vectors = np.concatenate([self._vectors[old], vectors(new)])
+        self._vectors = np.concatenate([self._vectors[old], entering])
         self._nearest = np.concatenate([self._nearest[old], np.full(len(new), np.nan, np.float32)])
         self._neighbor = np.concatenate([self._neighbor[old], np.full(len(new), -1, np.int64)])
 

@@ -94,9 +94,16 @@ class GpuIndex:
         """See `VectorIndex`."""
         return len(self) != count
 
+    def mended(self) -> None:
+        """Do nothing: it is doubtful only while it holds another number."""
+
     def outgrown(self) -> bool:
         """Return False: it serves any number as well as it can."""
         return False
+
+    def clear(self) -> None:
+        """See `VectorIndex`."""
+        self.close()
 
     def close(self) -> None:
         """Let go of the vectors, here and on the GPU."""

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from exemplar_encoder.arrays import Floats, Ints
 from exemplar_server.errors import UnavailableError
-from exemplar_server.store.index.vector_index import Fingerprints, exact_distances, fingerprint
+from exemplar_server.store.index.vector_index import Fingerprints, IndexBehind, exact_distances, fingerprint
 
 if TYPE_CHECKING:
     from exemplar_server.store.index.milvus_collection import MilvusCollection
@@ -100,14 +100,12 @@ class MilvusIndex:
         """See `VectorIndex`; they come from the truth.
 
         Raises:
-            UnavailableError: the truth has one of them no more, and the index is about to follow.
+            IndexBehind: the truth has one of them no more.
         """
         found, vectors = self._stored(rows)
         order = np.argsort(found)
         if not np.isin(rows, found).all():
-            raise UnavailableError(
-                "INDEX_BEHIND", "the gallery was changed in this moment; try again", retry_after=0.1
-            )
+            raise IndexBehind
         return vectors[order[np.searchsorted(found, rows, sorter=order)]]
 
     def fingerprints(self) -> tuple[Ints, Fingerprints]:
@@ -163,7 +161,7 @@ class MilvusIndex:
         limit = min(count + _SPARE, _MOST)
         while True:
             keys, rows, squared = self._collection.search(self.gallery, queries, limit)
-            rows, distances = self._believed(keys, rows, np.isfinite(squared), queries, held)
+            rows, distances = self._believed(keys, rows, np.isfinite(squared), queries)
             # Rounding may swap neighbors, and equals may lie beyond the last: both are ruled out when the last entity
             # fetched is farther than the last one wanted by more than rounding.
             farthest = np.partition(distances, wanted - 1)[:, wanted - 1] if wanted <= limit else np.inf
@@ -173,9 +171,7 @@ class MilvusIndex:
                 return rows, distances
             limit = min(limit * 4, _MOST)
 
-    def _believed(
-        self, keys: Ints, rows: Ints, there: npt.NDArray[np.bool_], queries: Floats, held: Ints
-    ) -> tuple[Ints, Floats]:
+    def _believed(self, keys: Ints, rows: Ints, there: npt.NDArray[np.bool_], queries: Floats) -> tuple[Ints, Floats]:
         """Return `rows` and their distances; -1 and infinity for an entity that is not as the truth has it."""
         known, vectors = self._stored(np.unique(rows[there]))
         order = np.argsort(known)
@@ -184,8 +180,7 @@ class MilvusIndex:
         place = np.where(stored, np.searchsorted(known, rows), 0)
         right = stored.copy()
         right[stored] = self._keys(known, vectors)[place[stored]] == keys[stored]
-        # A row that it was given and that the truth has no more is just being deleted.
-        if (there & ~right & (stored | ~_among(rows, held))).any():
+        if (there & ~right).any():  # it may only be behind: then its owner follows, and takes note that it is mended
             self._distrusted = True
         if not right.any():
             return np.full(rows.shape, -1, np.int64), np.full(rows.shape, np.inf, np.float32)

@@ -18,10 +18,15 @@ from exemplar_encoder.arrays import Floats, Ints
 Fingerprints = npt.NDArray[np.uint64]
 
 
+class IndexBehind(Exception):  # noqa: N818 - to be caught, followed, and asked again
+    """The truth has moved on: the index is to follow first."""
+
+
 class VectorIndex(Protocol):
     """See the module. Rows are int64 numbers from 1 on, vectors float32; distances are Euclidean.
 
-    A method that needs another machine raises `UnavailableError` when that does not answer.
+    A method that needs another machine raises `UnavailableError` when that does not answer; one that needs the truth
+    may raise `IndexBehind`.
     """
 
     dimension: int
@@ -73,12 +78,20 @@ class VectorIndex(Protocol):
         """Return whether it may hold something else than the `count` vectors that it was given."""
         ...
 
+    def mended(self) -> None:
+        """Take note that what `fingerprints` told was compared with the truth, and put right."""
+        ...
+
     def outgrown(self) -> bool:
         """Return whether an index built anew would serve better; building is the caller's, in the background."""
         ...
 
+    def clear(self) -> None:
+        """Hold nothing any more: the gallery is gone."""
+        ...
+
     def close(self) -> None:
-        """Let go of what it holds."""
+        """Let go of what it holds in this process; it is used no more."""
         ...
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exemplar_encoder.arrays import Floats, Ints
+from exemplar_server.store.index.gaps import Gaps
 from exemplar_server.store.index.vector_index import Fingerprints, VectorIndex, fingerprint
 from exemplar_server.store.records import Changes, Gallery, VectorPage, Version
 from exemplar_server.store.truth.truth import Truth
@@ -51,7 +52,8 @@ class VectorSource:
             damaged = self._compare(index)
             changes = self.truth.changes(self.gallery, version)
             if changes is not None:  # None: the gallery was made anew meanwhile
-                apply(index, changes)
+                apply(index, None, changes)
+                index.mended()
                 missing = self.truth.missing_classes(self.gallery)
                 return Filled(changes.gallery, changes.version, damaged, missing).after(changes)
 
@@ -96,20 +98,24 @@ class Filled:
         return Filled(changes.gallery, changes.version, damaged, self.missing)
 
 
-def apply(index: VectorIndex, changes: Changes) -> None:
-    """Make changes in an index; to make them twice does no harm."""
-    gone = np.concatenate([changes.removed, np.array(list(changes.put.damaged), np.int64)])
+def apply(index: VectorIndex, gaps: Gaps | None, changes: Changes) -> None:
+    """Make changes in an index and the gaps that go with it; to make them twice does no harm."""
+    put = changes.put
+    gone = np.concatenate([changes.removed, np.array(list(put.damaged), np.int64)])
     if len(gone):
         index.remove(gone)
-    if len(changes.put.rows):
-        index.put(changes.put.rows, changes.put.vectors)
+    if len(put.rows):
+        index.put(put.rows, put.vectors)
+    if gaps is not None:
+        gaps.removed(np.concatenate([gone, put.rows]))
+        gaps.added(put.rows, put.vectors)
 
 
 class _Held:
     """What an index says that it holds."""
 
     def __init__(self, index: VectorIndex) -> None:
-        rows, prints = index.fingerprints() if len(index) else (np.empty(0, np.int64), np.empty(0, np.uint64))
+        rows, prints = index.fingerprints()
         order = np.argsort(rows, kind="stable")
         self.rows: Ints = rows[order]
         self._prints: Fingerprints = prints[order]

@@ -19,7 +19,7 @@ from exemplar_encoder.arrays import Floats, Ints
 from exemplar_server.errors import UnavailableError
 from exemplar_server.store.index.milvus import MilvusIndex
 from exemplar_server.store.index.milvus_collection import MilvusCollection, MilvusServer
-from exemplar_server.store.index.vector_index import fingerprint
+from exemplar_server.store.index.vector_index import IndexBehind, fingerprint
 from tests.milvus_server import MilvusProcess
 
 pytestmark = pytest.mark.process
@@ -268,14 +268,19 @@ def test_a_late_write_of_a_deleted_row_is_noticed(gallery: Gallery) -> None:
     gallery.check(drawn(50)[:1])
 
 
-def test_a_row_that_is_being_deleted_is_left_out_without_a_doubt(gallery: Gallery) -> None:
+def test_a_row_that_is_being_deleted_is_left_out_and_makes_it_doubtful(
+    gallery: Gallery,
+) -> None:
     filled(gallery)
     del gallery.truth[1]
     rows, _ = gallery.index.nearest(drawn(50)[:1], 50)
     assert set(rows[0].tolist()) - {-1} == gallery.truth.keys()
-    assert not gallery.index.doubtful(50)
-    with pytest.raises(UnavailableError, match="try again"):
+    assert gallery.index.doubtful(50)
+    with pytest.raises(IndexBehind):
         gallery.index.vectors(gallery.index.rows())
+    gallery.index.remove(np.array([1], np.int64))
+    gallery.index.mended()
+    assert not gallery.index.doubtful(49)
 
 
 def test_an_emptied_server_is_filled_again(gallery: Gallery, intruder: MilvusClient) -> None:
