@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,8 +79,8 @@ def _open_database(store: str, max_bytes: int | None) -> Database:
         return SqliteDatabase(Path(rest), max_bytes)
     if kind in ("postgresql", "postgres") and rest.startswith("//"):
         # Loaded where it is asked for only: most have no use for it.
-        from exemplar_server.store.truth.postgresql import PostgresDatabase
-
+        with _needing("postgresql"):
+            from exemplar_server.store.truth.postgresql import PostgresDatabase
         return PostgresDatabase(store)
     raise StartError(f"there is no store {store!r}: give sqlite:FOLDER or postgresql://USER@HOST/DATABASE")
 
@@ -94,9 +94,17 @@ def _kind(index: str, options: IndexOptions) -> IndexKind:
         return GpuKind(find_gpu(options.gpu_memory), options.on_gpu_fallback)
     if index.startswith("milvus:"):
         # Loaded where it is asked for only: it takes 90 MB along.
-        from exemplar_server.store.index.milvus_kind import MilvusKind
-
+        with _needing("milvus"):
+            from exemplar_server.store.index.milvus_kind import MilvusKind
         return MilvusKind(index.removeprefix("milvus:"), options.milvus_token, options.milvus_tls_ca)
     if index == "flat":
         return ExactKind()
     return ApproximateKind(ONE_THREAD_PRODUCTS if index == "auto" else 0)
+
+
+@contextmanager
+def _needing(extra: str) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise StartError(f"{extra} needs {error.name}, which is not installed: install exemplar[{extra}]") from error
