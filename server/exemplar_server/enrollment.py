@@ -14,13 +14,14 @@ from time import perf_counter
 from typing import TypeVar
 
 import numpy as np
+import structlog
 
 from exemplar_encoder import EncodedImage, class_embedding
 from exemplar_encoder.arrays import Floats
 from exemplar_server.batcher import EmbeddedImage
 from exemplar_server.batches import answer_each
 from exemplar_server.classifier import Classifier
-from exemplar_server.errors import FailedPreconditionError, ServiceError, invalid_field
+from exemplar_server.errors import FailedPreconditionError, ServiceError, UnavailableError, invalid_field
 from exemplar_server.exemplar_warnings import ExemplarWarning, image_warnings
 from exemplar_server.inspection import ComparedClass, Inspector, described
 from exemplar_server.metrics import Metrics
@@ -28,6 +29,8 @@ from exemplar_server.store.records import ClassRecord, Gallery, NewClass, NewExe
 from exemplar_server.store.request import Request
 
 T = TypeVar("T")
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +168,7 @@ class Enroller:
     ) -> EnrolledBatch:
         """Run in the writer's thread."""
         start = perf_counter()
-        warnings = self._compare(gallery, items)
+        warnings = self._compare(gallery, items, strict)
         results: dict[int, EnrolledClass | ServiceError] = {}
         kept: dict[int, NewClass] = {}
         for index, item in enumerate(items):
@@ -188,15 +191,27 @@ class Enroller:
         return enrolled
 
     def _compare(
-        self, gallery: Gallery, items: Sequence[_Examined | ServiceError]
+        self, gallery: Gallery, items: Sequence[_Examined | ServiceError], strict: bool
     ) -> dict[int, list[ExemplarWarning]]:
         """Return all warnings about each item that is no error, by its index."""
         examined = {index: item for index, item in enumerate(items) if isinstance(item, _Examined)}
         if not examined:
             return {}
         classes = [item.compared(item.new_class().embedding()) for item in examined.values()]
-        compared = self._inspector.compare(gallery, classes, len({each.class_id for each in classes}))
+        compared = self._neighbors(gallery, classes, len({each.class_id for each in classes}), strict)
         return {index: item.warnings + found for (index, item), found in zip(examined.items(), compared, strict=True)}
+
+    def _neighbors(
+        self, gallery: Gallery, classes: Sequence[ComparedClass], joining: int, strict: bool
+    ) -> list[list[ExemplarWarning]]:
+        """See `Inspector.compare`; an index that is away keeps only those from enrolling who insist on an answer."""
+        try:
+            return self._inspector.compare(gallery, classes, joining)
+        except UnavailableError as error:
+            if strict:
+                raise
+            _log.warning("enrolled without a look at the neighbors", gallery=gallery.id, reason=error.message)
+            return [[] for _ in classes]
 
     def _add(
         self, gallery: Gallery, examined: _Examined, strict: bool, request: Request[AddedExemplars] | None
@@ -208,7 +223,7 @@ class Enroller:
         for item in examined.exemplars:
             together.setdefault(item.exemplar.sha256, item.embedding)
         compared = examined.compared(class_embedding(np.stack(list(together.values()))))
-        warnings = examined.warnings + self._inspector.compare(gallery, [compared], 0)[0]
+        warnings = examined.warnings + self._neighbors(gallery, [compared], 0, strict)[0]
         if strict and warnings:
             raise _refused(f"class {class_id!r} was not changed", class_id, warnings)
 
