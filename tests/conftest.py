@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from demo.strokes import draw_alphabets
 from exemplar_encoder import Bundle
 from exemplar_encoder.bundle import seal
+from tests.postgres_server import OTHER_SERVER, PostgresServer, with_schema
 
 BUNDLES = Path(__file__).parent / "bundles"
 
@@ -36,3 +39,19 @@ def other_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) ->
     shutil.copytree(tiny_bundle, folder)
     seal(folder, dataclasses.replace(Bundle.load(tiny_bundle).manifest, name="other"))
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """Return the URL of a database on a real PostgreSQL server."""
+    if url := os.environ.get(OTHER_SERVER):
+        yield url
+    else:
+        with PostgresServer() as server:
+            yield server.url
+
+
+@pytest.fixture
+def postgres_url(postgres: str) -> str:
+    """Return the URL of a schema without tables in that database."""
+    return with_schema(postgres)

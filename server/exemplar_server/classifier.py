@@ -104,7 +104,7 @@ class Classifier:
                 f"the caller expects model {options.model}, but this server runs {self.bundle.id}",
                 {"expected": options.model, "actual": self.bundle.id},
             )
-        gallery = self.gallery(gallery_id)
+        gallery = await self.gallery(gallery_id)
         if gallery.class_count == 0:
             raise _empty(gallery_id)
 
@@ -135,13 +135,16 @@ class Classifier:
         results = await self._batcher.embed(images, inspection)
         return [_image_error(result, field) if isinstance(result, ImageError) else result for result in results]
 
-    def gallery(self, gallery_id: str) -> Gallery:
+    async def gallery(self, gallery_id: str) -> Gallery:
         """Return a gallery of this server's model.
 
         Raises:
             FailedPreconditionError: the gallery holds another model's embeddings.
         """
-        gallery = self.store.get_gallery(gallery_id)
+        if self.store.remote:
+            gallery = await asyncio.to_thread(self.store.get_gallery, gallery_id)
+        else:
+            gallery = self.store.get_gallery(gallery_id)
         if gallery.model != self.bundle.id:
             raise FailedPreconditionError(
                 "MODEL_MISMATCH",
@@ -153,7 +156,7 @@ class Classifier:
     async def search(self, gallery: Gallery, queries: Floats, count: int) -> Search:
         """Search on the spot where that is quick, else in a thread."""
         start = perf_counter()
-        if queries.size * gallery.class_count <= _INLINE_PRODUCTS:
+        if queries.size * gallery.class_count <= _INLINE_PRODUCTS and not self.store.remote:
             found = self.store.search(gallery.id, queries, count)
         else:
             found = await asyncio.to_thread(self.store.search, gallery.id, queries, count)

@@ -11,6 +11,7 @@ import typer
 
 from exemplar_server.config import ConfigError, load_settings
 from exemplar_server.errors import StartError
+from exemplar_server.faiss_wheels import check_faiss_wheels
 from exemplar_server.logs import configure_logs
 
 app = typer.Typer(add_completion=False)
@@ -25,7 +26,17 @@ def serve(
         Path | None, typer.Option(envvar="EXEMPLAR_CONFIG", help="TOML file with settings of the same names.")
     ] = None,
     bundle: Annotated[Path | None, typer.Option(help="Folder of the bundle to serve.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder that holds the galleries; made if missing.")] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Folder that holds the galleries, or only their saved indexes where --store is elsewhere."),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="sqlite:FOLDER or postgresql://USER@HOST/DATABASE.", show_default="sqlite:DATA_DIR"),
+    ] = None,
+    index: Annotated[
+        str | None, typer.Option(help="auto, flat, approximate, gpu or milvus:URL.", show_default="auto")
+    ] = None,
     address: Annotated[
         str | None,
         typer.Option(help="HOST:PORT to listen on; port 0 takes a free one.", show_default="127.0.0.1:50051"),
@@ -58,6 +69,18 @@ def serve(
         int | None,
         typer.Option(help="Bytes that the database may grow to.", show_default="the disk", rich_help_panel=_LIMITS),
     ] = None,
+    gpu_memory_bytes: Annotated[
+        int | None,
+        typer.Option(help="Bytes that vectors may take of a GPU.", show_default="the GPU's", rich_help_panel=_LIMITS),
+    ] = None,
+    max_connection_age: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds after which a caller connects anew, perhaps to another server.",
+            show_default="never",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
     token: Annotated[
         str | None,
         typer.Option(help="Token that callers must show; better in EXEMPLAR_TOKEN.", rich_help_panel=_SECURITY),
@@ -84,6 +107,7 @@ def serve(
     configure_logs(settings.log_format, settings.log_level)
     structlog.get_logger().info("settings", **settings.shown())
     try:
+        check_faiss_wheels()
         # The server itself is loaded only now, so that help and wrong settings are quick.
         import uvloop
 

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -18,6 +29,7 @@ from pydantic_settings import (
 
 MIB = 1024 * 1024
 PREFIX = "EXEMPLAR_"
+INDEXES = ("auto", "flat", "approximate", "gpu")
 
 
 def _check_address(value: str) -> str:
@@ -31,6 +43,22 @@ Address = Annotated[str, AfterValidator(_check_address)]
 OptionalAddress = Annotated[Address | None, BeforeValidator(lambda value: None if value == "off" else value)]
 
 
+def _check_store(value: str) -> str:
+    if not re.match(r"sqlite:.|postgres(ql)?://.", value):
+        raise ValueError("it must be sqlite:FOLDER or postgresql://USER@HOST/DATABASE")
+    return value
+
+
+def _check_index(value: str) -> str:
+    if value not in INDEXES and not re.match(r"milvus:https?://.", value):
+        raise ValueError(f"it must be {', '.join(INDEXES)} or milvus:URL, such as milvus:http://127.0.0.1:19530")
+    return value
+
+
+Store = Annotated[str, AfterValidator(_check_store)]
+Index = Annotated[str, AfterValidator(_check_index)]
+
+
 class ConfigError(Exception):
     """A setting is missing or wrong; the message is one sentence a setting."""
 
@@ -41,7 +69,9 @@ class ServerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
 
     bundle: Path
-    data_dir: Path
+    store: Store | None = None
+    data_dir: Path | None = Field(None, validate_default=True)
+    index: Index = "auto"
     address: Address = "127.0.0.1:50051"
     metrics_address: OptionalAddress = "127.0.0.1:9095"
     engine: Literal["auto", "litert", "tensorflow"] = "auto"
@@ -54,6 +84,8 @@ class ServerSettings(BaseSettings):
     max_image_bytes: int = Field(16 * MIB, ge=1)
     max_image_pixels: int = Field(50_000_000, ge=1)
     max_data_bytes: int | None = Field(None, ge=MIB)
+    gpu_memory_bytes: int | None = Field(None, ge=MIB)
+    max_connection_age: float | None = Field(None, gt=0)
     token: SecretStr | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None
@@ -67,9 +99,32 @@ class ServerSettings(BaseSettings):
             raise ValueError("tls_certificate and tls_key go together; only one of them is set")
         return self
 
+    @field_validator("data_dir")
+    @classmethod
+    def _check_data_dir(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        store = info.data.get("store", "")
+        if value is None and store is None:
+            raise PydanticCustomError("missing", "neither data_dir nor store is given")
+        if value is not None and (store or "").startswith("sqlite:"):
+            raise ValueError("the store is a folder already; give one of the two")
+        return value
+
+    @property
+    def store_url(self) -> str:
+        """Which store to open."""
+        return self.store or f"sqlite:{self.data_dir}"
+
     def shown(self) -> dict[str, Any]:
         """Show the settings for people and logs, secrets hidden."""
-        return {name: None if value is None else str(value) for name, value in self}
+        shown = {name: None if value is None else str(value) for name, value in self}
+        if self.store is not None:
+            shown["store"] = without_password(self.store)
+        return shown
+
+
+def without_password(url: str) -> str:
+    """Return a URL with what may be a password left out."""
+    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", re.sub(r"(password=)[^&]*", r"\1***", url))
 
 
 def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> ServerSettings:

@@ -113,7 +113,7 @@ class Enroller:
             strict: refuse an exemplar that has warnings.
             request: see `GalleryStore`.
         """
-        gallery = self._classifier.gallery(gallery_id)
+        gallery = await self._classifier.gallery(gallery_id)
         counted = [_check_count(gallery, item) if isinstance(item, Enrollment) else item for item in enrollments]
         examined = await answer_each(Enrollment, counted, self._examine)
         return await self._write(lambda: self._commit(gallery, examined, strict, request))
@@ -139,7 +139,7 @@ class Enroller:
             ServiceError: there is no such class, an image cannot be used, the class would hold too many, or `strict`
                 and warnings; nothing was changed.
         """
-        gallery = self._classifier.gallery(gallery_id)
+        gallery = await self._classifier.gallery(gallery_id)
         counted = _check_count(gallery, Enrollment(class_id, images))
         (examined,) = await answer_each(Enrollment, [counted], self._examine)
         if isinstance(examined, ServiceError):

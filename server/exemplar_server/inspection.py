@@ -68,7 +68,7 @@ class Inspector:
             image: the image.
             class_id: the class it is meant for, which is not held against it.
         """
-        gallery = None if gallery_id is None else self._classifier.gallery(gallery_id)
+        gallery = None if gallery_id is None else await self._classifier.gallery(gallery_id)
         (embedded,) = await self._classifier.embed([image], inspection=image_warnings)
         if isinstance(embedded, ServiceError):
             raise embedded
@@ -88,7 +88,7 @@ class Inspector:
 
     async def diagnose_gallery(self, gallery_id: str, max_pairs: int) -> Diagnosis:
         """Find the pairs of classes most easily confused."""
-        gallery = self._classifier.gallery(gallery_id)
+        gallery = await self._classifier.gallery(gallery_id)
         gaps = await asyncio.to_thread(self._store.gaps, gallery_id)
         threshold = self._classifier.rules.make(gallery, gallery.class_count, gaps).threshold
         pairs, close, revision = await asyncio.to_thread(self._store.nearest_pairs, gallery_id, max_pairs, threshold)

@@ -37,6 +37,11 @@ class Metrics:
         self.queue_images = Gauge(
             "exemplar_queue_images", "Images taken in and not yet embedded.", registry=self.registry
         )
+        self.gpu_fallbacks = Counter(
+            "exemplar_gpu_fallbacks",
+            "Galleries that went from the GPU to the CPU, for lack of memory or an error.",
+            registry=self.registry,
+        )
         self._children: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
 
     def answered(self, method: str, code: str, seconds: float) -> None:

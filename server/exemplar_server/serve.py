@@ -17,11 +17,11 @@ from exemplar_server.batcher import Batcher
 from exemplar_server.classifier import Classifier
 from exemplar_server.config import ServerSettings
 from exemplar_server.enrollment import Enroller
-from exemplar_server.errors import StartError
+from exemplar_server.errors import StartError, UnavailableError
 from exemplar_server.inspection import Inspector
 from exemplar_server.metrics import Metrics
 from exemplar_server.rpc.listener import listen
-from exemplar_server.store import EmbeddedStore, GalleryStore
+from exemplar_server.store import GalleryStore, IndexOptions, open_store
 
 _log = structlog.get_logger()
 
@@ -42,7 +42,7 @@ async def serve(settings: ServerSettings) -> None:
         stack.push_async_callback(listener.close)
         metrics_address = _open_metrics(settings, metrics, stack)
         _log.info("loading", address=listener.address, metrics_address=metrics_address)
-        store, encoder = await asyncio.to_thread(_load, settings, stack)
+        store, encoder = await asyncio.to_thread(_load, settings, metrics, stack)
         batcher = Batcher(
             encoder.prepare,
             encoder.embed,
@@ -59,6 +59,11 @@ async def serve(settings: ServerSettings) -> None:
         metrics.watch_galleries(lambda: _sizes(store))
         if not stop.is_set():
             await listener.begin(classifier, inspector, enroller)
+
+            def tell(there: bool) -> None:
+                loop.call_soon_threadsafe(listener.tell_available, there)
+
+            store.on_availability(tell)
             _log.info(
                 "serving",
                 address=listener.address,
@@ -85,9 +90,11 @@ def _open_metrics(settings: ServerSettings, metrics: Metrics, stack: AsyncExitSt
     return f"{host}:{server.server_port}"
 
 
-def _load(settings: ServerSettings, stack: AsyncExitStack) -> tuple[GalleryStore, Encoder]:
+def _load(settings: ServerSettings, metrics: Metrics, stack: AsyncExitStack) -> tuple[GalleryStore, Encoder]:
     """Open the store, then load the encoder: that another process has the store is found at once."""
-    store = EmbeddedStore(settings.data_dir, settings.max_data_bytes)
+    folder = settings.data_dir if settings.store else None
+    options = IndexOptions(settings.gpu_memory_bytes, metrics.gpu_fallbacks.inc)
+    store = open_store(settings.store_url, settings.index, folder, settings.max_data_bytes, options)
     stack.callback(store.close)
     limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
     try:
@@ -101,6 +108,9 @@ def _load(settings: ServerSettings, stack: AsyncExitStack) -> tuple[GalleryStore
 
 def _sizes(store: GalleryStore) -> list[tuple[str, int]]:
     sizes: list[tuple[str, int]] = []
-    while page := store.list_galleries(sizes[-1][0] if sizes else "", 1000):
-        sizes += [(gallery.id, gallery.class_count) for gallery in page]
+    try:
+        while page := store.list_galleries(sizes[-1][0] if sizes else "", 1000):
+            sizes += [(gallery.id, gallery.class_count) for gallery in page]
+    except UnavailableError:  # nobody knows for now
+        return []
     return sizes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +12,20 @@ import pytest
 from exemplar_encoder.arrays import Floats
 from exemplar_encoder.calibration import gaps_of
 from exemplar_server.store import (
-    EmbeddedStore,
     Exemplar,
     GalleryStore,
     NewClass,
     NewExemplar,
+    open_store,
 )
 
 DIMENSION = 8
 MODEL = "m" * 64
 
-IMPLEMENTATIONS: dict[str, Callable[[Path], GalleryStore]] = {"embedded": EmbeddedStore}
+
+def embedded(directory: Path, max_bytes: int | None = None, index: str = "auto") -> GalleryStore:
+    """Open the store that a server has by default, on a folder."""
+    return open_store(f"sqlite:{directory}", index, max_bytes=max_bytes)
 
 
 def vector(seed: int) -> Floats:

@@ -26,8 +26,8 @@ from exemplar.v1 import classification_service_pb2 as classification
 from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import model_service_pb2 as models
 from exemplar.v1 import resources_pb2 as resources
-from exemplar_server.store.embedded import DATABASE
-from exemplar_server.store.schema import checksum
+from exemplar_server.store.truth.checksums import checksum
+from exemplar_server.store.truth.sqlite import DATABASE
 from tests.calibrations import made_up
 from tests.e2e.stubs import Stubs, classify, image, png, refusal, status_of
 

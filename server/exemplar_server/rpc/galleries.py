@@ -77,7 +77,7 @@ class GalleryCalls:
         async def change(repeatable: Request[Gallery] | None) -> Gallery:
             if fitted is not None:
                 # It was fitted on embeddings of the server's model, and says nothing of another's.
-                classifier.gallery(gallery)
+                await classifier.gallery(gallery)
             return await asyncio.to_thread(store.update_gallery, gallery, changes, request.gallery.etag, repeatable)
 
         def respond(updated: Gallery) -> pb.UpdateGalleryResponse:

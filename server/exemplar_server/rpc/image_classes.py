@@ -67,7 +67,7 @@ class ImageClassCalls:
         """Read a class."""
         gallery, class_id = names.parse_class("name", request.name)
         store = self._dependencies.store
-        model = store.get_gallery(gallery).model if _with_embedding(request.view) else None
+        model = await self._model(gallery) if _with_embedding(request.view) else None
         record = await asyncio.to_thread(store.get_class, gallery, class_id)
         return pb.GetClassResponse(image_class=messages.image_class(record, gallery, model))
 
@@ -76,7 +76,7 @@ class ImageClassCalls:
         gallery = names.parse_gallery("gallery", request.gallery)
         size, after = names.page(request.page_size, request.page_token)
         store = self._dependencies.store
-        model = store.get_gallery(gallery).model if _with_embedding(request.view) else None
+        model = await self._model(gallery) if _with_embedding(request.view) else None
         records = await asyncio.to_thread(store.list_classes, gallery, after, size + 1)
         response = pb.ListClassesResponse()
         length = 0
@@ -125,6 +125,9 @@ class ImageClassCalls:
             return await asyncio.to_thread(store.delete_class, gallery, class_id, request.allow_missing, repeatable)
 
         return await answer_once(store, request, pb.DeleteClassResponse, change, respond)
+
+    async def _model(self, gallery: str) -> str:
+        return (await asyncio.to_thread(self._dependencies.store.get_gallery, gallery)).model
 
 
 def _with_embedding(view: resources_pb2.ClassView.ValueType) -> bool:

@@ -6,6 +6,7 @@ calls are let in.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 import grpc
@@ -56,6 +57,8 @@ class Listener:
     _health: health.aio.HealthServicer
     _interceptor: CallInterceptor
     _dependencies: Dependencies
+    _draining: bool = False
+    _telling: asyncio.Future[None] | None = None
 
     async def begin(self, classifier: Classifier, inspector: Inspector, enroller: Enroller) -> None:
         """Let calls in."""
@@ -64,8 +67,14 @@ class Listener:
         self._interceptor.open()
         await self._say(_SERVING)
 
+    def tell_available(self, available: bool) -> None:
+        """Tell who asks for the server's health that its store answers, or does not."""
+        if not self._draining:
+            self._telling = asyncio.ensure_future(self._say(_SERVING if available else _NOT_SERVING))
+
     async def drain(self, seconds: float) -> bool:
         """Take no more calls and let those in flight end; False when the time was too short."""
+        self._draining = True
         await self._say(_NOT_SERVING)
         drained = await self._interceptor.drain(seconds)
         await self._server.stop(_LAST_ANSWERS)
@@ -94,6 +103,9 @@ async def listen(settings: ServerSettings, metrics: Metrics) -> Listener:
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
     ]
+    if settings.max_connection_age is not None:
+        options.append(("grpc.max_connection_age_ms", int(settings.max_connection_age * 1000)))
+        options.append(("grpc.max_connection_age_grace_ms", int(settings.drain_seconds * 1000)))
     server = grpc.aio.server(interceptors=[interceptor], options=options)
     dependencies = Dependencies(settings.max_batch_items, settings.max_message_bytes)
     classification_service_pb2_grpc.add_ClassificationServiceServicer_to_server(

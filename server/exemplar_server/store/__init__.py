@@ -1,9 +1,7 @@
-"""Where galleries live: one interface, `GalleryStore`, and what implements it.
-
-Only this package knows SQLite and FAISS.
-"""
+"""Where galleries live: `GalleryStore`, which is a truth in a database and indexes that follow it."""
 
 from exemplar_server.store.gallery_store import GalleryStore
+from exemplar_server.store.opening import IndexOptions, open_store, open_truth
 from exemplar_server.store.records import (
     Candidate,
     ClassRecord,
@@ -25,6 +23,7 @@ __all__ = [
     "Gallery",
     "GalleryChanges",
     "GalleryStore",
+    "IndexOptions",
     "NewClass",
     "NewExemplar",
     "Pair",
@@ -32,4 +31,6 @@ __all__ = [
     "Request",
     "Search",
     "StoredClass",
+    "open_store",
+    "open_truth",
 ]

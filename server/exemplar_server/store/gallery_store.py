@@ -3,7 +3,8 @@
 An acknowledged change is durable and visible to the next search. The changes of one call are made together or not at
 all. Each grows the gallery's revision. Distances are Euclidean, smaller is closer, and ties are ordered by class id.
 Ids order by Unicode code point. Every method may be called from any thread; searches run beside each other and beside
-a change. Errors are those of `exemplar_server.errors`.
+a change. Errors are those of `exemplar_server.errors`; a method that needs another machine raises `UnavailableError`
+while that does not answer.
 
 Every change takes a `Request`. With one it has one effect, however often and from however many threads it is made:
 the first leaves its response behind, together with the change, and every other raises `RepeatedRequest`. A change
@@ -12,7 +13,7 @@ that fails leaves nothing behind.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from exemplar_encoder.arrays import Floats
@@ -30,13 +31,18 @@ from exemplar_server.store.records import (
 from exemplar_server.store.request import Request
 
 
-class GalleryStore(Protocol):
+class Galleries(Protocol):
     """Keeps galleries; see the module for what holds for every method.
 
     A method that names a gallery or class raises `NotFoundError` when there is none, and `DataLossError` when what it
     needs is damaged; one that writes raises `ResourceExhaustedError` when there is no room. One that takes a request
     raises `RepeatedRequest` when it was made before, and `InvalidArgumentError` when its id was another request's.
     """
+
+    @property
+    def remote(self) -> bool:
+        """Whether a call may have to wait for another machine."""
+        ...
 
     def create_gallery(
         self,
@@ -171,6 +177,22 @@ class GalleryStore(Protocol):
         """Return the ids of the classes that have the exemplar of this name, in order."""
         ...
 
+    def response_to(self, request: Request[Any]) -> bytes | None:
+        """Return the response that a request was given before; None where it is new.
+
+        Raises:
+            InvalidArgumentError: its id was another request's.
+        """
+        ...
+
+    def close(self) -> None:
+        """Finish what is being written and let go of the data."""
+        ...
+
+
+class GalleryStore(Galleries, Protocol):
+    """Keeps galleries and answers queries; see `Galleries`."""
+
     def search(self, gallery: str, queries: Floats, count: int) -> Search:
         """Find the `count` nearest classes, nearest first, of each query in float32 `[n, dimension]`.
 
@@ -188,14 +210,6 @@ class GalleryStore(Protocol):
         """Find the `count` nearest pairs of classes, how many pairs are nearer than `threshold`, and the revision."""
         ...
 
-    def response_to(self, request: Request[Any]) -> bytes | None:
-        """Return the response that a request was given before; None where it is new.
-
-        Raises:
-            InvalidArgumentError: its id was another request's.
-        """
-        ...
-
-    def close(self) -> None:
-        """Finish what is being written and let go of the data."""
+    def on_availability(self, tell: Callable[[bool], None]) -> None:
+        """Call `tell`, from another thread, when what the store needs stops answering and when it answers again."""
         ...

@@ -13,6 +13,7 @@ import numpy as np
 
 from exemplar_encoder import Calibration, Region, class_embedding
 from exemplar_encoder.arrays import Floats, Ints
+from exemplar_server.errors import FailedPreconditionError, InvalidArgumentError
 
 DEFAULT_EXEMPLARS = 1
 LARGEST_VALUE = 1e6
@@ -138,20 +139,19 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class ClassRow:
-    """What an answer says of a class; `embedding` float32 `[dimension]` is the one that is searched."""
+    """What an answer says of a class."""
 
     class_id: str
     display_name: str
     attributes: Mapping[str, str]
-    embedding: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class VectorPage:
     """Some classes of a gallery as an index holds them, with the ids of damaged ones by row.
 
-    `rows` is int64 `[n]`, `vectors` float32 `[n, dimension]`; `last` is the last row that was read, damaged or not, and
-    None where there is none.
+    `rows` is int64 `[n]`, `vectors` float32 `[n, dimension]`; `last` is the last row that was read, damaged or not,
+    and None where there is none.
     """
 
     rows: Ints
@@ -164,12 +164,14 @@ class VectorPage:
 class Changes:
     """What became of the rows that changed between two states of a gallery, and the gallery in the later one.
 
-    `put` are those that are there now, `removed` int64 `[n]` those that are not.
+    `put` are those that are there now, and `names` what an answer says of them; `removed` int64 `[n]` are those that
+    are not.
     """
 
     gallery: Gallery
     version: Version
     put: VectorPage
+    names: Mapping[int, ClassRow]
     removed: Ints
 
 
@@ -232,6 +234,24 @@ class Pair:
 def usable(embeddings: Floats) -> bool:
     """Return whether distances can be computed: no embedding holds NaN, infinity or more than `LARGEST_VALUE`."""
     return bool((np.abs(embeddings) <= LARGEST_VALUE).all())
+
+
+def check_vectors(gallery: Gallery, vectors: Floats) -> None:
+    """Refuse vectors that are none of a gallery's: not float32 `[n, dimension]`, or not `usable`."""
+    # FAISS answers a NaN, and a square that overflows, with row -1, and reads past a short vector.
+    if vectors.ndim != 2 or vectors.shape[1] != gallery.dimension:
+        actual = vectors.shape[-1] if vectors.ndim else 0
+        raise FailedPreconditionError(
+            "DIMENSION_MISMATCH",
+            f"gallery {gallery.id!r} holds embeddings of {gallery.dimension} values, not {actual}",
+            {"gallery": gallery.id, "expected": str(gallery.dimension), "actual": str(actual)},
+        )
+    if not usable(vectors):
+        raise InvalidArgumentError(
+            "FIELD_INVALID",
+            f"embedding: it holds NaN, or a value beyond {LARGEST_VALUE:,.0f}",
+            {"field": "embedding", "gallery": gallery.id},
+        )
 
 
 def _etag(*values: object) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
 import pytest
+import structlog
 
 from exemplar_server.errors import NotFoundError
 from exemplar_server.logs import configure_logs
@@ -43,6 +45,12 @@ async def ask(requests: list[bytes], metrics: Metrics) -> list[bytes | tuple[str
     assert await interceptor.drain(30)
     await server.stop(None)
     return answers
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.mark.parametrize("form", ["json", "console"])

@@ -11,8 +11,8 @@ from exemplar.v1 import gallery_service_pb2 as pb
 from exemplar.v1 import resources_pb2
 from exemplar_server.errors import FailedPreconditionError
 from exemplar_server.rpc.repeats import answer_once
-from exemplar_server.store import Gallery, Request
-from exemplar_server.store.embedded import EmbeddedStore
+from exemplar_server.store import Gallery, GalleryStore, Request
+from tests.contract.stores import embedded
 
 MESSAGE = pb.CreateGalleryRequest(gallery_id="g", request_id="f75d96bd-519e-4c7e-9a43-12b50d5958b7")
 
@@ -22,11 +22,11 @@ def respond(created: Gallery) -> pb.CreateGalleryResponse:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> EmbeddedStore:
-    return EmbeddedStore(tmp_path)
+def store(tmp_path: Path) -> GalleryStore:
+    return embedded(tmp_path)
 
 
-def test_it_is_answered_as_the_first_even_where_what_followed_would_refuse_it(store: EmbeddedStore) -> None:
+def test_it_is_answered_as_the_first_even_where_what_followed_would_refuse_it(store: GalleryStore) -> None:
     async def first(request: Request[Gallery] | None) -> Gallery:
         return store.create_gallery("g", "model", 4, request=request)
 
@@ -40,7 +40,7 @@ def test_it_is_answered_as_the_first_even_where_what_followed_would_refuse_it(st
     store.close()
 
 
-def test_a_refusal_stays_one_where_nothing_was_made(store: EmbeddedStore) -> None:
+def test_a_refusal_stays_one_where_nothing_was_made(store: GalleryStore) -> None:
     async def refused(request: Request[Gallery] | None) -> Gallery:
         raise FailedPreconditionError("IN_THE_WAY", "it cannot be made")
 

@@ -1,0 +1,1 @@
+"""Indexes over the vectors of a gallery. Only this package knows FAISS and Milvus."""

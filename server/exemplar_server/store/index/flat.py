@@ -1,11 +1,13 @@
 """Exact nearest neighbors of float32 vectors in memory, by FAISS.
 
 FAISS works with squared distances; they become Euclidean here and nowhere else. It also rounds differently for one
-query and for many, so the distances of the nearest rows are computed again from the vectors: an answer does not depend
-on what it was batched with.
+query and for many, so the distances of the nearest rows are computed again from the vectors: an answer does not
+depend on what it was batched with.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import faiss
 import numpy as np
@@ -13,7 +15,8 @@ import numpy as np
 from exemplar_encoder.arrays import Floats, Ints
 from exemplar_server.store.index.vector_index import Fingerprints, exact_distances, fingerprint
 
-# FAISS's batch search computes |x|^2 + |y|^2 - 2xy in float32; this bounds its error, relative to the squared norms.
+# FAISS's batch search computes |x|^2 + |y|^2 - 2xy in float32, on a CPU and on a GPU; this bounds its error, relative
+# to the squared norms.
 _ROUNDING = 1e-5
 _SPARE = 8
 
@@ -54,21 +57,16 @@ class FlatIndex:
             return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
         # OpenMP keeps this setting for each calling thread, so one search does not set another's.
         faiss.omp_set_num_threads(1 if queries.size * total <= _ONE_THREAD_PRODUCTS else _THREADS)
-        wanted = min(count, total)
-        fetched = min(total, wanted + _SPARE)
-        while True:
-            squared, rows = self._index.search(queries, fetched)
-            if fetched == total:
-                break
-            # Rounding may swap neighbors, and equals may lie beyond the last: both are ruled out when the last
-            # row fetched is farther than the last one wanted by more than rounding.
-            largest = float(np.square(queries, dtype=np.float64).sum(axis=1).max())
-            slack = _ROUNDING * (self._norm + largest)
-            if bool((squared[:, -1] > squared[:, wanted - 1] + slack).all()):
-                break
-            fetched = min(total, fetched * 4)
+        rows = fetch(
+            lambda fetched: self._index.search(queries, fetched), min(count, total), total, self.slack(queries), total
+        )
+        assert rows is not None, "all of them may be fetched"
         vectors = self._index.reconstruct_batch(rows.ravel()).reshape(*rows.shape, self.dimension)
         return rows, exact_distances(vectors, queries)
+
+    def slack(self, queries: Floats) -> float:
+        """Return by how much FAISS's rounding may change one squared distance from `queries` against another."""
+        return _ROUNDING * (self._norm + float(np.square(queries, dtype=np.float64).sum(axis=1).max()))
 
     def rows(self) -> Ints:
         """See `VectorIndex`."""
@@ -96,3 +94,32 @@ class FlatIndex:
     def close(self) -> None:
         """Let go of the vectors."""
         self._index.reset()
+
+
+def fetch(
+    search: Callable[[int], tuple[Floats, Ints]], wanted: int, total: int, slack: float, largest: int
+) -> Ints | None:
+    """Search for more and more until no row that is left out can be among the `wanted` nearest.
+
+    Rounding may swap neighbors, and equals may lie beyond the last one fetched: both are ruled out when enough rows
+    are nearer than the last by more than rounding.
+
+    Args:
+        search: returns so many of the nearest for each query: squared distances float32 `[n, m]`, ascending, and rows
+            int64 `[n, m]`, -1 for one that does not count.
+        wanted: how many that count are wanted for each query; there are as many.
+        total: how many there are, with those that do not count.
+        slack: the rounding of a squared distance.
+        largest: how many can be fetched at once.
+
+    Returns:
+        Rows int64 `[n, m]`, as `search` returns them; None if `largest` is too few.
+    """
+    fetched = min(total, wanted + _SPARE)
+    while fetched <= largest:
+        squared, rows = search(fetched)
+        nearer = (squared[:, -1:] > squared + slack) & (rows >= 0)
+        if fetched == total or bool((nearer.sum(axis=1) >= wanted).all()):
+            return rows
+        fetched = min(total, fetched * 4)
+    return None

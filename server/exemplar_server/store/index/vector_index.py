@@ -53,7 +53,7 @@ class VectorIndex(Protocol):
         Returns:
             Rows int64 `[n, m]` and distances float32 `[n, m]`, in no particular order; m is at least
             `min(count, len(self))` for an exact index. Where there is no further row: -1 and infinity. Distances are
-            computed in float32 from the vectors themselves, `exact_distances`, and do not depend on what else is asked.
+            those of `exact_distances`, computed in float32, and do not depend on what else is asked.
         """
         ...
 
@@ -83,15 +83,15 @@ class VectorIndex(Protocol):
 
 
 def exact_distances(vectors: Floats, queries: Floats) -> Floats:
-    """Return the Euclidean distances float32 `[n, m]` of `queries` `[n, dimension]` to `vectors` `[n, m, dimension]`."""
-    return np.sqrt(np.square(vectors - queries[:, None, :]).sum(axis=-1))
+    """Return the distances float32 `[n, m]` of `queries` `[n, dimension]` to `vectors` `[n, m, dimension]`."""
+    return np.asarray(np.sqrt(np.square(vectors - queries[:, None, :]).sum(axis=-1)), np.float32)
 
 
 def fingerprint(rows: Ints, vectors: Floats) -> Fingerprints:
     """Return 64 bits over each row's number and vector, uint64 `[n]`, the same on every machine.
 
-    Each 32-bit word of a vector is multiplied by an odd number of its place, and sum and row are mixed by SplitMix64's
-    finalizer (Steele, Lea & Flood, OOPSLA 2014): a changed word always changes the sum.
+    Each 32-bit word of a vector is multiplied by an odd number of its place, and sum and row are mixed by
+    SplitMix64's finalizer (Steele, Lea & Flood, OOPSLA 2014): a changed word always changes the sum.
     """
     words = np.ascontiguousarray(vectors, "<f4").view("<u4")
     places = mixed(np.arange(1, words.shape[1] + 1, dtype=np.uint64)) | np.uint64(1)

@@ -7,114 +7,130 @@ class.
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from exemplar_encoder.arrays import Floats
-from exemplar_server.errors import class_not_found
-from exemplar_server.store import exemplar_rows
-from exemplar_server.store.moments import from_micros, to_micros
-from exemplar_server.store.records import ClassRecord, Gallery, NewClass
-from exemplar_server.store.schema import checksum, damaged
+from exemplar_encoder.arrays import Floats, Ints
+from exemplar_server.store.records import ClassRecord, ClassRow, Gallery, VectorPage
+from exemplar_server.store.truth import exemplar_rows
+from exemplar_server.store.truth.checksums import checksum, damaged
+from exemplar_server.store.truth.database import Connection
+from exemplar_server.store.truth.moments import from_micros, to_micros
 
-_COLUMNS = "gallery, id, display_name, attributes, embedding, created, updated"
+_NAMES = ("gallery", "id", "display_name", "attributes", "embedding", "created", "updated")
+_COLUMNS = ", ".join(_NAMES)
+_AT_ONCE = 1000
 
-
-@dataclass(frozen=True, slots=True)
-class ClassRow:
-    """The part of a class that searching needs; only `row` and `id` mean anything when `intact` is False."""
-
-    row: int
-    id: str
-    display_name: str
-    attributes: dict[str, str]
-    embedding: Floats
-    intact: bool
+# A class as it is written: its row, and the columns above in their order.
+Written = tuple[int, list[Any]]
 
 
-def every(connection: sqlite3.Connection, gallery: str) -> Iterator[ClassRow]:
-    """Read every class of a gallery, damaged ones marked."""
-    query = f"SELECT row, checksum, {_COLUMNS} FROM classes WHERE gallery = ? ORDER BY row"
-    for row, stored, *columns in connection.execute(query, (gallery,)):
-        intact = checksum(row, *columns) == stored
-        yield ClassRow(
-            row,
-            str(columns[1]),
-            columns[2] if intact else "",
-            json.loads(columns[3]) if intact else {},
-            np.frombuffer(columns[4] if intact else b"", np.float32),
-            intact,
-        )
+def find(connection: Connection, gallery: str, class_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Return the row of each class that there is, damaged or not, and its time of creation as it is written."""
+    found: dict[str, tuple[int, int]] = {}
+    for start in range(0, len(class_ids), _AT_ONCE):
+        part = class_ids[start : start + _AT_ONCE]
+        query = f"SELECT id, row, created FROM classes WHERE gallery = ? AND id IN ({_marks(part)})"
+        found |= {row[0]: (row[1], row[2]) for row in connection.execute(query, (gallery, *part))}
+    return found
 
 
-def read(connection: sqlite3.Connection, gallery: str, row: int, class_id: str) -> ClassRecord:
-    """Read a class with its exemplars."""
-    found = connection.execute(f"SELECT checksum, {_COLUMNS} FROM classes WHERE row = ?", (row,)).fetchone()
-    if found is None:
-        raise class_not_found(gallery, class_id)
-    return _record(connection, row, *found)
+def count(connection: Connection, gallery: str) -> int:
+    """Return how many classes there are."""
+    return int(connection.execute("SELECT count(*) FROM classes WHERE gallery = ?", (gallery,)).fetchone()[0])
 
 
-def page(connection: sqlite3.Connection, gallery: str, after: str, limit: int) -> list[ClassRecord]:
-    """Read classes in order of id, from the first id greater than `after`."""
+def last(connection: Connection, gallery: str) -> int:
+    """Return the greatest row, 0 where there is none."""
+    query = "SELECT coalesce(max(row), 0) FROM classes WHERE gallery = ?"
+    return int(connection.execute(query, (gallery,)).fetchone()[0])
+
+
+def read(connection: Connection, gallery: str, row: int) -> ClassRecord:
+    """Read a class with its exemplars. Raises `DataLossError`."""
+    found = connection.execute(f"SELECT row, checksum, {_COLUMNS} FROM classes WHERE row = ?", (row,)).fetchone()
+    return _records(connection, gallery, [found])[0]
+
+
+def page(connection: Connection, gallery: str, after: str, limit: int) -> list[tuple[int, ClassRecord]]:
+    """Read classes with their rows in order of id, from the first id greater than `after`. Raises `DataLossError`."""
     query = f"SELECT row, checksum, {_COLUMNS} FROM classes WHERE gallery = ? AND id > ? ORDER BY id LIMIT ?"
-    return [_record(connection, *row) for row in connection.execute(query, (gallery, after, limit)).fetchall()]
+    found = connection.execute(query, (gallery, after, limit)).fetchall()
+    return [(row[0], record) for row, record in zip(found, _records(connection, gallery, found), strict=True)]
 
 
-def ids_with_exemplar(connection: sqlite3.Connection, gallery: str, sha256: str) -> list[str]:
+def names(connection: Connection, gallery: str, rows: Ints) -> dict[int, ClassRow]:
+    """Read those of `rows` int64 `[n]` that are the gallery's, without their exemplars. Raises `DataLossError`."""
+    found: dict[int, ClassRow] = {}
+    for row, stored, *columns in _some(connection, gallery, rows):
+        if checksum(row, *columns) != stored:
+            raise damaged(gallery, [columns[1]])
+        found[row] = ClassRow(columns[1], columns[2], json.loads(columns[3]))
+    return found
+
+
+def vectors(connection: Connection, gallery: Gallery, after: int, limit: int) -> VectorPage:
+    """Read classes in order of row, from the first row greater than `after`; damaged ones are named."""
+    query = f"SELECT row, checksum, {_COLUMNS} FROM classes WHERE gallery = ? AND row > ? ORDER BY row LIMIT ?"
+    return _vectors(gallery, connection.execute(query, (gallery.id, after, limit)).fetchall())
+
+
+def vectors_of(connection: Connection, gallery: Gallery, rows: Ints) -> VectorPage:
+    """Read those of `rows` int64 `[n]`, ascending, that are the gallery's; damaged ones are named."""
+    return _vectors(gallery, list(_some(connection, gallery.id, rows)))
+
+
+def ids_with_exemplar(connection: Connection, gallery: str, sha256: str) -> list[str]:
     """Read the ids of the classes that have the exemplar of this name, in order."""
     # A cross join is made in the order in which it is written. Left to choose, SQLite looks at every class.
     query = (
-        "SELECT classes.id FROM exemplars CROSS JOIN classes ON classes.row = exemplars.class"
-        " WHERE sha256 = ? AND gallery = ? ORDER BY classes.id"
+        "SELECT classes.id FROM exemplars CROSS JOIN classes"
+        " WHERE classes.row = exemplars.class AND sha256 = ? AND gallery = ? ORDER BY classes.id"
     )
     return [row[0] for row in connection.execute(query, (sha256, gallery))]
 
 
-def put(connection: sqlite3.Connection, gallery: Gallery, row: int | None, new: NewClass) -> tuple[int, ClassRecord]:
-    """Store a class with its exemplars, in its present row or a new one.
+def written(
+    row: int,
+    gallery: str,
+    class_id: str,
+    display_name: str,
+    attributes: Mapping[str, str],
+    embedding: Floats,
+    created: int,
+    updated: int,
+) -> Written:
+    """Return a class as it is written; times in microseconds since the epoch."""
+    values = np.ascontiguousarray(embedding, np.float32).tobytes()
+    return row, [gallery, class_id, display_name, _to_json(attributes), values, created, updated]
 
-    Args:
-        connection: to write with.
-        gallery: the gallery as it will be.
-        row: the row that is replaced; None for a new class.
-        new: the class.
 
-    Returns:
-        The class's row, and the class as it will be read.
-    """
-    now = to_micros(gallery.update_time)
-    created = now
-    if row is None:
-        query = f"INSERT INTO classes ({_COLUMNS}, checksum) VALUES (?, ?, '', '', x'', 0, 0, x'')"
-        row = connection.execute(query, (gallery.id, new.id)).lastrowid
-        assert row is not None  # an INSERT that succeeds has one
-    else:
-        found = connection.execute("SELECT created FROM classes WHERE row = ?", (row,)).fetchone()
-        created = found[0] if isinstance(found[0], int) else now  # it may be damaged, and is mended here
-        exemplar_rows.remove(connection, row)
-    embedding = new.embedding()
-    attributes = _to_json(new.attributes)
-    _write(connection, row, [gallery.id, new.id, new.display_name, attributes, _to_bytes(embedding), created, now])
-    exemplar_rows.append(connection, row, new.exemplars)
-    exemplars = tuple(item.exemplar for item in new.exemplars)
-    described = new.display_name, dict(new.attributes), exemplars
-    return row, ClassRecord(new.id, *described, from_micros(created), from_micros(now), embedding)
+def add(connection: Connection, classes: Sequence[Written]) -> None:
+    """Write new classes. Raises `RowExists`."""
+    connection.executemany(
+        f"INSERT INTO classes (row, {_COLUMNS}, checksum) VALUES (?, {_marks(_NAMES)}, ?)",
+        [(row, *columns, checksum(row, *columns)) for row, columns in classes],
+    )
+
+
+def replace(connection: Connection, classes: Sequence[Written]) -> None:
+    """Write classes over those in their rows, and delete the exemplars of those."""
+    exemplar_rows.remove_all(connection, [row for row, _ in classes])
+    for item in classes:
+        _write(connection, *item)
 
 
 def describe(
-    connection: sqlite3.Connection,
+    connection: Connection,
     gallery: Gallery,
     row: int,
     display_name: str | None,
     attributes: Mapping[str, str] | None,
 ) -> None:
     """Change what is not None."""
-    columns = _intact(connection, gallery, row)
+    columns = intact(connection, gallery.id, row)
     if display_name is not None:
         columns[2] = display_name
     if attributes is not None:
@@ -123,48 +139,78 @@ def describe(
     _write(connection, row, columns)
 
 
-def move(connection: sqlite3.Connection, gallery: Gallery, row: int, embedding: Floats) -> None:
+def move(connection: Connection, gallery: Gallery, row: int, embedding: Floats) -> None:
     """Search a class by another embedding, float32 `[dimension]`."""
-    columns = _intact(connection, gallery, row)
-    columns[4], columns[6] = _to_bytes(embedding), to_micros(gallery.update_time)
+    columns = intact(connection, gallery.id, row)
+    columns[4], columns[6] = np.ascontiguousarray(embedding, np.float32).tobytes(), to_micros(gallery.update_time)
     _write(connection, row, columns)
 
 
-def delete(connection: sqlite3.Connection, row: int) -> None:
+def delete(connection: Connection, row: int) -> None:
     """Delete a class, and with it the rows of its exemplars."""
     connection.execute("DELETE FROM classes WHERE row = ?", (row,))
 
 
-def _intact(connection: sqlite3.Connection, gallery: Gallery, row: int) -> list[Any]:
+def _some(connection: Connection, gallery: str, rows: Ints) -> list[Sequence[Any]]:
+    found: list[Sequence[Any]] = []
+    for start in range(0, len(rows), _AT_ONCE):
+        part = rows[start : start + _AT_ONCE].tolist()
+        query = f"SELECT row, checksum, {_COLUMNS} FROM classes WHERE gallery = ? AND row IN ({_marks(part)})"
+        found += connection.execute(query, (gallery, *part)).fetchall()
+    return found
+
+
+def _vectors(gallery: Gallery, found: Sequence[Sequence[Any]]) -> VectorPage:
+    rows: list[int] = []
+    values: list[bytes] = []
+    damaged_rows: dict[int, str] = {}
+    size = 4 * gallery.dimension
+    for row, stored, *columns in found:
+        if checksum(row, *columns) == stored and len(columns[4]) == size:
+            rows.append(row)
+            values.append(columns[4])
+        else:
+            damaged_rows[row] = str(columns[1])
+    vectors = np.frombuffer(b"".join(values), np.float32).reshape(-1, gallery.dimension)
+    last = int(found[-1][0]) if found else None
+    return VectorPage(np.array(rows, np.int64), vectors, damaged_rows, last)
+
+
+def intact(connection: Connection, gallery: str, row: int) -> list[Any]:
+    """Read a class's columns as they are written. Raises `DataLossError`."""
     found = connection.execute(f"SELECT checksum, {_COLUMNS} FROM classes WHERE row = ?", (row,))
     columns: list[Any]
     stored, *columns = found.fetchone()
     if checksum(row, *columns) != stored:
-        raise damaged(gallery.id, [columns[1]])
+        raise damaged(gallery, [columns[1]])
     return columns
 
 
-def _write(connection: sqlite3.Connection, row: int, columns: Sequence[Any]) -> None:
-    assignments = ", ".join(f"{name.strip()} = ?" for name in _COLUMNS.split(","))
+def _write(connection: Connection, row: int, columns: Sequence[Any]) -> None:
+    assignments = ", ".join(f"{name} = ?" for name in _NAMES)
     connection.execute(
         f"UPDATE classes SET {assignments}, checksum = ? WHERE row = ?",
         (*columns, checksum(row, *columns), row),
     )
 
 
-def _record(connection: sqlite3.Connection, row: int, stored: bytes, *columns: Any) -> ClassRecord:
-    gallery, class_id, display_name, attributes, embedding, created, updated = columns
-    if checksum(row, *columns) != stored:
-        raise damaged(gallery, [class_id])
-    exemplars = exemplar_rows.descriptions(connection, gallery, class_id, row)
-    described = display_name, json.loads(attributes), exemplars
-    vector = np.frombuffer(embedding, np.float32)
-    return ClassRecord(class_id, *described, from_micros(created), from_micros(updated), vector)
+def _records(connection: Connection, gallery: str, found: Sequence[Sequence[Any]]) -> list[ClassRecord]:
+    for row, stored, *columns in found:
+        if checksum(row, *columns) != stored:
+            raise damaged(gallery, [columns[1]])
+    ids = {row[0]: str(row[3]) for row in found}
+    exemplars = exemplar_rows.descriptions(connection, gallery, ids)
+    records = []
+    for row, _, _, class_id, display_name, attributes, embedding, created, updated in found:
+        described = display_name, json.loads(attributes), tuple(exemplars[row])
+        vector = np.frombuffer(embedding, np.float32)
+        records.append(ClassRecord(class_id, *described, from_micros(created), from_micros(updated), vector))
+    return records
 
 
 def _to_json(attributes: Mapping[str, str]) -> str:
     return json.dumps(dict(sorted(attributes.items())), ensure_ascii=False)
 
 
-def _to_bytes(embedding: Floats) -> bytes:
-    return np.ascontiguousarray(embedding, np.float32).tobytes()
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))

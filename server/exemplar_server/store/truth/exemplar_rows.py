@@ -6,8 +6,7 @@ a gap. Functions over a connection; transactions are the caller's.
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,57 +14,82 @@ import numpy as np
 from exemplar_encoder import EncodedImage, Region
 from exemplar_encoder.arrays import Floats
 from exemplar_server.store.records import Exemplar, NewExemplar
-from exemplar_server.store.schema import checksum, damaged
+from exemplar_server.store.truth.checksums import checksum, damaged
+from exemplar_server.store.truth.database import Connection
 
-_COLUMNS = "class, position, sha256, width, height, format, size_bytes, region, embedding"
+_NAMES = ("class", "position", "sha256", "width", "height", "format", "size_bytes", "region", "embedding")
+_COLUMNS = ", ".join(_NAMES)
+_AT_ONCE = 1000
 
 
-def append(connection: sqlite3.Connection, row: int, exemplars: Sequence[NewExemplar]) -> None:
+def add(connection: Connection, exemplars: Mapping[int, Sequence[NewExemplar]]) -> None:
+    """Write all exemplars of the classes in some rows, which have none."""
+    connection.executemany(
+        f"INSERT INTO exemplars ({_COLUMNS}, checksum, image) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [_written(row, place, item) for row, items in exemplars.items() for place, item in enumerate(items)],
+    )
+
+
+def append(connection: Connection, row: int, exemplars: Sequence[NewExemplar]) -> None:
     """Write exemplars of the class in `row`, after those that it has."""
     last = connection.execute("SELECT coalesce(max(position), -1) FROM exemplars WHERE class = ?", (row,))
-    for position, item in enumerate(exemplars, last.fetchone()[0] + 1):
-        of = item.exemplar
-        region = None if of.region is None else str(of.region)
-        description = (of.sha256, of.width, of.height, of.format, of.size_bytes, region)
-        columns = (row, position, *description, np.ascontiguousarray(item.embedding, np.float32).tobytes())
-        connection.execute(
-            f"INSERT INTO exemplars ({_COLUMNS}, checksum, image) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*columns, checksum(*columns), item.image),
-        )
+    connection.executemany(
+        f"INSERT INTO exemplars ({_COLUMNS}, checksum, image) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [_written(row, place, item) for place, item in enumerate(exemplars, last.fetchone()[0] + 1)],
+    )
 
 
-def remove(connection: sqlite3.Connection, row: int, sha256: str | None = None) -> None:
-    """Delete the exemplar of this name of the class in `row`; all of its exemplars when None."""
-    only = "" if sha256 is None else " AND sha256 = ?"
-    parameters = (row,) if sha256 is None else (row, sha256)
-    connection.execute(f"DELETE FROM exemplars WHERE class = ?{only}", parameters)
+def remove(connection: Connection, row: int, sha256: str) -> None:
+    """Delete the exemplar of this name of the class in `row`."""
+    connection.execute("DELETE FROM exemplars WHERE class = ? AND sha256 = ?", (row, sha256))
 
 
-def descriptions(connection: sqlite3.Connection, gallery: str, class_id: str, row: int) -> tuple[Exemplar, ...]:
-    """Describe the exemplars of the class in `row`, which its gallery and id name in errors."""
-    return tuple(_description(columns) for columns in _rows(connection, gallery, class_id, row))
+def remove_all(connection: Connection, rows: Sequence[int]) -> None:
+    """Delete all exemplars of the classes in `rows`."""
+    connection.executemany("DELETE FROM exemplars WHERE class = ?", [(row,) for row in rows])
 
 
-def embeddings(connection: sqlite3.Connection, gallery: str, class_id: str, row: int) -> dict[str, Floats]:
-    """Return the exemplars' embeddings by SHA-256; as `descriptions`."""
-    rows = _rows(connection, gallery, class_id, row)
+def descriptions(connection: Connection, gallery: str, classes: Mapping[int, str]) -> dict[int, list[Exemplar]]:
+    """Describe the exemplars of classes, which are given by row with their ids. Raises `DataLossError`."""
+    found: dict[int, list[Exemplar]] = {row: [] for row in classes}
+    for columns in _rows(connection, gallery, classes):
+        found[columns[0]].append(_description(columns))
+    return found
+
+
+def embeddings(connection: Connection, gallery: str, class_id: str, row: int) -> dict[str, Floats]:
+    """Return the embeddings of a class's exemplars by SHA-256. Raises `DataLossError`."""
+    rows = _rows(connection, gallery, {row: class_id})
     return {columns[2]: np.frombuffer(columns[8], np.float32) for columns in rows}
 
 
 def with_image(
-    connection: sqlite3.Connection, gallery: str, class_id: str, row: int, sha256: str
+    connection: Connection, gallery: str, class_id: str, row: int, sha256: str
 ) -> tuple[bytes, Exemplar] | None:
     """Return an exemplar's image and description; None where the class has no such exemplar."""
-    query = f"SELECT image, checksum, {_COLUMNS} FROM exemplars WHERE class = ? AND sha256 = ?"
+    query = f"SELECT checksum, {_COLUMNS}, image FROM exemplars WHERE class = ? AND sha256 = ?"
     found = connection.execute(query, (row, sha256)).fetchone()
     if found is None:
-        descriptions(connection, gallery, class_id, row)  # one whose name is damaged may be the one that is asked for
+        descriptions(connection, gallery, {row: class_id})  # one whose name is damaged may be the one asked for
         return None
-    image, *rest = found
-    described = _description(_intact(gallery, class_id, rest))
-    if EncodedImage(image, described.region).sha256() != described.sha256:
-        raise damaged(gallery, [class_id], "the exemplar's image")
-    return image, described
+    item = _whole(gallery, class_id, found)
+    return item.image, item.exemplar
+
+
+def whole(connection: Connection, gallery: str, classes: Mapping[int, str]) -> dict[int, list[NewExemplar]]:
+    """Return the exemplars of classes with their images; as `descriptions`."""
+    found: dict[int, list[NewExemplar]] = {row: [] for row in classes}
+    for columns in _select(connection, classes, ", image"):
+        found[columns[1]].append(_whole(gallery, classes[columns[1]], columns))
+    return found
+
+
+def _written(row: int, position: int, item: NewExemplar) -> tuple[Any, ...]:
+    of = item.exemplar
+    region = None if of.region is None else str(of.region)
+    description = (of.sha256, of.width, of.height, of.format, of.size_bytes, region)
+    columns = (row, position, *description, np.ascontiguousarray(item.embedding, np.float32).tobytes())
+    return (*columns, checksum(*columns), item.image)
 
 
 def _description(columns: Sequence[Any]) -> Exemplar:
@@ -73,10 +97,27 @@ def _description(columns: Sequence[Any]) -> Exemplar:
     return Exemplar(sha256, width, height, found, size_bytes, None if region is None else Region.parse(region))
 
 
-def _rows(connection: sqlite3.Connection, gallery: str, class_id: str, row: int) -> Iterator[Sequence[Any]]:
-    query = f"SELECT checksum, {_COLUMNS} FROM exemplars WHERE class = ? ORDER BY position"
-    for found in connection.execute(query, (row,)):
-        yield _intact(gallery, class_id, found)
+def _whole(gallery: str, class_id: str, found: Sequence[Any]) -> NewExemplar:
+    *rest, image = found
+    columns = _intact(gallery, class_id, rest)
+    described = _description(columns)
+    if EncodedImage(image, described.region).sha256() != described.sha256:
+        raise damaged(gallery, [class_id], "the exemplar's image")
+    return NewExemplar(described, image, np.frombuffer(columns[8], np.float32))
+
+
+def _rows(connection: Connection, gallery: str, classes: Mapping[int, str]) -> Iterator[Sequence[Any]]:
+    for found in _select(connection, classes):
+        yield _intact(gallery, classes[found[1]], found)
+
+
+def _select(connection: Connection, classes: Mapping[int, str], more: str = "") -> Iterator[Sequence[Any]]:
+    rows = list(classes)
+    for start in range(0, len(rows), _AT_ONCE):
+        part = rows[start : start + _AT_ONCE]
+        marks = ", ".join("?" * len(part))
+        query = f"SELECT checksum, {_COLUMNS}{more} FROM exemplars WHERE class IN ({marks}) ORDER BY class, position"
+        yield from connection.execute(query, part)
 
 
 def _intact(gallery: str, class_id: str, found: Sequence[Any]) -> Sequence[Any]:

@@ -2,31 +2,101 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from exemplar_encoder import Calibration
-from exemplar_server.store.moments import from_micros, to_micros
-from exemplar_server.store.records import Gallery
-from exemplar_server.store.schema import checksum
+from exemplar_server.errors import gallery_not_found
+from exemplar_server.store.records import Gallery, Version
+from exemplar_server.store.truth.checksums import checksum, damaged_gallery
+from exemplar_server.store.truth.database import Connection
+from exemplar_server.store.truth.moments import from_micros, to_micros
 
-_COLUMNS = (
-    "id, display_name, model, dimension, revision, class_count, false_accept_rate, max_exemplars_per_class,"
-    " created, updated, calibration"
+_NAMES = (
+    "id",
+    "display_name",
+    "model",
+    "dimension",
+    "revision",
+    "class_count",
+    "false_accept_rate",
+    "max_exemplars_per_class",
+    "created",
+    "updated",
+    "calibration",
 )
+_COLUMNS = ", ".join(_NAMES)
 
 
-def every(connection: sqlite3.Connection) -> Iterator[tuple[str, Gallery | None]]:
-    """Read every gallery by id; None where its row is damaged."""
-    rows = connection.execute(f"SELECT {_COLUMNS}, checksum FROM galleries ORDER BY id").fetchall()
-    for *columns, stored in rows:
-        yield columns[0], _gallery(columns) if checksum(*columns) == stored else None
+def read(connection: Connection, gallery: str, lock: str = "") -> Gallery:
+    """Read a gallery.
+
+    Args:
+        connection: to read with.
+        gallery: its id.
+        lock: what keeps others from changing it, see `Database.lock_row`.
+
+    Raises:
+        NotFoundError: there is none.
+        DataLossError: its row is damaged.
+    """
+    query = f"SELECT {_COLUMNS}, checksum FROM galleries WHERE id = ?{lock}"
+    found = connection.execute(query, (gallery,)).fetchone()
+    if found is None:
+        raise gallery_not_found(gallery)
+    read = _gallery(found)
+    if read is None:
+        raise damaged_gallery(gallery, "its own row does not match its checksum")
+    return read
 
 
-def write(connection: sqlite3.Connection, gallery: Gallery) -> None:
-    """Write a gallery's row, new or not."""
-    columns = (
+def version(connection: Connection, gallery: str) -> Version:
+    """Read which state a gallery is in; the row is not checked. Raises `NotFoundError`."""
+    found = connection.execute("SELECT revision, updated FROM galleries WHERE id = ?", (gallery,)).fetchone()
+    if found is None:
+        raise gallery_not_found(gallery)
+    return Version(*found)
+
+
+def version_of(gallery: Gallery) -> Version:
+    """Return the state that a gallery is in."""
+    return Version(gallery.revision, to_micros(gallery.update_time))
+
+
+def exists(connection: Connection, gallery: str, lock: str) -> bool:
+    """Return whether there is a gallery, damaged or not."""
+    return connection.execute(f"SELECT id FROM galleries WHERE id = ?{lock}", (gallery,)).fetchone() is not None
+
+
+def page(connection: Connection, after: str, limit: int) -> list[tuple[str, Gallery | None]]:
+    """Read galleries in order of id, from the first id greater than `after`; None where a row is damaged."""
+    query = f"SELECT {_COLUMNS}, checksum FROM galleries WHERE id > ? ORDER BY id LIMIT ?"
+    return [(row[0], _gallery(row)) for row in connection.execute(query, (after, limit)).fetchall()]
+
+
+def add(connection: Connection, gallery: Gallery) -> None:
+    """Write the row of a new gallery. Raises `RowExists`."""
+    columns = _columns(gallery)
+    marks = ", ".join("?" * (len(columns) + 1))
+    query = f"INSERT INTO galleries ({_COLUMNS}, checksum) VALUES ({marks})"
+    connection.execute(query, (*columns, checksum(*columns)))
+
+
+def write(connection: Connection, gallery: Gallery) -> None:
+    """Write a gallery's row anew."""
+    columns = _columns(gallery)
+    assignments = ", ".join(f"{name} = ?" for name in (*_NAMES, "checksum"))
+    query = f"UPDATE galleries SET {assignments} WHERE id = ?"
+    connection.execute(query, (*columns, checksum(*columns), gallery.id))
+
+
+def delete(connection: Connection, gallery: str) -> None:
+    """Delete a gallery's row, and with it the rows of all its classes."""
+    connection.execute("DELETE FROM galleries WHERE id = ?", (gallery,))
+
+
+def _columns(gallery: Gallery) -> tuple[Any, ...]:
+    return (
         gallery.id,
         gallery.display_name,
         gallery.model,
@@ -39,21 +109,12 @@ def write(connection: sqlite3.Connection, gallery: Gallery) -> None:
         to_micros(gallery.update_time),
         None if gallery.calibration is None else gallery.calibration.to_json(),
     )
-    # An update in place: INSERT OR REPLACE would delete the old row, and its classes with it.
-    updates = ", ".join(f"{name.strip()} = excluded.{name.strip()}" for name in _COLUMNS.split(","))
-    connection.execute(
-        f"INSERT INTO galleries ({_COLUMNS}, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        f" ON CONFLICT (id) DO UPDATE SET {updates}, checksum = excluded.checksum",
-        (*columns, checksum(*columns)),
-    )
 
 
-def delete(connection: sqlite3.Connection, gallery: str) -> None:
-    """Delete a gallery's row, and with it the rows of all its classes."""
-    connection.execute("DELETE FROM galleries WHERE id = ?", (gallery,))
-
-
-def _gallery(columns: Sequence[Any]) -> Gallery:
+def _gallery(row: Sequence[Any]) -> Gallery | None:
+    *columns, stored = row
+    if checksum(*columns) != stored:
+        return None
     created, updated, content = columns[8:]
     calibration = None if content is None else Calibration.from_json(content)
     rest: list[Any] = [from_micros(created), from_micros(updated), calibration]

@@ -1,20 +1,14 @@
-"""The embedded store: SQLite holds the truth, FAISS answers, and memory holds what goes into answers.
+"""The truth in a database: SQLite's or PostgreSQL's, by the same rows.
 
-A change is committed to SQLite first and then shown to searches, before its method returns: what was acknowledged is
-on disk and visible. Everything in memory is rebuilt from the rows at start. A damaged row costs its own gallery's
-searches only, and those come back when the class is enrolled again or deleted.
-
-Every change goes the same way: refuse a repeated request, write the rows and the response to the request in one
-transaction, show the change.
+Every change goes the same way: refuse a repeated request, read the gallery and lock its row, check, write the rows,
+the gallery's new revision and what changed with it, and the response to the request. All of it in one transaction.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,63 +17,37 @@ from exemplar_encoder import class_embedding
 from exemplar_encoder.arrays import Floats
 from exemplar_server.errors import (
     AlreadyExistsError,
-    DataLossError,
     FailedPreconditionError,
-    StartError,
+    class_not_found,
     etag_mismatch,
     exemplar_not_found,
     last_exemplar,
     too_many_exemplars,
 )
-from exemplar_server.store import class_rows, exemplar_rows, gallery_rows, request_rows
-from exemplar_server.store.database import Database
-from exemplar_server.store.lock import DataDirectoryLock
-from exemplar_server.store.moments import now, now_micros
-from exemplar_server.store.reading import ReadingStore
 from exemplar_server.store.records import (
+    ClassCopy,
     ClassRecord,
     Gallery,
     GalleryChanges,
+    KeptResponse,
     NewClass,
     NewExemplar,
     StoredClass,
+    check_vectors,
 )
 from exemplar_server.store.request import RepeatedRequest, Request
+from exemplar_server.store.truth import change_rows, class_rows, exemplar_rows, gallery_rows, request_rows
+from exemplar_server.store.truth.database import Connection, RowExists
+from exemplar_server.store.truth.moments import from_micros, now, now_micros, to_micros
+from exemplar_server.store.truth.sql_reading import SqlReading
 
-DATABASE = "exemplar.db"
 
-
-class EmbeddedStore(ReadingStore):
-    """The `GalleryStore` of one process on one data directory."""
-
-    def __init__(self, directory: Path, max_bytes: int | None = None) -> None:
-        """Open the directory and load every gallery.
-
-        Args:
-            directory: created where it is missing.
-            max_bytes: the size that the database may grow to; no limit but the disk's when None.
-
-        Raises:
-            StartError: another process has the directory, or its database cannot be opened.
-        """
-        self._lock = DataDirectoryLock(directory)
-        path = directory / DATABASE
-        with ExitStack() as undo:
-            undo.callback(self._lock.release)
-            database = Database(path, max_bytes)
-            undo.callback(database.close)
-            try:
-                super().__init__(database)
-            except DataLossError as error:
-                raise StartError(f"{path} cannot be read: {error.message}; restore a copy of it") from error
-            undo.pop_all()
-        self._writing = threading.Lock()
+class SqlTruth(SqlReading):
+    """The `Truth` in a database."""
 
     def close(self) -> None:
-        """Finish what is being written and let go of the directory."""
-        with self._writing:
-            self._database.close()
-            self._lock.release()
+        """See `Truth`."""
+        self._database.close()
 
     def create_gallery(
         self,
@@ -91,80 +59,67 @@ class EmbeddedStore(ReadingStore):
         max_exemplars_per_class: int | None = None,
         request: Request[Gallery] | None = None,
     ) -> Gallery:
-        """See `GalleryStore`."""
-        with self._one_change(request):
-            if gallery in self._galleries:
-                raise AlreadyExistsError(
-                    "GALLERY_EXISTS", f"there is a gallery {gallery!r} already", {"gallery": gallery}
-                )
-            settings = false_accept_rate, max_exemplars_per_class
-            time = now()
-            created = Gallery(gallery, display_name, model, dimension, 1, 0, *settings, time, time)
-            with self._database.transaction() as writer:
-                gallery_rows.write(writer, created)
+        """See `Truth`."""
+        time = now()
+        settings = false_accept_rate, max_exemplars_per_class
+        created = Gallery(gallery, display_name, model, dimension, 1, 0, *settings, time, time)
+        try:
+            with self._change(gallery, request) as writer:
+                self._add_gallery(writer, created)
                 request_rows.keep(writer, request, created, now_micros())
-            self._galleries.add(created)
-            return created
+        except RowExists as error:  # another process was quicker
+            raise _gallery_exists(gallery) from error
+        return created
 
     def update_gallery(
         self, gallery: str, changes: GalleryChanges, etag: str = "", request: Request[Gallery] | None = None
     ) -> Gallery:
-        """See `GalleryStore`."""
-        with self._one_change(request):
-            held = self._galleries.get(gallery)
-            if etag and etag != held.gallery.etag:
-                raise etag_mismatch(f"gallery {gallery!r}", {"gallery": gallery, "etag": held.gallery.etag})
+        """See `Truth`."""
+        with self._change(gallery, request) as writer:
+            held = self._gallery(writer, gallery)
+            if etag and etag != held.etag:
+                raise etag_mismatch(f"gallery {gallery!r}", {"gallery": gallery, "etag": held.etag})
             values: dict[str, Any] = {name: getattr(changes, name) for name in changes.fields}
-            updated = dataclasses.replace(_next(held.gallery), **values)
-            with self._database.transaction() as writer:
-                gallery_rows.write(writer, updated)
-                request_rows.keep(writer, request, updated, now_micros())
-            held.update(updated)
-            return updated
+            updated = dataclasses.replace(_next(held), **values)
+            self._record(writer, updated, [])
+            request_rows.keep(writer, request, updated, now_micros())
+        return updated
 
     def delete_gallery(
         self, gallery: str, force: bool = False, allow_missing: bool = False, request: Request[None] | None = None
     ) -> None:
-        """See `GalleryStore`."""
-        with self._one_change(request):
-            # By force even one that is broken.
-            allowed = force if gallery in self._galleries else allow_missing
-            if not allowed:
-                self._check_empty(gallery)
-            with self._database.transaction() as writer:
-                gallery_rows.delete(writer, gallery)
-                request_rows.keep(writer, request, None, now_micros())
-            self._galleries.drop(gallery)
+        """See `Truth`."""
+        with self._change(gallery, request) as writer:
+            # By force even one that is damaged.
+            there = gallery_rows.exists(writer, gallery, self._database.lock_row)
+            if not (force if there else allow_missing):
+                _check_empty(self._gallery(writer, gallery))
+            gallery_rows.delete(writer, gallery)
+            self._database.announce(writer, gallery)
+            request_rows.keep(writer, request, None, now_micros())
 
     def put_classes(
         self, gallery: str, classes: Sequence[NewClass], request: Request[tuple[list[StoredClass], int]] | None = None
     ) -> tuple[list[StoredClass], int]:
-        """See `GalleryStore`."""
-        with self._one_change(request):
-            held = self._galleries.get(gallery)
+        """See `Truth`."""
+        with self._change(gallery, request) as writer:
+            held = self._gallery(writer, gallery)
             for new in classes:
                 for item in new.exemplars:
-                    held.check(item.embedding[None, :])
+                    check_vectors(held, item.embedding[None, :])
             last = {new.id: new for new in classes}
-            rows = {class_id: held.row_of(class_id) for class_id in last}
-            seen = {class_id for class_id, row in rows.items() if row is not None}
-            updated = held.gallery
+            found = class_rows.find(writer, gallery, list(last))
+            updated = held
             if classes:
-                count = updated.class_count + len(last) - len(seen)
-                updated = dataclasses.replace(_next(updated), class_count=count)
-            with self._database.transaction() as writer:
-                if classes:
-                    gallery_rows.write(writer, updated)
-                put = {
-                    class_id: class_rows.put(writer, updated, rows[class_id], new) for class_id, new in last.items()
-                }
-                stored = []
-                for new in classes:
-                    stored.append(StoredClass(put[new.id][1], new.id in seen))
-                    seen.add(new.id)
-                request_rows.keep(writer, request, (stored, updated.revision), now_micros())
-            held.put(updated, dict(put.values()))
-            return stored, updated.revision
+                updated = dataclasses.replace(_next(held), class_count=held.class_count + len(last) - len(found))
+            records = self._put(writer, updated, last, found)
+            seen = set(found)
+            stored = []
+            for new in classes:
+                stored.append(StoredClass(records[new.id], new.id in seen))
+                seen.add(new.id)
+            request_rows.keep(writer, request, (stored, updated.revision), now_micros())
+        return stored, updated.revision
 
     def update_class(
         self,
@@ -175,38 +130,36 @@ class EmbeddedStore(ReadingStore):
         etag: str = "",
         request: Request[ClassRecord] | None = None,
     ) -> ClassRecord:
-        """See `GalleryStore`."""
-        with self._one_change(request):
-            held, row = self._galleries.get(gallery), self._galleries.intact_row(gallery, class_id)
-            updated = _next(held.gallery)
-            with self._database.transaction() as writer:
-                present = class_rows.read(writer, gallery, row, class_id).etag
-                if etag and etag != present:
-                    facts = {"gallery": gallery, "class": class_id, "etag": present}
-                    raise etag_mismatch(f"class {class_id!r} of gallery {gallery!r}", facts)
-                class_rows.describe(writer, updated, row, display_name, attributes)
-                gallery_rows.write(writer, updated)
-                record = class_rows.read(writer, gallery, row, class_id)
-                request_rows.keep(writer, request, record, now_micros())
-            held.describe(updated, row, record)
-            return record
+        """See `Truth`."""
+        with self._change(gallery, request) as writer:
+            updated = _next(self._gallery(writer, gallery))
+            row = self._row(writer, gallery, class_id)
+            present = class_rows.read(writer, gallery, row).etag
+            if etag and etag != present:
+                facts = {"gallery": gallery, "class": class_id, "etag": present}
+                raise etag_mismatch(f"class {class_id!r} of gallery {gallery!r}", facts)
+            class_rows.describe(writer, updated, row, display_name, attributes)
+            self._record(writer, updated, [row])
+            record = class_rows.read(writer, gallery, row)
+            request_rows.keep(writer, request, record, now_micros())
+        return record
 
     def delete_class(
         self, gallery: str, class_id: str, allow_missing: bool = False, request: Request[int] | None = None
     ) -> int:
-        """See `GalleryStore`."""
-        with self._one_change(request):
-            held = self._galleries.get(gallery)
-            updated = held.gallery
-            missing = allow_missing and held.row_of(class_id) is None
-            with self._database.transaction() as writer:
-                if not missing:
-                    class_rows.delete(writer, self._galleries.row(gallery, class_id))
-                    updated = dataclasses.replace(_next(updated), class_count=updated.class_count - 1)
-                    gallery_rows.write(writer, updated)
-                request_rows.keep(writer, request, updated.revision, now_micros())
-            held.remove(updated, class_id)
-            return updated.revision
+        """See `Truth`."""
+        with self._change(gallery, request) as writer:
+            updated = self._gallery(writer, gallery)
+            found = class_rows.find(writer, gallery, [class_id])
+            if found:
+                row = found[class_id][0]
+                class_rows.delete(writer, row)
+                updated = dataclasses.replace(_next(updated), class_count=updated.class_count - 1)
+                self._record(writer, updated, [row])
+            elif not allow_missing:
+                raise class_not_found(gallery, class_id)
+            request_rows.keep(writer, request, updated.revision, now_micros())
+        return updated.revision
 
     def add_exemplars(
         self,
@@ -215,18 +168,21 @@ class EmbeddedStore(ReadingStore):
         exemplars: Sequence[NewExemplar],
         request: Request[tuple[ClassRecord, int]] | None = None,
     ) -> tuple[ClassRecord, int]:
-        """See `GalleryStore`."""
-        with self._one_change(request):
-            held, row = self._galleries.get(gallery), self._galleries.intact_row(gallery, class_id)
+        """See `Truth`."""
+        with self._change(gallery, request) as writer:
+            held = self._gallery(writer, gallery)
+            row = self._row(writer, gallery, class_id)
             for item in exemplars:
-                held.check(item.embedding[None, :])
-            present = self.exemplar_embeddings(gallery, class_id)
+                check_vectors(held, item.embedding[None, :])
+            class_rows.intact(writer, gallery, row)
+            present = exemplar_rows.embeddings(writer, gallery, class_id, row)
             new = {item.exemplar.sha256: item for item in exemplars if item.exemplar.sha256 not in present}
-            most = held.gallery.most_exemplars
+            most = held.most_exemplars
             if new and len(present) + len(new) > most:
                 raise too_many_exemplars(gallery, class_id, len(present), len(new), most)
+            exemplar_rows.append(writer, row, list(new.values()))
             together = present | {sha256: item.embedding for sha256, item in new.items()}
-            return self._change_exemplars(gallery, class_id, row, together, request, added=list(new.values()))
+            return self._moved(writer, held, row, together, bool(new), request)
 
     def remove_exemplar(
         self,
@@ -236,64 +192,158 @@ class EmbeddedStore(ReadingStore):
         allow_missing: bool = False,
         request: Request[tuple[ClassRecord, int]] | None = None,
     ) -> tuple[ClassRecord, int]:
-        """See `GalleryStore`."""
-        with self._one_change(request):
-            row = self._galleries.intact_row(gallery, class_id)
-            present = self.exemplar_embeddings(gallery, class_id)
+        """See `Truth`."""
+        with self._change(gallery, request) as writer:
+            held = self._gallery(writer, gallery)
+            row = self._row(writer, gallery, class_id)
+            class_rows.intact(writer, gallery, row)
+            present = exemplar_rows.embeddings(writer, gallery, class_id, row)
             if sha256 not in present and not allow_missing:
                 raise exemplar_not_found(gallery, class_id, sha256)
             kept = {name: embedding for name, embedding in present.items() if name != sha256}
             if not kept:
                 raise last_exemplar(gallery, class_id)
-            removed = sha256 if sha256 in present else None
-            return self._change_exemplars(gallery, class_id, row, kept, request, removed=removed)
+            exemplar_rows.remove(writer, row, sha256)
+            return self._moved(writer, held, row, kept, sha256 in present, request)
+
+    def load_gallery(self, gallery: Gallery) -> None:
+        """See `Truth`."""
+        with self._change(gallery.id) as writer:
+            self._add_gallery(writer, dataclasses.replace(gallery, class_count=0, revision=1))
+
+    def load_classes(self, gallery: str, classes: Sequence[ClassCopy]) -> int:
+        """See `Truth`."""
+        with self._change(gallery) as writer:
+            held = self._gallery(writer, gallery)
+            check_vectors(held, np.stack([each.embedding for each in classes]))
+            updated = dataclasses.replace(_next(held), class_count=held.class_count + len(classes))
+            if there := class_rows.find(writer, gallery, [each.id for each in classes]):
+                raise AlreadyExistsError(
+                    "CLASS_EXISTS", f"gallery {gallery!r} has a class {min(there)!r} already", {"gallery": gallery}
+                )
+            rows = self._database.new_rows(writer, len(classes))
+            class_rows.add(writer, [_copied(gallery, row, of) for row, of in zip(rows, classes, strict=True)])
+            exemplar_rows.add(writer, {row: of.exemplars for row, of in zip(rows, classes, strict=True)})
+            self._record(writer, updated, rows)
+        return updated.revision
+
+    def finish_load(self, gallery: Gallery) -> None:
+        """See `Truth`."""
+        with self._change(gallery.id) as writer:
+            gallery_rows.write(writer, gallery)
+            change_rows.forget(writer, gallery.id)
+            change_rows.record(writer, gallery, [])
+            self._database.announce(writer, gallery.id)
+
+    def load_responses(self, responses: Iterable[KeptResponse]) -> None:
+        """See `Truth`."""
+        with self._database.transaction() as writer:
+            request_rows.load(writer, responses)
 
     @contextmanager
-    def _one_change(self, request: Request[Any] | None) -> Iterator[None]:
-        """Let one change through at a time, and none for a request that was answered before."""
-        with self._writing:
-            response = None if request is None else self.response_to(request)
+    def _change(self, gallery: str, request: Request[Any] | None = None) -> Iterator[Connection]:
+        """Make one change of a gallery, and none for a request that was answered before."""
+        with self._database.transaction(None if request is None else request.id) as writer:
+            response = None if request is None else request_rows.answered(writer, request, now_micros())
             if response is not None:
                 raise RepeatedRequest(response)
-            yield
+            yield writer
+        self._committed(gallery)
 
-    def _check_empty(self, gallery: str) -> None:
-        count = self._galleries.get(gallery).gallery.class_count
-        if count:
-            raise FailedPreconditionError(
-                "GALLERY_NOT_EMPTY",
-                f"gallery {gallery!r} is not empty (classes: {count:,}); delete them first, or use force",
-                {"gallery": gallery, "class_count": str(count)},
-            )
+    def _committed(self, gallery: str) -> None:
+        """Take note that a change of a gallery is on disk; it is acknowledged once this returns."""
 
-    def _change_exemplars(
+    def _gallery(self, writer: Connection, gallery: str) -> Gallery:
+        """Read a gallery that nobody else changes until the transaction ends."""
+        return gallery_rows.read(writer, gallery, self._database.lock_row)
+
+    def _add_gallery(self, writer: Connection, gallery: Gallery) -> None:
+        if gallery_rows.exists(writer, gallery.id, ""):
+            raise _gallery_exists(gallery.id)
+        gallery_rows.add(writer, gallery)
+        change_rows.record(writer, gallery, [])
+        self._database.announce(writer, gallery.id)
+
+    def _record(self, writer: Connection, updated: Gallery, rows: Sequence[int]) -> None:
+        """Write a gallery's new state, and which rows changed with it."""
+        gallery_rows.write(writer, updated)
+        change_rows.record(writer, updated, rows)
+        self._database.announce(writer, updated.id)
+
+    def _put(
         self,
-        gallery: str,
-        class_id: str,
+        writer: Connection,
+        updated: Gallery,
+        classes: Mapping[str, NewClass],
+        found: Mapping[str, tuple[int, int]],
+    ) -> dict[str, ClassRecord]:
+        """Store classes in the rows that were `found` for them, and new ones in new rows; return them as stored."""
+        if not classes:
+            return {}
+        new = [class_id for class_id in classes if class_id not in found]
+        rows = {class_id: row for class_id, (row, _) in found.items()}
+        rows |= dict(zip(new, self._database.new_rows(writer, len(new)), strict=True))
+        time = to_micros(updated.update_time)
+        records: dict[str, ClassRecord] = {}
+        added: list[class_rows.Written] = []
+        replaced: list[class_rows.Written] = []
+        for class_id, of in classes.items():
+            created = found[class_id][1] if class_id in found else time
+            if not isinstance(created, int):  # it is damaged, and mended here
+                created = time
+            embedding = of.embedding()
+            described = class_id, of.display_name, of.attributes
+            item = class_rows.written(rows[class_id], updated.id, *described, embedding, created, time)
+            (replaced if class_id in found else added).append(item)
+            exemplars = tuple(each.exemplar for each in of.exemplars)
+            times = from_micros(created), from_micros(time)
+            records[class_id] = ClassRecord(
+                class_id, of.display_name, dict(of.attributes), exemplars, *times, embedding
+            )
+        class_rows.replace(writer, replaced)
+        class_rows.add(writer, added)
+        exemplar_rows.add(writer, {rows[class_id]: of.exemplars for class_id, of in classes.items()})
+        self._record(writer, updated, list(rows.values()))
+        return records
+
+    def _moved(
+        self,
+        writer: Connection,
+        held: Gallery,
         row: int,
         embeddings: Mapping[str, Floats],
+        changed: bool,
         request: Request[tuple[ClassRecord, int]] | None,
-        added: Sequence[NewExemplar] = (),
-        removed: str | None = None,
     ) -> tuple[ClassRecord, int]:
-        """Add or remove, and search the class by `embeddings`, which are those of all its exemplars afterwards."""
-        held = self._galleries.get(gallery)
-        changed = bool(added) or removed is not None
-        updated = _next(held.gallery) if changed else held.gallery
-        with self._database.transaction() as writer:
-            if changed:
-                if removed is not None:
-                    exemplar_rows.remove(writer, row, removed)
-                exemplar_rows.append(writer, row, added)
-                class_rows.move(writer, updated, row, class_embedding(np.stack(list(embeddings.values()))))
-                gallery_rows.write(writer, updated)
-            effect = class_rows.read(writer, gallery, row, class_id), updated.revision
-            request_rows.keep(writer, request, effect, now_micros())
+        """Search a class whose exemplars changed by `embeddings`, which are those of all its exemplars now."""
+        updated = _next(held) if changed else held
         if changed:
-            held.move(updated, row, effect[0].embedding)
+            class_rows.move(writer, updated, row, class_embedding(np.stack(list(embeddings.values()))))
+            self._record(writer, updated, [row])
+        effect = class_rows.read(writer, held.id, row), updated.revision
+        request_rows.keep(writer, request, effect, now_micros())
         return effect
 
 
 def _next(gallery: Gallery) -> Gallery:
     """Return the gallery's next state."""
     return dataclasses.replace(gallery, revision=gallery.revision + 1, update_time=now())
+
+
+def _copied(gallery: str, row: int, of: ClassCopy) -> class_rows.Written:
+    times = to_micros(of.create_time), to_micros(of.update_time)
+    return class_rows.written(row, gallery, of.id, of.display_name, of.attributes, of.embedding, *times)
+
+
+def _check_empty(gallery: Gallery) -> None:
+    count = gallery.class_count
+    if count:
+        raise FailedPreconditionError(
+            "GALLERY_NOT_EMPTY",
+            f"gallery {gallery.id!r} is not empty (classes: {count:,}); delete them first, or use force",
+            {"gallery": gallery.id, "class_count": str(count)},
+        )
+
+
+def _gallery_exists(gallery: str) -> AlreadyExistsError:
+    return AlreadyExistsError("GALLERY_EXISTS", f"there is a gallery {gallery!r} already", {"gallery": gallery})

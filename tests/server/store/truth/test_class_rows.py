@@ -6,13 +6,13 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from exemplar_server.store import class_rows
-from exemplar_server.store.schema import open_database
+from exemplar_server.store.truth import class_rows
+from exemplar_server.store.truth.sqlite import SqliteDatabase
 
 
 def test_the_classes_of_an_exemplar_are_found_without_reading_the_others(tmp_path: Path) -> None:
-    writer, reader = open_database(tmp_path / "exemplar.db")
-    with closing(writer), closing(reader):
+    with closing(SqliteDatabase(tmp_path)) as database, database.reading() as reader:
+        assert isinstance(reader, sqlite3.Connection)
         statements: list[str] = []
         reader.set_trace_callback(statements.append)
         class_rows.ids_with_exemplar(reader, "g", "0" * 64)

@@ -16,8 +16,9 @@ import pytest
 
 from exemplar_encoder.arrays import Floats
 from exemplar_server.errors import DataLossError, ResourceExhaustedError, StartError
-from exemplar_server.store import EmbeddedStore, Exemplar, GalleryChanges, NewClass, NewExemplar
+from exemplar_server.store import Exemplar, GalleryChanges, NewClass, NewExemplar
 from tests.calibrations import made_up
+from tests.contract.stores import embedded
 
 DIMENSION = 4
 IMAGE = hashlib.sha256(b"image").hexdigest()
@@ -45,7 +46,7 @@ def damage(directory: Path, statement: str) -> None:
 
 @pytest.fixture
 def two_galleries(tmp_path: Path) -> Path:
-    store = EmbeddedStore(tmp_path)
+    store = embedded(tmp_path)
     for gallery in ("broken", "whole"):
         store.create_gallery(gallery, "m", DIMENSION)
         store.put_classes(gallery, [new_class("a", 1), new_class("b", 2)])
@@ -55,13 +56,13 @@ def two_galleries(tmp_path: Path) -> Path:
 
 def test_a_copy_that_sqlite_takes_of_an_open_store_is_a_store_of_the_same_state(tmp_path: Path) -> None:
     (tmp_path / "backup").mkdir()
-    store = EmbeddedStore(tmp_path / "data")
+    store = embedded(tmp_path / "data")
     store.create_gallery("g", "m", DIMENSION)
     store.put_classes("g", [new_class("a", 1), new_class("b", 2)])
     with closing(sqlite3.connect(tmp_path / "data" / "exemplar.db")) as database:
         database.execute("VACUUM INTO ?", [str(tmp_path / "backup" / "exemplar.db")])
     store.put_classes("g", [new_class("later", 3)])
-    copy = EmbeddedStore(tmp_path / "backup")
+    copy = embedded(tmp_path / "backup")
     assert copy.list_classes("g") == [each for each in store.list_classes("g") if each.id != "later"]
     assert [near.class_id for near in copy.search("g", query(1), 3).results[0]] == ["a", "b"]
     copy.close()
@@ -72,17 +73,17 @@ def test_a_copy_that_sqlite_takes_of_an_open_store_is_a_store_of_the_same_state(
 
 
 def test_a_second_store_on_the_same_directory_is_refused_naming_the_holder(tmp_path: Path) -> None:
-    store = EmbeddedStore(tmp_path)
+    store = embedded(tmp_path)
     with pytest.raises(StartError, match=f"in use by process {os.getpid()}"):
-        EmbeddedStore(tmp_path)
+        embedded(tmp_path)
     store.close()
-    EmbeddedStore(tmp_path).close()
+    embedded(tmp_path).close()
 
 
 def test_a_directory_that_cannot_be_made_is_refused_with_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StartError, match="cannot be used"):
-        EmbeddedStore(tmp_path / "file" / "data")
+        embedded(tmp_path / "file" / "data")
 
 
 @pytest.mark.parametrize("version", [1, 2, 99])
@@ -91,7 +92,7 @@ def test_a_database_of_another_version_is_refused_and_left_alone(two_galleries: 
     database.execute(f"PRAGMA user_version = {version}")
     database.close()
     with pytest.raises(StartError, match=f"another version .its format is {version}.*another data directory"):
-        EmbeddedStore(two_galleries)
+        embedded(two_galleries)
     database = sqlite3.connect(two_galleries / "exemplar.db")
     assert database.execute("SELECT count(*) FROM classes").fetchone() == (4,)
     database.close()
@@ -99,11 +100,11 @@ def test_a_database_of_another_version_is_refused_and_left_alone(two_galleries: 
 
 @pytest.mark.parametrize("assignment", ["calibration = NULL", "calibration = replace(calibration, '0.5', '0.6')"])
 def test_a_calibration_that_was_altered_or_lost_is_never_applied(two_galleries: Path, assignment: str) -> None:
-    store = EmbeddedStore(two_galleries)
+    store = embedded(two_galleries)
     store.update_gallery("broken", GalleryChanges(frozenset({"calibration"}), calibration=made_up()))
     store.close()
     damage(two_galleries, f"UPDATE galleries SET {assignment} WHERE id = 'broken'")
-    store = EmbeddedStore(two_galleries)
+    store = embedded(two_galleries)
     with pytest.raises(DataLossError, match="its own row"):
         store.get_gallery("broken")
     assert store.get_gallery("whole").class_count == 2
@@ -113,7 +114,7 @@ def test_a_calibration_that_was_altered_or_lost_is_never_applied(two_galleries: 
 def test_a_file_that_is_no_database_is_refused_with_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "exemplar.db").write_bytes(b"not a database " * 1000)
     with pytest.raises(StartError, match=r"exemplar\.db cannot be opened"):
-        EmbeddedStore(tmp_path)
+        embedded(tmp_path)
 
 
 # Damage
@@ -134,7 +135,7 @@ def test_a_damaged_class_stops_its_own_gallery_only_until_it_is_enrolled_again(
     two_galleries: Path, assignment: str
 ) -> None:
     damage(two_galleries, f"UPDATE classes SET {assignment} WHERE gallery = 'broken' AND id = 'a'")
-    store = EmbeddedStore(two_galleries)
+    store = embedded(two_galleries)
     with pytest.raises(DataLossError, match="'a' of gallery 'broken'"):
         store.search("broken", query(1), 1)
     with pytest.raises(DataLossError, match="'a' of gallery 'broken'"):
@@ -149,14 +150,14 @@ def test_a_damaged_class_stops_its_own_gallery_only_until_it_is_enrolled_again(
     assert store.search("broken", query(5), 1).results[0][0].class_id == "a"
     assert store.get_gallery("broken").class_count == 2
     store.close()
-    store = EmbeddedStore(two_galleries)
+    store = embedded(two_galleries)
     assert store.search("broken", query(5), 1).results[0][0].class_id == "a"
     store.close()
 
 
 def test_deleting_a_damaged_class_mends_its_gallery(two_galleries: Path) -> None:
     damage(two_galleries, "UPDATE classes SET embedding = x'' WHERE gallery = 'broken' AND id = 'a'")
-    store = EmbeddedStore(two_galleries)
+    store = embedded(two_galleries)
     store.delete_class("broken", "a")
     found = store.search("broken", query(1), 5)
     assert ([c.class_id for c in found.results[0]], found.gallery.class_count) == (["b"], 1)
@@ -165,7 +166,7 @@ def test_deleting_a_damaged_class_mends_its_gallery(two_galleries: Path) -> None
 
 def test_a_class_that_went_missing_is_noticed(two_galleries: Path) -> None:
     damage(two_galleries, "DELETE FROM classes WHERE gallery = 'broken' AND id = 'a'")
-    store = EmbeddedStore(two_galleries)
+    store = embedded(two_galleries)
     with pytest.raises(DataLossError, match="has 1 classes where 2 were stored"):
         store.search("broken", query(1), 1)
     assert store.search("whole", query(1), 1).gallery.class_count == 2
@@ -174,7 +175,7 @@ def test_a_class_that_went_missing_is_noticed(two_galleries: Path) -> None:
 
 def test_a_gallery_whose_own_row_is_damaged_is_refused_and_can_be_deleted(two_galleries: Path) -> None:
     damage(two_galleries, "UPDATE galleries SET dimension = 5 WHERE id = 'broken'")
-    store = EmbeddedStore(two_galleries)
+    store = embedded(two_galleries)
     with pytest.raises(DataLossError, match="'broken' is damaged"):
         store.get_gallery("broken")
     assert [gallery.id for gallery in store.list_galleries()] == ["whole"]
@@ -197,12 +198,12 @@ def overwrite_first_page(directory: Path, table: str) -> None:
 def test_a_damaged_page_of_galleries_stops_the_start_with_a_sentence(two_galleries: Path) -> None:
     overwrite_first_page(two_galleries, "galleries")
     with pytest.raises(StartError, match=r"exemplar\.db cannot be read: .*damaged.*restore a copy"):
-        EmbeddedStore(two_galleries)
+        embedded(two_galleries)
 
 
 def test_a_damaged_page_of_classes_is_told_as_damage_and_does_not_stop_the_start(two_galleries: Path) -> None:
     overwrite_first_page(two_galleries, "classes")
-    store = EmbeddedStore(two_galleries)
+    store = embedded(two_galleries)
     for gallery in ("broken", "whole"):
         with pytest.raises(DataLossError, match=f"'{gallery}' is damaged: the server's database is damaged"):
             store.search(gallery, query(1), 1)
@@ -219,7 +220,7 @@ def test_a_damaged_exemplar_is_never_handed_out(two_galleries: Path, column: str
         f"UPDATE exemplars SET {column} = {value}"
         " WHERE class = (SELECT row FROM classes WHERE id = 'a' AND gallery = 'broken')",
     )
-    store = EmbeddedStore(two_galleries)
+    store = embedded(two_galleries)
     with pytest.raises(DataLossError, match="'a' of gallery 'broken'"):
         store.exemplar_image("broken", "a", IMAGE)
     if column != "image":  # an image goes into no mean
@@ -234,7 +235,7 @@ def test_a_damaged_exemplar_is_never_handed_out(two_galleries: Path, column: str
 
 
 def test_a_full_disk_is_told_and_changes_nothing(tmp_path: Path) -> None:
-    store = EmbeddedStore(tmp_path, max_bytes=200_000)
+    store = embedded(tmp_path, max_bytes=200_000)
     store.create_gallery("g", "m", DIMENSION, max_exemplars_per_class=3)
     store.put_classes("g", [new_class("small", 1)])
     before = store.get_gallery("g"), store.list_classes("g"), store.search("g", query(1), 5).results
@@ -246,7 +247,7 @@ def test_a_full_disk_is_told_and_changes_nothing(tmp_path: Path) -> None:
     assert (store.get_gallery("g"), store.list_classes("g"), store.search("g", query(1), 5).results) == before
     store.put_classes("g", [new_class("other", 2)])
     store.close()
-    store = EmbeddedStore(tmp_path)
+    store = embedded(tmp_path)
     assert [record.id for record in store.list_classes("g")] == ["other", "small"]
     store.close()
 
@@ -258,9 +259,9 @@ WRITER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_embedded import DIMENSION, EmbeddedStore, new_class
+from test_sqlite import DIMENSION, embedded, new_class
 
-store = EmbeddedStore(Path(sys.argv[1]))
+store = embedded(Path(sys.argv[1]))
 store.create_gallery("g", "m", DIMENSION)
 number = 0
 while True:
@@ -275,9 +276,9 @@ CHANGER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_embedded import DIMENSION, EmbeddedStore, new_class, new_exemplar
+from test_sqlite import DIMENSION, embedded, new_class, new_exemplar
 
-store = EmbeddedStore(Path(sys.argv[1]))
+store = embedded(Path(sys.argv[1]))
 store.create_gallery("g", "m", DIMENSION, max_exemplars_per_class=4)
 store.put_classes("g", [new_class("a", 0, b"0")])
 number = 0
@@ -294,9 +295,9 @@ CALIBRATOR = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_embedded import DIMENSION, EmbeddedStore, GalleryChanges, made_up
+from test_sqlite import DIMENSION, embedded, GalleryChanges, made_up
 
-store = EmbeddedStore(Path(sys.argv[1]))
+store = embedded(Path(sys.argv[1]))
 store.create_gallery("g", "m", DIMENSION)
 number = 0
 while True:
@@ -324,7 +325,7 @@ def last_acknowledged_before_a_kill_nine(program: str, directory: Path, wanted: 
 
 def test_everything_acknowledged_before_a_kill_nine_is_there_and_batches_are_whole(tmp_path: Path) -> None:
     acknowledged = last_acknowledged_before_a_kill_nine(WRITER, tmp_path, 60)
-    store = EmbeddedStore(tmp_path)
+    store = embedded(tmp_path)
     ids = [record.id for record in store.list_classes("g", limit=100_000)]
     assert ids == [f"c{number:06}" for number in range(len(ids))]
     assert len(ids) >= acknowledged
@@ -337,7 +338,7 @@ def test_everything_acknowledged_before_a_kill_nine_is_there_and_batches_are_who
 
 def test_exemplars_acknowledged_before_a_kill_nine_are_there_and_their_class_is_their_mean(tmp_path: Path) -> None:
     acknowledged = last_acknowledged_before_a_kill_nine(CHANGER, tmp_path, 40)
-    store = EmbeddedStore(tmp_path)
+    store = embedded(tmp_path)
     exemplars = store.get_class("g", "a").exemplars
     held = [int(store.exemplar_image("g", "a", exemplar.sha256)[0]) for exemplar in exemplars]
     assert held[0] == 0  # the first is never removed
@@ -352,7 +353,7 @@ def test_exemplars_acknowledged_before_a_kill_nine_are_there_and_their_class_is_
 
 def test_a_calibration_acknowledged_before_a_kill_nine_is_there_whole(tmp_path: Path) -> None:
     acknowledged = last_acknowledged_before_a_kill_nine(CALIBRATOR, tmp_path, 40)
-    store = EmbeddedStore(tmp_path)
+    store = embedded(tmp_path)
     gallery = store.get_gallery("g")
     assert gallery.calibration is not None
     number = int(gallery.calibration.factors[0][0])

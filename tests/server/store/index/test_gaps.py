@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from exemplar_encoder.arrays import Floats
 from exemplar_encoder.calibration import gaps_of, mean_gap
-from exemplar_server.store import gaps as module
-from exemplar_server.store.faiss_index import FlatIndex
-from exemplar_server.store.gaps import Gaps
+from exemplar_server.store.index import gaps as module
+from exemplar_server.store.index.flat import FlatIndex
+from exemplar_server.store.index.gaps import Gaps
 
 
 def vectors(count: int, seed: int = 0) -> Floats:
@@ -28,7 +28,7 @@ class Kept:
 
     def add(self, rows: list[int], values: Floats) -> None:
         numbers = np.array(rows, np.int64)
-        self.index.add(numbers, values)
+        self.index.put(numbers, values)
         self.gaps.added(numbers, values)
 
     def remove(self, rows: list[int]) -> None:
@@ -43,7 +43,7 @@ def listed(gaps: Floats | None) -> list[float] | None:
 
 def afresh(kept: Kept) -> list[float] | None:
     """Return the gaps of the same rows, added at once in another order."""
-    rows, values = kept.index.contents()
+    rows, values = kept.index.rows(), kept.index.vectors(kept.index.rows())
     order = np.random.default_rng(1).permutation(len(rows))
     other = Kept()
     other.add(rows[order].tolist(), values[order])

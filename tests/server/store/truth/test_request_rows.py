@@ -10,8 +10,8 @@ import pytest
 
 from exemplar_server.errors import DataLossError
 from exemplar_server.store import Request
-from exemplar_server.store.request_rows import answered, keep
-from exemplar_server.store.schema import open_database
+from exemplar_server.store.truth.request_rows import answered, keep
+from exemplar_server.store.truth.sqlite import SqliteDatabase
 
 DAY = 24 * 3600 * 1_000_000
 REQUEST: Request[bytes] = Request("the-id", "Change", b"digest", lambda outcome: outcome)
@@ -19,10 +19,11 @@ REQUEST: Request[bytes] = Request("the-id", "Change", b"digest", lambda outcome:
 
 @pytest.fixture
 def writer(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    writer, reader = open_database(tmp_path / "exemplar.db")
-    yield writer
-    reader.close()
-    writer.close()
+    database = SqliteDatabase(tmp_path)
+    with database.transaction() as writer:
+        assert isinstance(writer, sqlite3.Connection)
+        yield writer
+    database.close()
 
 
 def test_a_response_is_kept_for_a_day_and_then_its_id_is_free(writer: sqlite3.Connection) -> None:

@@ -1,0 +1,105 @@
+"""The indexes of all galleries, each loaded once, and those galleries that are too damaged to be.
+
+A damaged class costs its own gallery's searches only; a gallery whose own row is damaged is refused whole, by name.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import structlog
+
+from exemplar_server.errors import DataLossError, NotFoundError, ServiceError, UnavailableError
+from exemplar_server.store.index.gallery_index import GalleryIndex
+from exemplar_server.store.index.kinds import IndexKind
+from exemplar_server.store.truth.checksums import damaged_gallery
+from exemplar_server.store.truth.truth import Truth
+
+_log = structlog.get_logger()
+
+
+class Indexes:
+    """See the module. Every method may be called from any thread."""
+
+    def __init__(self, truth: Truth, kind: IndexKind, folder: Path | None) -> None:
+        """Make none yet.
+
+        Args:
+            truth: where the galleries are.
+            kind: which index they get.
+            folder: where indexes are saved; None for nowhere.
+        """
+        self.broken: dict[str, DataLossError] = {}
+        self._truth = truth
+        self._kind = kind
+        self._folder = folder
+        self._held: dict[str, GalleryIndex] = {}
+        self._loading = threading.Lock()
+
+    def load_all(self) -> None:
+        """Load every gallery, so that the first search need not."""
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        after = ""
+        while page := self._truth.list_galleries(after, 100):
+            for gallery in page:
+                try:
+                    self.get(gallery.id)
+                except (DataLossError, NotFoundError, UnavailableError) as error:
+                    _log.warning("a gallery could not be loaded", gallery=gallery.id, reason=error.message)
+            after = page[-1].id
+
+    def find(self, gallery: str) -> GalleryIndex | None:
+        """Return a gallery's index where it is loaded."""
+        return self._held.get(gallery)
+
+    def get(self, gallery: str) -> GalleryIndex:
+        """Return a gallery's index, loading it where it is not, or raise what is wrong with the gallery."""
+        held = self._held.get(gallery)
+        if held is not None:
+            return held
+        with self._loading:
+            if gallery in self.broken:
+                raise self.broken[gallery]
+            if gallery not in self._held:
+                try:
+                    self._held[gallery] = GalleryIndex(self._truth, gallery, self._kind, self._folder)
+                except DataLossError as error:
+                    self.broken[gallery] = damaged_gallery(gallery, error.message)
+                    raise self.broken[gallery] from error
+            return self._held[gallery]
+
+    def follow(self, gallery: str) -> None:
+        """Bring a gallery's index up to a change that is on disk; it is not the change's fault if that fails."""
+        try:
+            self.get(gallery).follow()
+        except NotFoundError:
+            self.drop(gallery)
+        except ServiceError as error:  # the next search tries again, and tells its caller
+            _log.warning("an index is behind", gallery=gallery, reason=error.message)
+
+    def follow_loaded(self, gallery: str = "") -> None:
+        """Bring the index of a gallery that another process changed up to date; all that are loaded where empty."""
+        for each in [gallery] if gallery else [*self._held, *self.broken]:
+            self.broken.pop(each, None)
+            if each in self._held:
+                self.follow(each)
+
+    def drop(self, gallery: str) -> None:
+        """Let go of a gallery that was deleted."""
+        with self._loading:
+            held = self._held.pop(gallery, None)
+            self.broken.pop(gallery, None)
+        if held is not None:
+            try:
+                held.drop()
+            except UnavailableError as error:  # what is left in another machine is no gallery's
+                _log.warning("an index could not be emptied", gallery=gallery, reason=error.message)
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        with self._loading:
+            for held in self._held.values():
+                held.close()
+            self._held.clear()
