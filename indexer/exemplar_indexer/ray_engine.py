@@ -1,8 +1,8 @@
 """The engine for many machines: Ray Data hands the parts of the plan to workers, each with one loaded bundle.
 
-A worker that dies is started again and its shard made anew; a shard whose receipt is there is never made again. With
-`RAY_ADDRESS` in the environment the workers are that cluster's, else of a Ray that is started here, listens to this
-machine only, and ends with the job.
+A worker that dies is started again, and begins again with the shard that it had. With `RAY_ADDRESS` in the
+environment the workers are that cluster's, else of a Ray that is started here, listens to this machine only, and ends
+with the job.
 """
 
 from __future__ import annotations

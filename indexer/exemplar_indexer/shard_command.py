@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from types import FrameType
 
 from exemplar.commands.output import print_json, print_line
@@ -27,7 +28,8 @@ def write_shards(job: EmbeddingJob, workers: int | None, as_json: bool) -> Shard
         ModuleNotFoundError: Ray was asked for and is not installed.
     """
     bar = JobBar("Embedding")
-    with bar.progress, _terminated_as_interrupted():
+    # Ray prints what it has to say of its workers; standard output is the outcome's.
+    with bar.progress, _terminated_as_interrupted(), redirect_stdout(sys.stderr):
         summary = run_embedding_job(job, _engine(workers), bar.start, _shown(bar))
     if as_json:
         print_json(summary)

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from itertools import count, islice
 from typing import Any, BinaryIO
 
+from exemplar.names import attributes_problem, display_name_problem
 from exemplar_indexer.images import ImageUnreadableError, fingerprint
 from exemplar_indexer.items import Item, Problem, SourceEntry
 from exemplar_indexer.outcomes import Note
@@ -91,6 +92,13 @@ def _planned_item(item: Item, seen: sqlite3.Connection) -> dict[str, Any] | Prob
         (place,) = seen.execute("SELECT place FROM item WHERE id = ?", [item.class_id]).fetchone()
         message = f"class id {item.class_id} is given twice, at {place} and at {item.place}; the first counts"
         return item.problem("ID_DUPLICATE", message)
+    # The server asks the same when it is sent a class; shards go past it.
+    for name, problem in (
+        ("display_name", display_name_problem(item.display_name)),
+        ("attributes", attributes_problem(item.attributes)),
+    ):
+        if problem:
+            return item.problem("FIELD_INVALID", f"{name}: {problem}")
     try:
         return asdict(item) | {_FILE: fingerprint(item.image)}
     except ImageUnreadableError as error:

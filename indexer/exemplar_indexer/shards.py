@@ -22,7 +22,8 @@ from exemplar_indexer.shard_folder import ShardError, ShardFolder
 HEADER = "shards.json"
 
 _FORMAT = 1
-_AGAIN = "run `exemplar index` again with --redo"
+_AGAIN = "run `exemplar index` again"
+_ANEW = f"remove it and {_AGAIN}"
 
 
 def schema(dimension: int) -> pa.Schema:
@@ -156,6 +157,18 @@ def receipt_bytes(receipt: Receipt) -> bytes:
     return _json({"format": _FORMAT} | asdict(receipt))
 
 
+def class_count(folder: ShardFolder, header: Header) -> int:
+    """Return how many classes there are in all shards.
+
+    Raises:
+        ShardError: The receipt of one is not there.
+    """
+    names = [receipt_name(number) for number in range(header.shards)]
+    if missing := sorted(set(names) - folder.names()):
+        raise ShardError(f"{folder.location}/{missing[0]} is not there; {_AGAIN}")
+    return sum(parse_receipt(content, name).rows for name, content in folder.read_all(names))
+
+
 def read_shard(folder: ShardFolder, number: int, header: Header) -> Iterator[pa.Table]:
     """Yield a shard's rows in groups, the first once the whole file has been checked.
 
@@ -170,11 +183,11 @@ def read_shard(folder: ShardFolder, number: int, header: Header) -> Iterator[pa.
         size = path.stat().st_size
         where = f"{folder.location}/{shard_name(number)}"
         if size != receipt.size_bytes:
-            raise ShardError(f"{where} was altered: it has {size:,} bytes, not {receipt.size_bytes:,}; {_AGAIN}")
+            raise ShardError(f"{where} was altered: it has {size:,} bytes, not {receipt.size_bytes:,}; {_ANEW}")
         with pa.memory_map(str(path)) as file:
             buffer = file.read_buffer()
             if hashlib.sha256(buffer).hexdigest() != receipt.sha256:
-                raise ShardError(f"{where} was altered: its SHA-256 is not the one in its receipt; {_AGAIN}")
+                raise ShardError(f"{where} was altered: its SHA-256 is not the one in its receipt; {_ANEW}")
             parquet = pq.ParquetFile(pa.BufferReader(buffer))
             if not parquet.schema_arrow.equals(schema(header.dimension)):
                 raise ShardError(f"{where} has other columns than a shard of {header.dimension} dimensions")
