@@ -108,7 +108,7 @@ class GalleryImport:
         copies = []
         for row, image in zip(rows, images, strict=True):
             if isinstance(image, bytes):
-                copies.append(_copy(row, image, now))
+                copies.append(class_copy(row, image, now))
             else:
                 problem = image or Problem("", "IMAGE_EMPTY", "the shard holds no image")
                 self._fail(problem.reason, problem.message, row, place)
@@ -152,7 +152,8 @@ def _fetched(row: Row) -> bytes | Problem:
     return content
 
 
-def _copy(row: Row, image: bytes, now: datetime) -> ClassCopy:
+def class_copy(row: Row, image: bytes, now: datetime) -> ClassCopy:
+    """Return a shard's row with its image as a store is given it."""
     about = Exemplar(row.sha256, row.width, row.height, row.format, row.size_bytes, _region(row))
     exemplars = (NewExemplar(about, image, row.vector),)
     return ClassCopy(row.id, row.display_name, row.attributes, now, now, row.vector, exemplars)

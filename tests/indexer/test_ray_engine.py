@@ -83,34 +83,27 @@ def finished(shards: Path) -> list[Path]:
     return [path.with_suffix(".parquet") for path in shards.glob("shard-*.json")]
 
 
-def processes_below(root: int) -> dict[int, str]:
-    """Return the processes that one started, and those that they started, by their titles."""
-    parents, titles = {}, {}
+def processes_below(root: int) -> set[int]:
+    """Return the processes that one started, and those that they started."""
+    parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            try:
-                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-                title = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except OSError:  # it has ended meanwhile
-                continue
-            if state != "Z":
-                parents[int(entry.name)], titles[int(entry.name)] = int(parent), title
+            with suppress(OSError):  # it may have ended meanwhile
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
     below = {root}
     while more := {pid for pid, parent in parents.items() if parent in below} - below:
         below |= more
-    return {pid: titles[pid] for pid in below - {root}}
+    return below - {root}
+
+
+def readers(picture: Path, job: subprocess.Popen[str]) -> set[int]:
+    """Return the processes of a job that have a picture open."""
+    return {pid for pid in processes_below(job.pid) if has_open(pid, picture)}
 
 
 def has_open(pid: int, path: Path) -> bool:
     try:
         return any(file.readlink() == path for file in Path(f"/proc/{pid}/fd").iterdir())
-    except OSError:
-        return False
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 
@@ -122,11 +115,9 @@ def test_a_worker_that_is_killed_is_replaced_and_the_shards_are_those_made_witho
     with started(source, shards, tiny_bundle) as job:
         wait_until(lambda: len(finished(shards)) == SHARDS - 1, job)
         pipe = held_up.wait_for_reader(job)  # whoever reads the picture waits for it now
-        (reader,) = (pid for pid in processes_below(job.pid) if has_open(pid, held_up.picture))
-        os.kill(reader, signal.SIGKILL)
-        wait_until(lambda: not alive(reader))
-        os.close(pipe)
-        pipe = held_up.wait_for_reader(job)
+        (killed,) = readers(held_up.picture, job)
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: readers(held_up.picture, job) - {killed}, job)  # the next one has come to it
         os.write(pipe, held_up.content)
         os.close(pipe)
         out, errors = job.communicate()
