@@ -1,8 +1,8 @@
 """How fast are shards made, read and imported?
 
-`python -m benchmarks.shards --bundle models/omniglot` draws pictures and has both engines make shards of them. Reading
-and importing are measured on shards of random vectors and bytes, as large as the pictures of a real gallery: reading
-checks each shard and makes of each row what a store is given.
+`python -m benchmarks.shards --bundle models/omniglot` draws pictures and has both engines make shards of them.
+Reading and importing are measured on shards of random vectors and bytes, as large as the pictures of a real gallery:
+reading checks each shard and makes of each row what a store is given.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main(
         made = folder / "made"
         figures["write, rows/s"] = rows / write(made, rows, image_bytes)
         figures["read, rows/s"] = rows / read(made)
-        command = [EXEMPLAR, "import", made, "-g", "g", "--create", "--data-dir", folder / "data"]
+        command: list[str | Path] = [EXEMPLAR, "import", made, "-g", "g", "--create", "--data-dir", folder / "data"]
         figures["import into SQLite, rows/s"] = run(command)["classes_per_second"]
     targets = {"import into SQLite, rows/s": f"{TARGET:,}"}
     table = [[name, f"{value:,.0f}", targets.get(name, "")] for name, value in figures.items()]
@@ -58,7 +58,15 @@ def main(
 
 def embed(folder: Path, bundle: Path, engine: str, more: Sequence[str]) -> float:
     """Make shards of the pictures, and return images a second."""
-    command = [EXEMPLAR, "index", folder / "images", "--shards", folder / engine, "--bundle", bundle]
+    command: list[str | Path] = [
+        EXEMPLAR,
+        "index",
+        folder / "images",
+        "--shards",
+        folder / engine,
+        "--bundle",
+        bundle,
+    ]
     return float(run([*command, "--engine", engine, *more])["images_per_second"])
 
 
@@ -83,8 +91,22 @@ def write(folder: Path, count: int, image_bytes: int) -> float:
             for index in range(start, min(start + SHARD_SIZE, count)):
                 image = rng.bytes(image_bytes)
                 name = hashlib.sha256(image).hexdigest()
-                about = (f"c{index:08}", "", {}, name, None, 105, 105, "PNG", image_bytes)
-                shard.add(Row(*about, vectors[index], "model", image, None))
+                row = Row(
+                    id=f"c{index:08}",
+                    display_name="",
+                    attributes={},
+                    sha256=name,
+                    region=None,
+                    width=105,
+                    height=105,
+                    format="PNG",
+                    size_bytes=image_bytes,
+                    vector=vectors[index],
+                    model="model",
+                    image=image,
+                    image_url=None,
+                )
+                shard.add(row)
     write_header(shards, Header("random", "model", DIMENSION, SHARD_SIZE, False, len(starts), complete=True))
     return time.perf_counter() - started
 

@@ -93,7 +93,9 @@ def index(
     ] = None,
     engine: Annotated[
         Literal["local", "ray"],
-        typer.Option(help="local: this process; ray: workers, on many machines too.", rich_help_panel=_SHARDS),
+        typer.Option(
+            metavar="STR", help="local: this process; ray: workers, on many machines too.", rich_help_panel=_SHARDS
+        ),
     ] = "local",
     workers: Annotated[
         int | None,
