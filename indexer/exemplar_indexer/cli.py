@@ -1,4 +1,4 @@
-"""`exemplar index`: the bulk job's command line.
+"""`exemplar index`: the command line of bulk jobs, which enroll in a gallery or write shards.
 
 Exit codes: 0 everything is in, 1 something failed (the report says what) or the job was refused, 2 wrong usage,
 3 no server, 130 interrupted; run again, the job goes on where it stopped.
@@ -9,21 +9,11 @@ from __future__ import annotations
 import re
 import signal
 import tempfile
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from exemplar import NotFoundError, UnavailableError
 from exemplar.channel import DEFAULT_ADDRESS
@@ -31,8 +21,8 @@ from exemplar.commands.output import print_error, print_json, print_line
 from exemplar.commands.parameters import Address, AsJson, SystemTls, Timeout, TlsCa, Token, security
 from exemplar_indexer.items import SourceError
 from exemplar_indexer.job import Job, Server, dry_run, run_job
+from exemplar_indexer.job_bar import JobBar
 from exemplar_indexer.journal import Journal, JournalError
-from exemplar_indexer.outcomes import Counts, Outcome
 from exemplar_indexer.pipeline import Delivery
 from exemplar_indexer.report import Summary, write_report
 from exemplar_indexer.sources import open_source
@@ -40,15 +30,30 @@ from exemplar_indexer.sources import open_source
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 _SHOWN_ENTRIES = 10
+_SHARDS = "Shards instead of a gallery"
+
+# Options that mean something in one of the two ways only.
+_FOR_A_GALLERY = frozenset(
+    (
+        *("gallery", "create", "job", "batch_size", "in_flight", "strict", "dry", "patience"),
+        *("address", "token", "tls", "tls_ca", "timeout"),
+    )
+)
+_FOR_SHARDS = frozenset(("bundle", "engine", "workers", "shard_size", "image_urls", "retry"))
 
 
 @app.command()
 def index(
+    context: typer.Context,
     source: Annotated[
         str,
-        typer.Argument(help="A folder of images, or a CSV or JSONL manifest (path or URL).", show_default=False),
+        typer.Argument(
+            help="A folder of images, or a CSV, JSONL or Parquet manifest (path or URL).", show_default=False
+        ),
     ],
-    gallery: Annotated[str, typer.Option("--gallery", "-g", help="Gallery to enroll in.", show_default=False)],
+    gallery: Annotated[
+        str | None, typer.Option("--gallery", "-g", help="Gallery to enroll in.", show_default=False)
+    ] = None,
     create: Annotated[bool, typer.Option("--create", help="Create the gallery when it is not there.")] = False,
     job: Annotated[
         Path | None,
@@ -61,7 +66,7 @@ def index(
     batch_size: Annotated[int, typer.Option(min=1, max=256, help="Classes a request.")] = 64,
     in_flight: Annotated[int, typer.Option(min=1, max=64, help="Requests at a time.")] = 4,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse images that have warnings.")] = False,
-    redo: Annotated[bool, typer.Option("--redo", help="Enroll everything again, also what is in.")] = False,
+    redo: Annotated[bool, typer.Option("--redo", help="Do everything again, also what is done.")] = False,
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Read everything, enroll nothing, say what would happen.")
     ] = False,
@@ -74,6 +79,43 @@ def index(
     patience: Annotated[
         float, typer.Option(min=0, help="Seconds to wait for a server that stopped answering.")
     ] = 120.0,
+    shards: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder (path or URL) to write shards to; asks no server.",
+            show_default=False,
+            rich_help_panel=_SHARDS,
+        ),
+    ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="Bundle that embeds.", show_default=False, rich_help_panel=_SHARDS),
+    ] = None,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(
+            metavar="STR", help="local: this process; ray: workers, on many machines too.", rich_help_panel=_SHARDS
+        ),
+    ] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Workers of Ray, of a processor each.", show_default="2", rich_help_panel=_SHARDS),
+    ] = None,
+    shard_size: Annotated[
+        int, typer.Option(min=1, help="Entries of the source a shard.", rich_help_panel=_SHARDS)
+    ] = 2048,
+    image_urls: Annotated[
+        bool,
+        typer.Option("--image-urls", help="Leave the images out and keep their URLs.", rich_help_panel=_SHARDS),
+    ] = False,
+    retry: Annotated[
+        bool,
+        typer.Option(
+            "--retry",
+            help="Make the shards anew that lack an image which could not be read.",
+            rich_help_panel=_SHARDS,
+        ),
+    ] = False,
     address: Address = DEFAULT_ADDRESS,
     token: Token = None,
     tls: SystemTls = False,
@@ -81,11 +123,25 @@ def index(
     timeout: Timeout = 30.0,
     json: AsJson = False,
 ) -> None:
-    """Enroll a class for every image of a folder or a manifest.
+    """Enroll a class for every image of a folder or a manifest, or write all classes to shards.
 
     A killed or interrupted job goes on where it stopped when the same command is run again.
     """
     source = source.rstrip("/") or source  # `pictures/` is `pictures`, and the same job
+    if shards is not None:
+        _refuse(context, _FOR_A_GALLERY, "goes to a server, and with --shards none is asked; leave it out")
+        if bundle is None:
+            _fail("--shards needs the bundle that embeds: give --bundle", 2)
+        if workers is not None and engine == "local":
+            _fail("--workers are Ray's: give --engine ray too, or leave them out", 2)
+        # Whole paths, for workers elsewhere, and so that the same job is the same from any folder.
+        places = (_absolute(source), _absolute(shards), _absolute(str(bundle)))
+        wanted = (*places, shard_size, image_urls, redo, retry, report)
+        _write_shards(wanted, (workers or 2) if engine == "ray" else None, json)
+        return
+    if gallery is None:
+        _fail("give --gallery to enroll in one, or --shards to write shards", 2)
+    _refuse(context, _FOR_SHARDS, "is for shards: give --shards too, or leave it out")
     folder = job or Path(f"exemplar-index-{gallery}-{_stem(source)}")
     delivery = Delivery(gallery, batch_size, in_flight, strict, patience)
     plan = Job(source, delivery, report or folder / "report.jsonl", create, redo)
@@ -107,8 +163,41 @@ def index(
         raise typer.Exit(1)
 
 
+def _write_shards(
+    wanted: tuple[str, str, str, int, bool, bool, bool, Path | None], workers: int | None, as_json: bool
+) -> None:
+    # Loaded only here: enrolling needs neither an encoder nor Parquet.
+    try:
+        from exemplar_encoder import BundleError
+        from exemplar_indexer.embedding_job import EmbeddingJob
+        from exemplar_indexer.shard_command import write_shards
+        from exemplar_indexer.shard_folder import ShardError
+
+        try:
+            summary = write_shards(EmbeddingJob(*wanted), workers, as_json)
+        except (SourceError, BundleError, ShardError) as error:
+            _fail(str(error), 2)
+        except KeyboardInterrupt:
+            _fail("interrupted before anything was embedded", 128 + signal.SIGINT)
+    except ModuleNotFoundError as error:
+        extra = "ray" if error.name == "ray" else "shards"
+        _fail(f"--shards needs more ({error.name} is not installed): pip install 'exemplar[{extra}]'", 2)
+    if not summary.complete:
+        _fail(f"interrupted with {summary.pending:,} to go; run the same command again to go on", 128 + signal.SIGINT)
+    if summary.failed or summary.problems:
+        raise typer.Exit(1)
+
+
+def _refuse(context: typer.Context, names: frozenset[str], why: str) -> None:
+    """Refuse options that were given and mean nothing here."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is not None and source.name == "COMMANDLINE":
+            _fail(f"{parameter.opts[0]} {why}", 2)
+
+
 def _run(plan: Job, folder: Path, server: Server, as_json: bool) -> Summary:
-    bar = _Bar()
+    bar = JobBar("Enrolling")
     with Journal(folder) as journal, bar.progress:
         summary = run_job(plan, server, journal, bar.start, bar.advance)
     if as_json:
@@ -148,48 +237,13 @@ def _rehearse(plan: Job, folder: Path, report: Path | None, as_json: bool) -> Su
     return summary
 
 
-class _Bar:
-    """The progress bar on stderr: how many of how many, the rate, the time left, and failures."""
-
-    def __init__(self) -> None:
-        self.progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            TextColumn("[red]{task.fields[failures]}"),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self.progress.add_task("Reading the source", total=None, rate="", failures="")
-        self._failed = 0
-
-    def start(self, counts: Counts) -> None:
-        """Show what an earlier run did."""
-        self._failed = counts.problems
-        self.progress.update(
-            self._task, description="Enrolling", total=counts.total, completed=counts.done + counts.problems
-        )
-        self._show_failures()
-
-    def advance(self, outcomes: Sequence[Outcome]) -> None:
-        """Add a batch."""
-        self._failed += sum(not outcome.done for outcome in outcomes)
-        self.progress.advance(self._task, len(outcomes))
-        speed = self.progress.tasks[0].speed
-        self.progress.update(self._task, rate=f"{speed:,.0f} images/s" if speed else "")
-        self._show_failures()
-
-    def _show_failures(self) -> None:
-        if self._failed:
-            self.progress.update(self._task, failures=f"{self._failed:,} failed")
-
-
 def _fail(sentence: str, code: int) -> NoReturn:
     print_error(sentence)
     raise typer.Exit(code)
+
+
+def _absolute(place: str) -> str:
+    return place if "://" in place else str(Path(place).absolute())
 
 
 def _stem(source: str) -> str:

@@ -17,9 +17,12 @@ from exemplar_indexer.items import Item, Problem, SourceEntry, checked
 
 
 def folder_entries(folder: Path) -> Iterator[SourceEntry]:
-    """Yield a class for each image in `folder` and for each folder of images below it, in no special order."""
+    """Yield a class for each image in `folder` and for each folder of images below it, by name from A to Z.
+
+    The same pictures come in the same order on every machine.
+    """
     with os.scandir(folder) as entries:
-        for entry in entries:
+        for entry in sorted(entries, key=_name):
             if entry.name.startswith("."):
                 continue
             if entry.is_dir():
@@ -32,7 +35,7 @@ def _classes(folder: Path, root: Path) -> Iterator[SourceEntry]:
     first: str | None = None
     try:
         with os.scandir(folder) as entries:
-            for entry in entries:
+            for entry in sorted(entries, key=_name):
                 if entry.name.startswith("."):
                     continue
                 if entry.is_dir(follow_symlinks=False):
@@ -44,3 +47,7 @@ def _classes(folder: Path, root: Path) -> Iterator[SourceEntry]:
         return
     if first is not None:
         yield checked(Item(folder_class_id(folder.relative_to(root).parts), first, first))
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name

@@ -32,7 +32,7 @@ def read_image(image: str, limit: int = MAX_BYTES) -> bytes:
         ImageUnreadableError: It is not there, or cannot be read.
     """
     try:
-        with _open(image) as file:
+        with open_binary(image) as file:
             return file.read(limit)
     except _failures(image) as error:
         raise ImageUnreadableError(_sentence(image, error)) from error
@@ -61,10 +61,15 @@ def fingerprint(image: str) -> str:
 def open_text(manifest: str) -> TextIO:
     """Open a UTF-8 text, with or without a byte order mark."""
     # The csv module wants line ends untouched.
-    return io.TextIOWrapper(_open(manifest).__enter__(), encoding="utf-8-sig", newline="")
+    return io.TextIOWrapper(open_binary(manifest).__enter__(), encoding="utf-8-sig", newline="")
 
 
-def _open(path: str) -> AbstractContextManager[BinaryIO]:
+def open_binary(path: str) -> AbstractContextManager[BinaryIO]:
+    """Open a file or a URL.
+
+    Raises:
+        SourceError: It is a URL, and fsspec is not installed.
+    """
     if "://" not in path:
         return Path(path).open("rb")
     try:

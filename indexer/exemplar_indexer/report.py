@@ -7,9 +7,12 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from exemplar_indexer.outcomes import Note
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,12 @@ def write_report(path: Path, notes: Iterable[Note]) -> None:
 
 def write_summary(path: Path, summary: Summary) -> None:
     """Write the summary as one JSON object."""
-    _replace(path, lambda file: file.write(json.dumps(asdict(summary), indent=2) + "\n"))
+    _replace(path, lambda file: file.write(summary_text(summary)))
+
+
+def summary_text(summary: DataclassInstance) -> str:
+    """Return a summary as one JSON object."""
+    return json.dumps(asdict(summary), indent=2) + "\n"
 
 
 def _csv(file: TextIO, notes: Iterable[Note]) -> None:

@@ -17,7 +17,7 @@ def open_source(source: str) -> Iterator[SourceEntry]:
     """Return the entries of a folder or a manifest.
 
     Args:
-        source: A folder, or a manifest (`.csv`, `.jsonl`) by its path or a URL that fsspec knows.
+        source: A folder, or a manifest (`.csv`, `.jsonl`, `.parquet`) by its path or a URL that fsspec knows.
 
     Raises:
         SourceError: There is nothing there, or it is neither; at once, or for a damaged manifest on the way.
@@ -31,6 +31,6 @@ def open_source(source: str) -> Iterator[SourceEntry]:
             raise SourceError(f"there is no folder or manifest at {source}")
     if suffix not in KINDS:
         raise SourceError(
-            f"{source} is neither a folder nor a manifest: a manifest's name ends in {' or '.join(KINDS)}"
+            f"{source} is neither a folder nor a manifest: a manifest's name ends in {', '.join(KINDS)}"
         )
     return manifest_entries(source, KINDS[suffix])

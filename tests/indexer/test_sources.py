@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import http.server
 import json
 import os
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from exemplar_indexer import Item, Problem, SourceError, open_source
@@ -126,6 +129,67 @@ def test_a_jsonl_manifest_gives_names_and_attributes(tmp_path: Path) -> None:
     assert items(manifest) == {
         "7": Item("7", f"{tmp_path}/a.png", f"{manifest}:1", "Ä", {"year": "1840", "color": "black"})
     }
+
+
+def test_a_parquet_manifest_gives_names_and_attributes(tmp_path: Path) -> None:
+    manifest = tmp_path / "list.parquet"
+    columns = {
+        "id": pa.array(["a", "b", None]),
+        "image": pa.array(["a.png", "/absolute/b.png", "c.png"]),
+        "display_name": pa.array(["Ä", None, ""]),
+        "region": pa.array(["1,2,3,4", "", None]),
+        "attributes": pa.array([[("rare", "yes")], None, []], pa.map_(pa.string(), pa.string())),
+        "year": pa.array([1840, None, 3]),
+        "seen": pa.array([datetime.date(1840, 5, 6), None, None]),
+    }
+    pq.write_table(pa.table(columns), manifest)
+    first, second, third = open_source(str(manifest))
+    assert first == Item(
+        "a",
+        f"{tmp_path}/a.png",
+        f"{manifest}:1",
+        "Ä",
+        {"rare": "yes", "year": "1840", "seen": "1840-05-06"},
+        "1,2,3,4",
+    )
+    assert second == Item("b", "/absolute/b.png", f"{manifest}:2")
+    assert isinstance(third, Problem)
+    assert (third.place, third.message) == (f"{manifest}:3", "the row has no id")
+
+
+def test_a_parquet_manifest_of_many_rows_keeps_their_order(tmp_path: Path) -> None:
+    names = [f"c{number}" for number in range(2500)]
+    pq.write_table(pa.table({"id": names, "image": names}), tmp_path / "list.parquet", row_group_size=700)
+    assert list(items(tmp_path / "list.parquet")) == names
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (pa.table({"id": ["a"]}), "the manifest has no column image; it has id"),
+        (None, "is no Parquet"),
+    ],
+)
+def test_a_parquet_file_that_is_no_manifest_is_refused(tmp_path: Path, table: pa.Table | None, words: str) -> None:
+    manifest = write(tmp_path / "list.parquet", "no parquet at all")
+    if table:
+        pq.write_table(table, manifest)
+    with pytest.raises(SourceError, match=words):
+        list(open_source(str(manifest)))
+
+
+def test_bytes_in_a_parquet_manifest_are_a_problem_of_the_row(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["a"], "image": [b"the image"]}), tmp_path / "list.parquet")
+    assert "image holds bytes" in problem(tmp_path / "list.parquet").message
+
+
+def test_the_entries_of_a_folder_come_by_name(tmp_path: Path) -> None:
+    names = ["b", "a", "Z", "c1", "c", "é"]
+    for name in names:
+        write(tmp_path / f"{name}.png")
+    write(tmp_path / "d" / "2.png")
+    write(tmp_path / "d" / "1.png")
+    assert list(items(tmp_path)) == ["Z", "a", "b", "c", "c1", "d", "é"]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "exemplar_encoder": set(),
     "exemplar_trainer": {"exemplar", "exemplar_encoder"},
     "exemplar_server": {"exemplar_encoder", "exemplar.v1", "exemplar.names"},
-    "exemplar_indexer": {"exemplar"},
+    "exemplar_indexer": {"exemplar", "exemplar_encoder", "exemplar_server.store", "exemplar_server.errors"},
 }
 
 # The rooms of the trainer, each above those that it may import.

@@ -15,8 +15,8 @@ _NOTE = b"INFO: "
 
 
 @contextmanager
-def without_native_notes() -> Iterator[None]:
-    """Set standard error aside for the block, and pass on afterwards what is no such note."""
+def without_native_notes(note: bytes = _NOTE) -> Iterator[None]:
+    """Set standard error aside for the block, and pass on afterwards what is no such note: no line with `note`."""
     if sys.stderr is None:  # started without one
         yield
         return
@@ -31,6 +31,6 @@ def without_native_notes() -> Iterator[None]:
             os.dup2(kept, 2)
             written.seek(0)
             for line in written:
-                if not line.startswith(_NOTE):
+                if note not in line:
                     os.write(kept, line)
             os.close(kept)

@@ -7,15 +7,13 @@ import binascii
 import re
 from collections.abc import Mapping
 
-from exemplar.names import class_id_problem
+from exemplar.names import attributes_problem, class_id_problem, display_name_problem, gallery_id_problem
 from exemplar_server.errors import invalid_field
 
 MAX_PAGE = 1000
 DEFAULT_PAGE = 100
-MAX_DISPLAY_NAME = 1024
 MAX_MODEL = 200
 
-_GALLERY = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TOKEN_VERSION = "1:"
 
@@ -23,7 +21,7 @@ _TOKEN_VERSION = "1:"
 def parse_gallery(field: str, name: str) -> str:
     """Return the id in `galleries/{gallery}`."""
     prefix, _, gallery = name.partition("/")
-    if prefix != "galleries" or not _GALLERY.fullmatch(gallery):
+    if prefix != "galleries" or gallery_id_problem(gallery):
         raise invalid_field(field, f"it must be galleries/{{gallery}}, not {name[:200]!r}")
     return gallery
 
@@ -31,7 +29,7 @@ def parse_gallery(field: str, name: str) -> str:
 def parse_class(field: str, name: str) -> tuple[str, str]:
     """Return the ids in `galleries/{gallery}/classes/{class}`."""
     parts = name.split("/")
-    if len(parts) != 4 or parts[0] != "galleries" or parts[2] != "classes" or not _GALLERY.fullmatch(parts[1]):
+    if len(parts) != 4 or parts[0] != "galleries" or parts[2] != "classes" or gallery_id_problem(parts[1]):
         raise invalid_field(field, f"it must be galleries/{{gallery}}/classes/{{class}}, not {name[:300]!r}")
     return parts[1], check_class_id(field, parts[3])
 
@@ -48,19 +46,13 @@ def parse_model(field: str, name: str) -> str:
 
 def check_gallery_id(field: str, gallery: str) -> str:
     """Return a gallery's id as it may be chosen."""
-    if not _GALLERY.fullmatch(gallery):
-        raise invalid_field(
-            field,
-            f"it must be 1 to 63 of a-z, 0-9 and '-', not starting or ending with '-'; it is {gallery[:200]!r}",
-        )
+    _refuse(field, gallery_id_problem(gallery))
     return gallery
 
 
 def check_class_id(field: str, class_id: str) -> str:
     """Return a class's id as it may be chosen."""
-    problem = class_id_problem(class_id)
-    if problem is not None:
-        raise invalid_field(field, problem)
+    _refuse(field, class_id_problem(class_id))
     return class_id
 
 
@@ -73,20 +65,13 @@ def check_sha256(field: str, digest: str) -> str:
 
 def check_display_name(field: str, name: str) -> str:
     """Return a name for people."""
-    if len(name) > MAX_DISPLAY_NAME:
-        raise invalid_field(field, f"it has {len(name):,} characters; {MAX_DISPLAY_NAME:,} is the most")
+    _refuse(field, display_name_problem(name))
     return name
 
 
 def check_attributes(field: str, attributes: Mapping[str, str]) -> dict[str, str]:
     """Return a class's attributes."""
-    if len(attributes) > 64:
-        raise invalid_field(field, f"there are {len(attributes)}; 64 is the most")
-    for key, value in attributes.items():
-        if len(key) > 64:
-            raise invalid_field(field, f"key {key[:64]!r}… has {len(key):,} characters; 64 is the most")
-        if len(value) > 1024:
-            raise invalid_field(field, f"the value of {key!r} has {len(value):,} characters; 1,024 is the most")
+    _refuse(field, attributes_problem(attributes))
     return dict(attributes)
 
 
@@ -112,3 +97,8 @@ def _parse_token(token: str) -> str:
     if not text.startswith(_TOKEN_VERSION):
         raise invalid_field("page_token", "it is not a token that this server gave out")
     return text.removeprefix(_TOKEN_VERSION)
+
+
+def _refuse(field: str, problem: str | None) -> None:
+    if problem is not None:
+        raise invalid_field(field, problem)
