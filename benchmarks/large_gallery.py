@@ -1,8 +1,8 @@
-"""A large gallery through the whole store: find, restart, enroll while an index is built; each figure with its target.
+"""A large gallery through the whole store: search, restart, enroll while an index is built; figures beside targets.
 
-`python -m benchmarks.large_gallery --classes 1000000 --folder FOLDER` fills a store with embeddings that lie as trained
-ones do (`benchmarks.vectors`), each class with one exemplar of a kilobyte, and measures each thing in a process of its
-own. A folder that is filled already is used again.
+`python -m benchmarks.large_gallery --classes 1000000 --folder FOLDER` fills a store with embeddings that lie as
+trained ones do (`benchmarks.vectors`), each class with one exemplar of a kilobyte, and measures each thing in a process
+of its own. A folder that is filled already is used again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -82,6 +83,8 @@ def measure(
             str(time.time()),
         ]
         figures |= json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    raw = classes * DIMENSION * 4 / 2**20
+    figures["memory"] = (figures["memory_mib"] - figures["empty_mib"]) / raw
     targets = TARGETS.get(classes, {})
     rows = [
         [title, f"{figures[key]:,.3f}", f"{targets[key]:,g}" if key in targets else ""]
@@ -100,7 +103,7 @@ TITLES = {
     "p99": "one query, p99 (ms)",
     "rate": "32 queries in a call (queries/s)",
     "threads_rate": "32 callers at once (queries/s)",
-    "memory": "resident memory / raw vectors",
+    "memory": "resident memory beyond an empty store's / raw vectors",
     "memory_mib": "resident memory (MiB)",
     "enroll_p99": "enroll while an index is built, p99 (ms)",
     "enroll_max": "enroll while an index is built, slowest (ms)",
@@ -145,6 +148,17 @@ def opened(data: Path, index: str, began: float) -> tuple[IndexedStore, GalleryI
     return store, store._indexes.get(GALLERY), time.time() - began
 
 
+def empty(data: Path, index: str, classes: int, queries: int, began: float) -> dict[str, float]:
+    """Return what a process takes that has opened an empty store."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(f"sqlite:{folder}", index)
+        store.create_gallery(GALLERY, "m" * 64, DIMENSION)
+        store.search(GALLERY, np.zeros((1, DIMENSION), np.float32), 1)
+        memory = resident()
+        store.close()
+    return {"empty_mib": memory / 2**20}
+
+
 def first_start(data: Path, index: str, classes: int, queries: int, began: float) -> dict[str, float]:
     """Start without a saved index, and wait for the one that is built."""
     for path in (data / "indexes").glob("*"):
@@ -180,7 +194,6 @@ def searches(data: Path, index: str, classes: int, queries: int, began: float) -
         "p99": 1000 * float(np.percentile(seconds, 99)),
         "rate": float(rate),
         "threads_rate": threads,
-        "memory": memory / (classes * DIMENSION * 4),
         "memory_mib": memory / 2**20,
     }
 
@@ -203,8 +216,8 @@ def enrolling(data: Path, index: str, classes: int, queries: int, began: float) 
         seconds.append(timed(lambda query=vector[None]: store.search(GALLERY, query, *ASKED)))  # type: ignore[misc]
         number += 1
         time.sleep(0.01)  # a busy gallery, not one that does nothing else
-    for number in range(min(number, 500)):
-        store.delete_class(GALLERY, f"new{number}")
+    for left in range(min(number, 500)):
+        store.delete_class(GALLERY, f"new{left}")
     store.close()
     return {
         "enroll_p99": 1000 * float(np.percentile(enrolls, 99)),
@@ -215,6 +228,7 @@ def enrolling(data: Path, index: str, classes: int, queries: int, began: float) 
 
 
 PHASES: dict[str, Callable[[Path, str, int, int, float], dict[str, float]]] = {
+    "empty": empty,
     "first_start": first_start,
     "searches": searches,
     "enrolling": enrolling,
