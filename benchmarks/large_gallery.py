@@ -1,8 +1,8 @@
 """A large gallery through the whole store: search, restart, enroll while an index is built; figures beside targets.
 
 `python -m benchmarks.large_gallery --classes 1000000 --folder FOLDER` fills a store with embeddings that lie as
-trained ones do (`benchmarks.vectors`), each class with one exemplar of a kilobyte, and measures each thing in a process
-of its own. A folder that is filled already is used again.
+trained ones do (`benchmarks.vectors`), each class with one exemplar of a kilobyte, and measures each thing in a
+process of its own. A folder that is filled already is used again.
 """
 
 from __future__ import annotations
