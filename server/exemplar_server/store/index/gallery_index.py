@@ -24,7 +24,7 @@ from exemplar_server.store.index.kinds import IndexKind
 from exemplar_server.store.index.pairs import nearest_pairs
 from exemplar_server.store.index.shared_lock import SharedLock
 from exemplar_server.store.index.vector_index import IndexBehind, VectorIndex
-from exemplar_server.store.index.vector_source import Filled, VectorSource, apply
+from exemplar_server.store.index.vector_source import Filled, FillingStopped, VectorSource, apply
 from exemplar_server.store.records import Candidate, Changes, ClassRow, Gallery, Pair, Search, Version, check_vectors
 from exemplar_server.store.truth.checksums import damaged
 from exemplar_server.store.truth.truth import Truth
@@ -63,7 +63,6 @@ class GalleryIndex:
         self._names: dict[int, ClassRow] = {}
         self._names_lock = threading.Lock()
         self._builder: threading.Thread | None = None
-        self._closed = False
         self._index, self._filled = kind.start(self._source, self._path)
         self._version = self._filled.version
         self._saved_revision = -_NEARLY
@@ -141,9 +140,7 @@ class GalleryIndex:
 
     def close(self) -> None:
         """Save the index where it is worth it, and let go of it."""
-        self._closed = True
-        if self._builder is not None:
-            self._builder.join()
+        self._stop_building()
         with self._updating, self._content.alone():
             self._save(self._index, self._filled)
             self._index.close()
@@ -219,10 +216,19 @@ class GalleryIndex:
 
     def _outgrown(self) -> None:
         """Build another index in the background where that would serve better."""
-        if not self._index.outgrown() or self._closed or (self._builder is not None and self._builder.is_alive()):
+        if (
+            not self._index.outgrown()
+            or self._source.stop.is_set()
+            or (self._builder is not None and self._builder.is_alive())
+        ):
             return
         self._builder = threading.Thread(target=self._build, name=f"index of {self._id}", daemon=True)
         self._builder.start()
+
+    def _stop_building(self) -> None:
+        self._source.stop.set()
+        if self._builder is not None:
+            self._builder.join()
 
     def _build(self) -> None:
         _log.info("building an index", gallery=self._id, classes=len(self._index))
@@ -235,11 +241,13 @@ class GalleryIndex:
                 gaps.value()
             with self._updating:
                 changes = self._truth.changes(self._id, filled.version)
-                if changes is None or self._closed:
+                if changes is None or self._source.stop.is_set():
                     index.close()
                     return
                 apply(index, gaps, changes)
                 self._swap(index, gaps, filled.after(changes))
+        except FillingStopped:
+            _log.info("no index is needed any more", gallery=self._id)
         except ServiceError as error:  # the gallery is gone, or the truth away: the next change tries again
             _log.warning("an index could not be built", gallery=self._id, reason=error.message)
         else:
@@ -247,7 +255,7 @@ class GalleryIndex:
 
     def drop(self) -> None:
         """Let go of the index and of all that it left elsewhere: its gallery was deleted."""
-        self._closed = True
+        self._stop_building()
         with self._updating, self._content.alone():
             self._index.clear()
             self._index.close()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +18,17 @@ from exemplar_server.store.truth.truth import Truth
 _SAMPLED_PAGES = 32
 
 
+class FillingStopped(Exception):  # noqa: N818 - it was asked for
+    """Nobody waits for the index any more."""
+
+
 @dataclass(frozen=True)
 class VectorSource:
-    """The vectors of one gallery."""
+    """The vectors of one gallery; once `stop` is set, what is being filled ends with `FillingStopped`."""
 
     truth: Truth
     gallery: str
+    stop: threading.Event = field(default_factory=threading.Event)
 
     def stored(self, rows: Ints) -> tuple[Ints, Floats]:
         """Return those of `rows` int64 `[n]` that the truth has intact, and vectors float32 `[n, dimension]`."""
@@ -74,6 +80,8 @@ class VectorSource:
     def _pages(self) -> Iterator[VectorPage]:
         page = self.truth.vectors(self.gallery)
         while page.last is not None:
+            if self.stop.is_set():
+                raise FillingStopped
             yield page
             page = self.truth.vectors(self.gallery, page.last)
 
