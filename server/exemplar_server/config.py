@@ -70,7 +70,7 @@ class ServerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
 
     bundle: Path
-    store: Store | None = None
+    store: Store | None = Field(None, repr=False)
     data_dir: Path | None = Field(None, validate_default=True)
     index: Index = "auto"
     address: Address = "127.0.0.1:50051"
@@ -183,5 +183,6 @@ def _sentence(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         return f"{name} is no setting of the server's"
     said = str(problem["msg"]).removeprefix("Value error, ")
-    shown = "" if name in ("token", "milvus_token") else f" (it is {problem['input']!r})"
+    value = without_password(problem["input"]) if name == "store" else problem["input"]
+    shown = "" if name in ("token", "milvus_token") else f" (it is {value!r})"
     return f"{name} is wrong: {said[0].lower()}{said[1:]}{shown}; it is set with {flag} or {variable}"

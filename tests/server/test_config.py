@@ -50,3 +50,33 @@ def test_a_token_is_never_shown() -> None:
     settings = load_settings({**NEEDED, "token": "hush-hush"})
     assert "hush-hush" not in repr(settings)
     assert "hush-hush" not in str(settings.shown())
+
+
+def test_a_store_or_a_folder_is_needed_and_not_two_folders() -> None:
+    with pytest.raises(ConfigError, match="data_dir is missing: give --data-dir"):
+        load_settings({"bundle": "b"})
+    with pytest.raises(ConfigError, match="the store is a folder already"):
+        load_settings({"bundle": "b", "data_dir": "d", "store": "sqlite:e"})
+    assert load_settings({"bundle": "b", "data_dir": "d"}).store_url == "sqlite:d"
+    assert (
+        load_settings({"bundle": "b", "data_dir": "d", "store": "postgresql://h/d"}).store_url == "postgresql://h/d"
+    )
+
+
+@pytest.mark.parametrize(
+    "setting", [("store", "mysql://h/d"), ("store", "sqlite:"), ("index", "faiss"), ("index", "milvus:h")]
+)
+def test_a_store_or_an_index_of_no_kind_is_refused_with_the_kinds_there_are(setting: tuple[str, str]) -> None:
+    name, value = setting
+    with pytest.raises(ConfigError, match=f"{name} is wrong: it must be .*; it is set with --{name} or EXEMPLAR_"):
+        load_settings({"bundle": "b", "data_dir": "d", name: value})
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:secret@h/d", "postgresql://h/d?user=me&password=secret&x=y"])
+def test_a_password_in_the_store_s_address_is_never_shown(url: str) -> None:
+    settings = load_settings({"bundle": "b", "store": url})
+    assert "secret" not in str(settings.shown()) + repr(settings)
+    assert "h/d" in str(settings.shown()["store"])
+    with pytest.raises(ConfigError) as refused:
+        load_settings({"bundle": "b", "store": url.replace("postgresql", "mysql")})
+    assert "secret" not in str(refused.value)
