@@ -1,0 +1,360 @@
+"""Nearest neighbors among many vectors: short codes of all are scanned, the best computed from the vectors themselves.
+
+FAISS scans. A code has four bits for each part of a vector (product quantization: Jegou, Douze & Schmid, TPAMI 2011;
+scanned in registers: Andre, Kermarrec & Le Scouarnec, VLDB 2015), after a random rotation that evens out how much the
+values vary. There are two plans, by the number of vectors an index is trained for:
+
+Up to `EXACT_UP_TO`, a part is one value, every code is scanned, and nothing is left to luck: how far each vector is
+from what its code says is known, so by the triangle inequality a vector that was not fetched is farther than some
+bound. More is fetched until that bound is beyond the last row wanted. However vectors lie, the answer is that of an
+exact search; how soon it comes depends on how they lie.
+
+Beyond, a part is two values, codes are kept in lists by the nearest of some centers, and a search scans the lists with
+the nearest centers. What lies in other lists is missed.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Self
+
+import faiss
+import numpy as np
+
+from exemplar_encoder.arrays import Floats, Ints
+from exemplar_server.store.index import index_file
+from exemplar_server.store.index.vector_index import Fingerprints, exact_distances, fingerprint
+
+# Measured by `benchmarks/vector_index.py` on vectors that lie as trained embeddings do.
+EXACT_UP_TO = 200_000
+_SCANNED_OF_A_MILLION = 165_000
+_SCANNED_GROWTH = 0.45  # ten times the vectors, 2.8 times as many to scan
+_LOOKED_AT = 64
+
+_ALL_LOOKED_AT = 1_000
+_ROUNDS = 32, 1_024, 8_192  # how many are fetched until the answer is proven; then all are looked at
+_CHUNK = 8_192
+_ROUNDING = 1e-5  # of float32 arithmetic on squared distances, relative to squared norms
+
+_TRAINED_PER_LIST = 64
+_TRAINED_FOR_CODES = 16_384
+_CENTERS = 16  # of each part of a code
+_GROWTH = 4
+_ROOM = 2
+_ONE_BY_ONE = 64  # removals up to which each is looked for in its list; beyond, all lists are gone through
+_FREE = -1
+_THREADS = faiss.omp_get_max_threads()
+
+
+class ApproximateIndex:
+    """The `VectorIndex` for large galleries. Above `EXACT_UP_TO` its recall depends on how the vectors lie.
+
+    Attributes:
+        exact: whether it finds every row that is among the nearest.
+    """
+
+    def __init__(self, codes: Any, trained_for: int, rows: Ints, vectors: Floats) -> None:
+        """Hold what `codes` has; use `trained` or `load`.
+
+        Args:
+            codes: FAISS's index; its identifiers are slots.
+            trained_for: how many vectors it was made for.
+            rows: int64 `[slots]`, the row in each slot, -1 in a free one.
+            vectors: float32 `[capacity, dimension]`, in the first slots those of `rows`. It is kept, not copied.
+        """
+        self.dimension: int = codes.d
+        self._codes = codes
+        self._rotation: Any = faiss.downcast_VectorTransform(codes.chain.at(0))
+        self._lists: Any = faiss.downcast_index(codes.index)
+        self._inverted: Any = faiss.downcast_InvertedLists(self._lists.invlists)
+        self._trained_for = trained_for
+        self.exact: bool = self._lists.nlist == 1
+        self._centers: Floats = faiss.vector_to_array(self._lists.pq.centroids).reshape(
+            self._lists.pq.M, _CENTERS, -1
+        )
+        self._vectors = vectors
+        self._used = len(rows)
+        self._rows = np.full(len(vectors), _FREE, np.int64)
+        self._rows[: self._used] = rows
+        held = np.flatnonzero(rows != _FREE)
+        self._slots: dict[int, int] = dict(zip(rows[held].tolist(), held.tolist(), strict=True))
+        self._free: list[int] = np.flatnonzero(rows == _FREE).tolist()
+        self._errors = np.zeros(len(vectors) if self.exact else 0, np.float32)
+        self._worst = 0.0
+        for first in range(0, self._used, _CHUNK):
+            self._note_errors(np.arange(first, min(self._used, first + _CHUNK)))
+
+    @classmethod
+    def trained(cls, dimension: int, count: int, sample: Floats, threads: int = 1) -> Self:
+        """Return an empty index fit for `count` vectors that look like `sample`.
+
+        Args:
+            dimension: of the vectors.
+            count: how many there will be.
+            sample: float32 `[s, dimension]`, see `sample_size`; fewer will do, with a lower recall.
+            threads: to train with.
+        """
+        exact = count <= EXACT_UP_TO
+        parts = dimension if exact or dimension % 2 else dimension // 2
+        lists = 1 if exact else min(_lists(count), max(1, len(sample)))
+        faiss.omp_set_num_threads(threads)
+        codes: Any = faiss.index_factory(dimension, f"RR{dimension},IVF{lists},PQ{parts}x4fs")
+        inner: Any = faiss.downcast_index(codes.index)
+        inner.cp.niter = 6
+        inner.cp.max_points_per_centroid = _TRAINED_PER_LIST
+        inner.cp.min_points_per_centroid = inner.pq.cp.min_points_per_centroid = 1  # FAISS warns of fewer
+        codes.train(_enough(sample, dimension))
+        return cls._probing(
+            codes, count, np.empty(0, np.int64), np.empty((_ROOM * max(count, 1), dimension), np.float32)
+        )
+
+    @classmethod
+    def _probing(cls, codes: Any, count: int, rows: Ints, vectors: Floats) -> Self:
+        index = cls(codes, count, rows, vectors)
+        index._lists.nprobe = _probes(index._lists.nlist, count)
+        return index
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def put(self, rows: Ints, vectors: Floats) -> None:
+        """See `VectorIndex`. Old and new vectors of a row are never held beside each other."""
+        if not len(rows):
+            return
+        self.remove(rows)
+        numbers = rows.tolist()
+        slots = [self._free.pop() for _ in range(min(len(self._free), len(numbers)))]
+        new = len(numbers) - len(slots)
+        slots.extend(range(self._used, self._used + new))
+        self._make_room(self._used + new)
+        places = np.array(slots, np.int64)
+        self._used += new
+        self._vectors[places], self._rows[places] = vectors, rows
+        self._note_errors(places)
+        faiss.omp_set_num_threads(1)
+        self._codes.add_with_ids(np.ascontiguousarray(vectors, np.float32), places)
+        self._slots.update(zip(numbers, slots, strict=True))
+
+    def remove(self, rows: Ints) -> None:
+        """See `VectorIndex`. It takes 0.05 ms a row, or as long as going through all identifiers once."""
+        slots = [slot for row in rows.tolist() if (slot := self._slots.pop(row, None)) is not None]
+        if not slots:
+            return
+        faiss.omp_set_num_threads(1)
+        if len(slots) > _ONE_BY_ONE or not all(self._take_out(slot) for slot in slots):
+            self._inverted.remove_ids(faiss.IDSelectorBatch(np.array(slots, np.int64)))
+        self._rows[slots] = _FREE
+        self._free.extend(slots)
+
+    def nearest(self, queries: Floats, count: int) -> tuple[Ints, Floats]:
+        """See `VectorIndex`."""
+        total = len(self)
+        if not total:
+            return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
+        if self._used <= _ALL_LOOKED_AT:
+            return self._measured(np.broadcast_to(np.arange(self._used), (len(queries), self._used)), queries)
+        # See `flat.py`: threads that meet at a barrier cost one query more than they save it.
+        faiss.omp_set_num_threads(1 if len(queries) < 8 else _THREADS)
+        if self.exact:
+            return self._nearest_proven(queries, min(count, total))
+        return self._measured(self._codes.search(queries, max(_LOOKED_AT, 4 * count))[1], queries)
+
+    def rows(self) -> Ints:
+        """See `VectorIndex`."""
+        rows = self._rows[: self._used]
+        return rows[rows != _FREE]
+
+    def vectors(self, rows: Ints) -> Floats:
+        """See `VectorIndex`."""
+        return self._vectors[[self._slots[row] for row in rows.tolist()]].reshape(-1, self.dimension)
+
+    def fingerprints(self) -> tuple[Ints, Fingerprints]:
+        """See `VectorIndex`."""
+        held = np.flatnonzero(self._rows[: self._used] != _FREE)
+        parts = [held[first : first + _CHUNK] for first in range(0, max(1, len(held)), _CHUNK)]
+        found = [fingerprint(self._rows[part], self._vectors[part]) for part in parts]
+        return self._rows[held], np.concatenate(found)
+
+    def doubtful(self, count: int) -> bool:
+        """See `VectorIndex`."""
+        return len(self) != count
+
+    def mended(self) -> None:
+        """Do nothing: it is doubtful only while it holds another number."""
+
+    def outgrown(self) -> bool:
+        """See `VectorIndex`: when it holds four times as many as it was made for."""
+        return len(self) > max(_ALL_LOOKED_AT, _GROWTH * self._trained_for)
+
+    def clear(self) -> None:
+        """Hold nothing any more."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the vectors."""
+        self._codes.reset()
+        self._slots, self._free, self._used = {}, [], 0
+        self._vectors, self._rows, self._errors = (
+            self._vectors[:0].copy(),
+            self._rows[:0].copy(),
+            self._errors[:0].copy(),
+        )
+
+    def save(self, path: Path, about: bytes) -> None:
+        """Save the index, whole or not at all. Nothing may be put or removed meanwhile.
+
+        Args:
+            path: of the file.
+            about: what `load` gives back beside it.
+        """
+        numbers = np.array([self.dimension, self._trained_for], np.int64)
+        parts = [numbers, self._rows[: self._used], self._vectors[: self._used], faiss.serialize_index(self._codes)]
+        index_file.write(path, [np.frombuffer(about, np.uint8), *parts])
+
+    @classmethod
+    def load(cls, path: Path) -> tuple[Self, bytes]:
+        """Load a saved index, and what was saved about it.
+
+        Raises:
+            ValueError: the file is not whole, damaged or of another format; a sentence says so.
+            OSError: it cannot be read.
+        """
+        with index_file.Reader(path) as file:
+            about, numbers, rows = file.part(np.uint8), file.part(np.int64), file.part(np.int64)
+            dimension, trained_for = numbers.tolist()
+            # Room is reserved and not touched, so it takes no memory until it is used.
+            room = np.empty((_ROOM * max(len(rows), trained_for, 1), dimension), np.float32)
+            file.part(np.float32, into=room.reshape(-1)[: len(rows) * dimension])
+            codes = file.part(np.uint8)
+        return cls._probing(faiss.deserialize_index(codes), trained_for, rows, room), about.tobytes()
+
+    def _measured(self, slots: Ints, queries: Floats) -> tuple[Ints, Floats]:
+        """Return rows and distances of `slots` `[n, m]`; -1 and infinity for a slot that is free or -1."""
+        rows = np.where(slots < 0, _FREE, self._rows[slots])
+        distances = exact_distances(self._vectors[slots], queries)
+        distances[rows == _FREE] = np.inf
+        return rows, distances
+
+    def _nearest_proven(self, queries: Floats, wanted: int) -> tuple[Ints, Floats]:
+        """Return for each query every row that is as near as the `wanted`-th nearest, and others."""
+        blurs = self._blurs(queries)
+        fetched = max(_ROUNDS[0], 2 * wanted)
+        if fetched < len(self):
+            squared, slots = self._codes.search(queries, fetched)
+            rows, distances = self._measured(slots, queries)
+            last = np.partition(distances, wanted - 1, axis=1)[:, wanted - 1]
+            proven = np.sqrt(np.maximum(squared[:, -1] - blurs, 0)) - self._worst > last
+            if proven.all():
+                return rows, distances
+        else:
+            proven, last = np.zeros(len(queries), np.bool_), np.full(len(queries), np.inf, np.float32)
+            rows, distances = np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
+        answers = [
+            (rows[place], distances[place])
+            if proven[place]
+            else self._prove(queries[place : place + 1], wanted, float(last[place]), float(blurs[place]))
+            for place in range(len(queries))
+        ]
+        width = max(len(found) for found, _ in answers)
+        padding = [width - len(found) for found, _ in answers]
+        return (
+            np.stack(
+                [np.pad(found, (0, n), constant_values=_FREE) for (found, _), n in zip(answers, padding, strict=True)]
+            ),
+            np.stack(
+                [np.pad(far, (0, n), constant_values=np.inf) for (_, far), n in zip(answers, padding, strict=True)]
+            ),
+        )
+
+    def _prove(self, query: Floats, wanted: int, last: float, blur: float) -> tuple[Ints, Floats]:
+        """As `_nearest_proven` of one query, of which `wanted` rows are known to be as near as `last`."""
+        for fetched in _ROUNDS[1:]:
+            if not wanted < fetched < len(self):
+                break
+            squared, slots = (found[0] for found in self._codes.search(query, fetched))
+            beyond = np.sqrt(np.maximum(squared - blur, 0))
+            if beyond[-1] - self._worst > last:
+                slots = slots[beyond - self._errors[slots] <= last]
+                rows, distances = self._measured(slots[None], query)
+                return rows[0], distances[0]
+        chunks = [np.arange(first, min(self._used, first + _CHUNK)) for first in range(0, self._used, _CHUNK)]
+        measured = [self._measured(chunk[None], query) for chunk in chunks]
+        rows = np.concatenate([found[0] for found, _ in measured])
+        distances = np.concatenate([far[0] for _, far in measured])
+        near = distances <= np.partition(distances, wanted - 1)[wanted - 1]
+        return rows[near], distances[near]
+
+    def _blurs(self, queries: Floats) -> Floats:
+        """Return by how much FAISS's squared distances of codes may be wrong, float32 `[n]`.
+
+        It rounds the squared distance in each part to a step that 255 of cover the widest part, and 65,535 of all.
+        """
+        rotated = self._rotation.apply(queries).reshape(len(queries), len(self._centers), 1, -1)
+        tables = np.square(rotated - self._centers).sum(axis=-1)
+        spans = tables.max(axis=-1) - tables.min(axis=-1)
+        step = np.maximum(spans.max(axis=-1) / 255, spans.sum(axis=-1) / 65_535)
+        return np.asarray(
+            0.5 * len(self._centers) * step + 4 * _ROUNDING * tables.max(axis=-1).sum(axis=-1), np.float32
+        )
+
+    def _note_errors(self, slots: Ints) -> None:
+        """Work out how far the vectors in `slots` are from what their codes say."""
+        if self.exact and len(slots):
+            rotated = self._rotation.apply(self._vectors[slots])
+            told = self._lists.pq.decode(self._lists.pq.compute_codes(rotated))
+            squares = np.square(rotated - told).sum(axis=1) + _ROUNDING * np.square(rotated).sum(axis=1)
+            self._errors[slots] = np.sqrt(squares)
+            self._worst = max(self._worst, float(self._errors[slots].max()))
+
+    def _take_out(self, slot: int) -> bool:
+        """Take the code of a slot out of its list, in whose place comes the list's last; return whether it was found."""
+        number = int(self._lists.quantizer.assign(self._rotation.apply(self._vectors[slot : slot + 1]), 1)[0, 0])
+        size = self._inverted.list_size(number)
+        if not size:
+            return False
+        ids = faiss.rev_swig_ptr(self._inverted.get_ids(number), size)
+        places = np.flatnonzero(ids == slot)
+        if not len(places):  # as near to another center, and rounded otherwise when it came
+            return False
+        packer = self._inverted.packer
+        blocks = math.ceil(size / packer.nvec)
+        codes = faiss.rev_swig_ptr(self._inverted.get_codes(number), blocks * packer.block_size)
+        codes = codes.reshape(blocks, packer.block_size)
+        packer.pack_1(packer.unpack_1(codes, size - 1), int(places[0]), codes)
+        ids[places[0]] = ids[-1]
+        self._inverted.resize(number, size - 1)
+        return True
+
+    def _make_room(self, slots: int) -> None:
+        if slots <= len(self._vectors):
+            return
+        room = _ROOM * slots
+        vectors, rows = np.empty((room, self.dimension), np.float32), np.full(room, _FREE, np.int64)
+        vectors[: self._used], rows[: self._used] = self._vectors[: self._used], self._rows[: self._used]
+        errors = np.zeros(room if self.exact else 0, np.float32)
+        errors[: self._used] = self._errors[: self._used]
+        self._vectors, self._rows, self._errors = vectors, rows, errors
+
+
+def sample_size(count: int) -> int:
+    """Return how many vectors an index for `count` is best trained on."""
+    return _TRAINED_FOR_CODES if count <= EXACT_UP_TO else max(_TRAINED_FOR_CODES, _TRAINED_PER_LIST * _lists(count))
+
+
+def _lists(count: int) -> int:
+    return 1 << round(math.log2(count) / 2)
+
+
+def _probes(lists: int, count: int) -> int:
+    scanned = _SCANNED_OF_A_MILLION * (max(1, count) / 1e6) ** _SCANNED_GROWTH
+    return int(min(lists, math.ceil(lists * scanned / max(1, count))))
+
+
+def _enough(sample: Floats, dimension: int) -> Floats:
+    """Return `sample` with others beside, if it is too small for FAISS to train a code of four bits on."""
+    missing = _CENTERS - len(sample)
+    if missing <= 0:
+        return np.ascontiguousarray(sample, np.float32)
+    others = np.random.default_rng(0).normal(size=(missing, dimension))
+    return np.concatenate([sample, others]).astype(np.float32)
