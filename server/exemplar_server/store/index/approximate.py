@@ -1,13 +1,14 @@
-"""Nearest neighbors among many vectors: short codes of all are scanned, the best computed from the vectors themselves.
+"""Nearest neighbors among many vectors: short codes are scanned, the best computed from the vectors themselves.
 
 FAISS scans. A code has four bits for each part of a vector (product quantization: Jegou, Douze & Schmid, TPAMI 2011;
 scanned in registers: Andre, Kermarrec & Le Scouarnec, VLDB 2015), after a random rotation that evens out how much the
 values vary. There are two plans, by the number of vectors an index is trained for:
 
-Up to `EXACT_UP_TO`, a part is one value, every code is scanned, and nothing is left to luck: how far each vector is
-from what its code says is known, so by the triangle inequality a vector that was not fetched is farther than some
-bound. More is fetched until that bound is beyond the last row wanted. However vectors lie, the answer is that of an
-exact search; how soon it comes depends on how they lie.
+Up to `EXACT_UP_TO`, a part is one value, every code is scanned, and the nearest row is found for certain. How far each
+vector is from what its code says is known, so by the triangle inequality whatever was not fetched is farther than some
+bound; more is fetched until the nearest found is within it. The few vectors that their codes tell worst would widen
+the bound for all: they are always looked at. However vectors lie, the nearest is that of an exact search; how soon it
+is proven depends on how they lie. The others are nearly always right.
 
 Beyond, a part is two values, codes are kept in lists by the nearest of some centers, and a search scans the lists with
 the nearest centers. What lies in other lists is missed.
@@ -33,7 +34,9 @@ _SCANNED_GROWTH = 0.45  # ten times the vectors, 2.8 times as many to scan
 _LOOKED_AT = 64
 
 _ALL_LOOKED_AT = 1_000
-_ROUNDS = 32, 1_024, 8_192  # how many are fetched until the answer is proven; then all are looked at
+_ROUNDS = 128, 1_024, 8_192  # how many are fetched until the nearest is proven; then all are looked at
+_OUTLIERS = 0.002  # of a sample, those that their codes tell worst
+_TOO_MANY = 10 * _OUTLIERS
 _CHUNK = 8_192
 _ROUNDING = 1e-5  # of float32 arithmetic on squared distances, relative to squared norms
 
@@ -51,39 +54,44 @@ class ApproximateIndex:
     """The `VectorIndex` for large galleries. Above `EXACT_UP_TO` its recall depends on how the vectors lie.
 
     Attributes:
-        exact: whether it finds every row that is among the nearest.
+        exact: whether the nearest row is found for certain.
     """
 
-    def __init__(self, codes: Any, trained_for: int, rows: Ints, vectors: Floats) -> None:
+    def __init__(
+        self, codes: Any, trained_for: int, widest: float, rows: Ints, vectors: Floats, errors: Floats
+    ) -> None:
         """Hold what `codes` has; use `trained` or `load`.
 
         Args:
             codes: FAISS's index; its identifiers are slots.
             trained_for: how many vectors it was made for.
+            widest: how far a vector may be from what its code says without being an outlier.
             rows: int64 `[slots]`, the row in each slot, -1 in a free one.
             vectors: float32 `[capacity, dimension]`, in the first slots those of `rows`. It is kept, not copied.
+            errors: float32 `[slots]`, how far each vector is from what its code says; `[0]` where it is not exact.
         """
         self.dimension: int = codes.d
         self._codes = codes
         self._rotation: Any = faiss.downcast_VectorTransform(codes.chain.at(0))
         self._lists: Any = faiss.downcast_index(codes.index)
+        self._lists.nprobe = _probes(self._lists.nlist, trained_for)
         self._inverted: Any = faiss.downcast_InvertedLists(self._lists.invlists)
-        self._trained_for = trained_for
         self.exact: bool = self._lists.nlist == 1
         self._centers: Floats = faiss.vector_to_array(self._lists.pq.centroids).reshape(
-            self._lists.pq.M, _CENTERS, -1
+            -1, _CENTERS, self._lists.pq.dsub
         )
-        self._vectors = vectors
+        self._trained_for = trained_for
+        self._widest = widest
         self._used = len(rows)
+        self._vectors = vectors
         self._rows = np.full(len(vectors), _FREE, np.int64)
         self._rows[: self._used] = rows
+        self._errors = np.zeros(len(vectors) if self.exact else 0, np.float32)
+        self._errors[: len(errors)] = errors
+        self._outliers = np.flatnonzero((errors > widest) & (rows[: len(errors)] != _FREE))
         held = np.flatnonzero(rows != _FREE)
         self._slots: dict[int, int] = dict(zip(rows[held].tolist(), held.tolist(), strict=True))
         self._free: list[int] = np.flatnonzero(rows == _FREE).tolist()
-        self._errors = np.zeros(len(vectors) if self.exact else 0, np.float32)
-        self._worst = 0.0
-        for first in range(0, self._used, _CHUNK):
-            self._note_errors(np.arange(first, min(self._used, first + _CHUNK)))
 
     @classmethod
     def trained(cls, dimension: int, count: int, sample: Floats, threads: int = 1) -> Self:
@@ -104,16 +112,12 @@ class ApproximateIndex:
         inner.cp.niter = 6
         inner.cp.max_points_per_centroid = _TRAINED_PER_LIST
         inner.cp.min_points_per_centroid = inner.pq.cp.min_points_per_centroid = 1  # FAISS warns of fewer
-        codes.train(_enough(sample, dimension))
-        return cls._probing(
-            codes, count, np.empty(0, np.int64), np.empty((_ROOM * max(count, 1), dimension), np.float32)
-        )
-
-    @classmethod
-    def _probing(cls, codes: Any, count: int, rows: Ints, vectors: Floats) -> Self:
-        index = cls(codes, count, rows, vectors)
-        index._lists.nprobe = _probes(index._lists.nlist, count)
-        return index
+        sample = _enough(sample, dimension)
+        codes.train(sample)
+        rotated = faiss.downcast_VectorTransform(codes.chain.at(0)).apply(sample[:_TRAINED_FOR_CODES])
+        widest = float(np.quantile(_errors(inner.pq, rotated), 1 - _OUTLIERS))
+        room = np.empty((_ROOM * max(count, 1), dimension), np.float32)
+        return cls(codes, count, widest, np.empty(0, np.int64), room, np.empty(0, np.float32))
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -131,7 +135,10 @@ class ApproximateIndex:
         places = np.array(slots, np.int64)
         self._used += new
         self._vectors[places], self._rows[places] = vectors, rows
-        self._note_errors(places)
+        if self.exact:
+            errors = _errors(self._lists.pq, self._rotation.apply(np.ascontiguousarray(vectors, np.float32)))
+            self._errors[places] = errors
+            self._outliers = np.union1d(self._outliers, places[errors > self._widest])
         faiss.omp_set_num_threads(1)
         self._codes.add_with_ids(np.ascontiguousarray(vectors, np.float32), places)
         self._slots.update(zip(numbers, slots, strict=True))
@@ -145,6 +152,7 @@ class ApproximateIndex:
         if len(slots) > _ONE_BY_ONE or not all(self._take_out(slot) for slot in slots):
             self._inverted.remove_ids(faiss.IDSelectorBatch(np.array(slots, np.int64)))
         self._rows[slots] = _FREE
+        self._outliers = np.setdiff1d(self._outliers, slots)
         self._free.extend(slots)
 
     def nearest(self, queries: Floats, count: int) -> tuple[Ints, Floats]:
@@ -157,7 +165,7 @@ class ApproximateIndex:
         # See `flat.py`: threads that meet at a barrier cost one query more than they save it.
         faiss.omp_set_num_threads(1 if len(queries) < 8 else _THREADS)
         if self.exact:
-            return self._nearest_proven(queries, min(count, total))
+            return self._nearest_proven(queries, count)
         return self._measured(self._codes.search(queries, max(_LOOKED_AT, 4 * count))[1], queries)
 
     def rows(self) -> Ints:
@@ -184,8 +192,8 @@ class ApproximateIndex:
         """Do nothing: it is doubtful only while it holds another number."""
 
     def outgrown(self) -> bool:
-        """See `VectorIndex`: when it holds four times as many as it was made for."""
-        return len(self) > max(_ALL_LOOKED_AT, _GROWTH * self._trained_for)
+        """See `VectorIndex`: when it holds four times as many as it was made for, or others than its sample."""
+        return len(self) > max(_ALL_LOOKED_AT, _GROWTH * self._trained_for) or self._crowded()
 
     def clear(self) -> None:
         """Hold nothing any more."""
@@ -194,7 +202,7 @@ class ApproximateIndex:
     def close(self) -> None:
         """Let go of the vectors."""
         self._codes.reset()
-        self._slots, self._free, self._used = {}, [], 0
+        self._slots, self._free, self._used, self._outliers = {}, [], 0, self._outliers[:0]
         self._vectors, self._rows, self._errors = (
             self._vectors[:0].copy(),
             self._rows[:0].copy(),
@@ -208,9 +216,9 @@ class ApproximateIndex:
             path: of the file.
             about: what `load` gives back beside it.
         """
-        numbers = np.array([self.dimension, self._trained_for], np.int64)
-        parts = [numbers, self._rows[: self._used], self._vectors[: self._used], faiss.serialize_index(self._codes)]
-        index_file.write(path, [np.frombuffer(about, np.uint8), *parts])
+        numbers = np.array([self.dimension, self._trained_for, self._widest], np.float64)
+        slots = [each[: self._used] for each in (self._rows, self._errors, self._vectors)]
+        index_file.write(path, [np.frombuffer(about, np.uint8), numbers, *slots, faiss.serialize_index(self._codes)])
 
     @classmethod
     def load(cls, path: Path) -> tuple[Self, bytes]:
@@ -221,13 +229,15 @@ class ApproximateIndex:
             OSError: it cannot be read.
         """
         with index_file.Reader(path) as file:
-            about, numbers, rows = file.part(np.uint8), file.part(np.int64), file.part(np.int64)
-            dimension, trained_for = numbers.tolist()
+            about, numbers = file.part(np.uint8), file.part(np.float64)
+            rows, errors = file.part(np.int64), file.part(np.float32)
+            dimension, trained_for = (int(number) for number in numbers[:2])
             # Room is reserved and not touched, so it takes no memory until it is used.
             room = np.empty((_ROOM * max(len(rows), trained_for, 1), dimension), np.float32)
             file.part(np.float32, into=room.reshape(-1)[: len(rows) * dimension])
             codes = file.part(np.uint8)
-        return cls._probing(faiss.deserialize_index(codes), trained_for, rows, room), about.tobytes()
+        index = cls(faiss.deserialize_index(codes), trained_for, float(numbers[2]), rows, room, errors)
+        return index, about.tobytes()
 
     def _measured(self, slots: Ints, queries: Floats) -> tuple[Ints, Floats]:
         """Return rows and distances of `slots` `[n, m]`; -1 and infinity for a slot that is free or -1."""
@@ -236,54 +246,47 @@ class ApproximateIndex:
         distances[rows == _FREE] = np.inf
         return rows, distances
 
-    def _nearest_proven(self, queries: Floats, wanted: int) -> tuple[Ints, Floats]:
-        """Return for each query every row that is as near as the `wanted`-th nearest, and others."""
+    def _nearest_proven(self, queries: Floats, count: int) -> tuple[Ints, Floats]:
+        """Return the nearest row of each query for certain, and what else may be among the `count` nearest."""
+        squared, slots = self._codes.search(queries, max(_ROUNDS[0], 4 * count))
+        widest = self._widest
+        if self._crowded():
+            widest = math.inf
+        elif len(self._outliers):
+            slots[np.isin(slots, self._outliers)] = _FREE
+            outliers = np.broadcast_to(self._outliers, (len(queries), len(self._outliers)))
+            slots = np.concatenate([slots, outliers], axis=1)
+        rows, distances = self._measured(slots, queries)
+        nearest = distances.min(axis=1)
         blurs = self._blurs(queries)
-        fetched = max(_ROUNDS[0], 2 * wanted)
-        if fetched < len(self):
-            squared, slots = self._codes.search(queries, fetched)
-            rows, distances = self._measured(slots, queries)
-            last = np.partition(distances, wanted - 1, axis=1)[:, wanted - 1]
-            proven = np.sqrt(np.maximum(squared[:, -1] - blurs, 0)) - self._worst > last
-            if proven.all():
-                return rows, distances
-        else:
-            proven, last = np.zeros(len(queries), np.bool_), np.full(len(queries), np.inf, np.float32)
-            rows, distances = np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
-        answers = [
-            (rows[place], distances[place])
-            if proven[place]
-            else self._prove(queries[place : place + 1], wanted, float(last[place]), float(blurs[place]))
-            for place in range(len(queries))
+        open_ = np.flatnonzero(np.sqrt(np.maximum(squared[:, -1] - blurs, 0)) - widest <= nearest)
+        if not len(open_):
+            return rows, distances
+        more = [
+            self._within(queries[place : place + 1], float(nearest[place]), float(blurs[place]), widest, slots[place])
+            for place in open_
         ]
-        width = max(len(found) for found, _ in answers)
-        padding = [width - len(found) for found, _ in answers]
-        return (
-            np.stack(
-                [np.pad(found, (0, n), constant_values=_FREE) for (found, _), n in zip(answers, padding, strict=True)]
-            ),
-            np.stack(
-                [np.pad(far, (0, n), constant_values=np.inf) for (_, far), n in zip(answers, padding, strict=True)]
-            ),
-        )
+        added = np.full((len(queries), max(len(found) for found in more)), _FREE, np.int64)
+        for place, found in zip(open_, more, strict=True):
+            added[place, : len(found)] = found
+        more_rows, more_distances = self._measured(added, queries)
+        return np.concatenate([rows, more_rows], axis=1), np.concatenate([distances, more_distances], axis=1)
 
-    def _prove(self, query: Floats, wanted: int, last: float, blur: float) -> tuple[Ints, Floats]:
-        """As `_nearest_proven` of one query, of which `wanted` rows are known to be as near as `last`."""
-        for fetched in _ROUNDS[1:]:
-            if not wanted < fetched < len(self):
-                break
+    def _within(self, query: Floats, distance: float, blur: float, widest: float, known: Ints) -> Ints:
+        """Return at least all slots whose vectors are within `distance` of a query, except those of `known`."""
+        for fetched in _ROUNDS[1:] if math.isfinite(widest) else ():
             squared, slots = (found[0] for found in self._codes.search(query, fetched))
             beyond = np.sqrt(np.maximum(squared - blur, 0))
-            if beyond[-1] - self._worst > last:
-                slots = slots[beyond - self._errors[slots] <= last]
-                rows, distances = self._measured(slots[None], query)
-                return rows[0], distances[0]
-        chunks = [np.arange(first, min(self._used, first + _CHUNK)) for first in range(0, self._used, _CHUNK)]
-        measured = [self._measured(chunk[None], query) for chunk in chunks]
-        rows = np.concatenate([found[0] for found, _ in measured])
-        distances = np.concatenate([far[0] for _, far in measured])
-        near = distances <= np.partition(distances, wanted - 1)[wanted - 1]
-        return rows[near], distances[near]
+            if beyond[-1] - widest > distance:
+                return np.setdiff1d(slots[beyond - self._errors[slots] <= distance], known)
+        scanned = np.empty(self._used, np.float32)
+        pointers = (faiss.swig_ptr(array) for array in (scanned, query, self._vectors))
+        faiss.fvec_L2sqr_ny(*pointers, self.dimension, self._used)
+        return np.setdiff1d(np.flatnonzero(scanned <= distance * distance * (1 + _ROUNDING)), known)
+
+    def _crowded(self) -> bool:
+        """Return whether so many are outliers that looking at all is quicker than looking at them each time."""
+        return len(self._outliers) > max(_ALL_LOOKED_AT, _TOO_MANY * self._used)
 
     def _blurs(self, queries: Floats) -> Floats:
         """Return by how much FAISS's squared distances of codes may be wrong, float32 `[n]`.
@@ -297,15 +300,6 @@ class ApproximateIndex:
         return np.asarray(
             0.5 * len(self._centers) * step + 4 * _ROUNDING * tables.max(axis=-1).sum(axis=-1), np.float32
         )
-
-    def _note_errors(self, slots: Ints) -> None:
-        """Work out how far the vectors in `slots` are from what their codes say."""
-        if self.exact and len(slots):
-            rotated = self._rotation.apply(self._vectors[slots])
-            told = self._lists.pq.decode(self._lists.pq.compute_codes(rotated))
-            squares = np.square(rotated - told).sum(axis=1) + _ROUNDING * np.square(rotated).sum(axis=1)
-            self._errors[slots] = np.sqrt(squares)
-            self._worst = max(self._worst, float(self._errors[slots].max()))
 
     def _take_out(self, slot: int) -> bool:
         """Take the code of a slot out of its list, in whose place comes the list's last; return whether it was found."""
@@ -340,6 +334,13 @@ class ApproximateIndex:
 def sample_size(count: int) -> int:
     """Return how many vectors an index for `count` is best trained on."""
     return _TRAINED_FOR_CODES if count <= EXACT_UP_TO else max(_TRAINED_FOR_CODES, _TRAINED_PER_LIST * _lists(count))
+
+
+def _errors(codec: Any, rotated: Floats) -> Floats:
+    """Return how far vectors are from what their codes say, float32 `[n]`; a little more, as arithmetic rounds."""
+    told = codec.decode(codec.compute_codes(rotated))
+    squares = np.square(rotated - told).sum(axis=1) + _ROUNDING * np.square(rotated).sum(axis=1)
+    return np.asarray(np.sqrt(squares), np.float32)
 
 
 def _lists(count: int) -> int:

@@ -103,4 +103,4 @@ class Reader:
 
 
 def _bytes(part: Array) -> memoryview:
-    return memoryview(part.reshape(-1).view(np.uint8)) if part.size else memoryview(bytearray())
+    return memoryview(part.reshape(-1).view(np.uint8)) if part.size else memoryview(bytearray())  # type: ignore[arg-type]
