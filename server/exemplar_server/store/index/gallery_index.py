@@ -321,7 +321,7 @@ def _in_doubt(gallery: str) -> UnavailableError:
 def _quick_turns() -> Iterator[None]:
     """Let threads take quick turns at Python: else one that builds keeps the others waiting 5 ms each time."""
     before = sys.getswitchinterval()
-    sys.setswitchinterval(before / 10)
+    sys.setswitchinterval(before / 50)
     try:
         yield
     finally:
