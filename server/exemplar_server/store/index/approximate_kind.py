@@ -70,11 +70,13 @@ class ApproximateKind:
         except ValueError as error:
             _log.warning("a saved index cannot be used", path=str(path), reason=str(error))
             return None
-        changes = source.truth.changes(source.gallery, Version(**json.loads(about)))
+        saved = Version(**json.loads(about))
+        changes = source.truth.changes(source.gallery, saved)
         if changes is not None:
             apply(index, None, changes)
             missing = source.truth.missing_classes(source.gallery)
             if len(index) == changes.gallery.class_count - missing:
-                return index, Filled(changes.gallery, changes.version, {}, missing).after(changes)
+                filled = Filled(changes.gallery, changes.version, {}, missing, saved.revision)
+                return index, filled.after(changes)
         _log.warning("comparing a saved index with the database", path=str(path))
         return index, source.fill(index)

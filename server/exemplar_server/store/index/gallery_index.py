@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ import structlog
 
 from exemplar_encoder.arrays import Floats, Ints
 from exemplar_server.errors import DataLossError, ServiceError, UnavailableError
+from exemplar_server.store.index.class_names import ClassNames
 from exemplar_server.store.index.gaps import Gaps
 from exemplar_server.store.index.kinds import IndexKind
 from exemplar_server.store.index.pairs import nearest_pairs
@@ -33,8 +33,9 @@ _log = structlog.get_logger()
 
 # How often a search begins anew because the gallery changed under it; and again, with changes held up.
 _TRIES = 4
-_NAMES_KEPT = 10_000
-_NEARLY = 1_000  # revisions
+
+# An index that was saved so many revisions ago is quick to bring up to date.
+_NEARLY = 1_000
 
 
 class GalleryIndex:
@@ -60,12 +61,10 @@ class GalleryIndex:
         self._path = None if folder is None else folder / f"{gallery}.index"
         self._updating = threading.RLock()  # before `_content` where both are taken
         self._content = SharedLock()
-        self._names: dict[int, ClassRow] = {}
-        self._names_lock = threading.Lock()
         self._builder: threading.Thread | None = None
         self._index, self._filled = kind.start(self._source, self._path)
-        self._version = self._filled.version
-        self._saved_revision = -_NEARLY
+        self._names = ClassNames(truth, gallery, self._filled.version)
+        self._saved_revision = self._filled.saved_revision
         self._gaps = Gaps(self._index)
         self._outgrown()
 
@@ -77,16 +76,16 @@ class GalleryIndex:
     @property
     def version(self) -> Version:
         """The state that the index is at."""
-        return self._version
+        return self._filled.version
 
     def follow(self) -> None:
         """Bring the index to the gallery's present state."""
         version = self._truth.version(self._id)
-        if version == self._version:
+        if version == self._filled.version:
             return
         with self._updating:
-            if version != self._version:
-                changes = self._truth.changes(self._id, self._version)
+            if version != self._filled.version:
+                changes = self._truth.changes(self._id, self._filled.version)
                 if changes is None:
                     index, filled = self._kind.start(self._source, None)
                     self._swap(index, Gaps(index), filled)
@@ -142,14 +141,16 @@ class GalleryIndex:
         """Save the index where it is worth it, and let go of it."""
         self._stop_building()
         with self._updating, self._content.alone():
-            self._save(self._index, self._filled)
+            behind = self._filled.version.revision - (self._saved_revision or 0)
+            if self._saved_revision is None or not 0 <= behind < _NEARLY:
+                self._save(self._index, self._filled)
             self._index.close()
 
     def _try(self, queries: Floats, count: int, considered: int, last: bool) -> Search | None:
         """Search once; return None where the gallery changed meanwhile or the index is in doubt."""
         try:
             with self._content.shared():
-                gallery, version = self._filled.gallery, self._version
+                gallery, version = self._filled.gallery, self._filled.version
                 check_vectors(gallery, queries)
                 self._refuse_damage()
                 rows, distances = self._index.nearest(queries, considered)
@@ -161,7 +162,7 @@ class GalleryIndex:
             self._mend(version, last)
             return None
         near = [_nearest(*pair, count, considered) for pair in zip(rows, distances, strict=True)]
-        names = self._names_of({row for found, _ in near for row in found}, version, last)
+        names = self._names.of({row for found, _ in near for row in found}, version, last)
         if names is None:
             return None
         results = [_candidates(found, ascending, names, count) for found, ascending in near]
@@ -173,7 +174,7 @@ class GalleryIndex:
             with self._content.shared(), suppress(IndexBehind):
                 self._refuse_damage()
                 rows = self._index.rows()
-                return rows, self._index.vectors(rows), self._version.revision
+                return rows, self._index.vectors(rows), self._filled.version.revision
         raise _in_doubt(self._id)
 
     def _show(self, changes: Changes) -> None:
@@ -181,17 +182,11 @@ class GalleryIndex:
         with self._content.alone():
             apply(self._index, self._gaps, changes)
             self._filled = self._filled.after(changes)
-            with self._names_lock:
-                for row in (*changes.removed.tolist(), *changes.put.rows.tolist(), *changes.put.damaged):
-                    self._names.pop(row, None)
-                self._remember(changes.names)
-                self._version = changes.version
+            self._names.follow(changes)
 
     def _take(self, filled: Filled) -> None:
         self._filled = filled
-        with self._names_lock:
-            self._names.clear()
-            self._version = filled.version
+        self._names = ClassNames(self._truth, self._id, filled.version)
 
     def _mend(self, version: Version, for_sure: bool) -> None:
         """Compare an index that was in doubt at `version` with the truth, and make it the same.
@@ -200,7 +195,7 @@ class GalleryIndex:
         """
         self.follow()
         with self._updating, self._content.alone():
-            if self._version != version and not for_sure:
+            if self._filled.version != version and not for_sure:
                 self._index.mended()
             elif self._index.doubtful(self._filled.gallery.class_count):
                 _log.warning("mending an index", gallery=self._id)
@@ -263,37 +258,9 @@ class GalleryIndex:
                 self._path.unlink(missing_ok=True)
 
     def _save(self, index: VectorIndex, filled: Filled) -> None:
-        """Save an index, unless one of nearly the same state is: that is quick to bring up to date."""
-        behind = filled.version.revision - self._saved_revision
-        if self._path is None or 0 <= behind < _NEARLY or filled.damaged or filled.missing:
-            return
-        self._kind.save(index, filled.version, self._path)
-        self._saved_revision = filled.version.revision
-
-    def _names_of(self, rows: set[int], version: Version, any_version: bool) -> dict[int, ClassRow] | None:
-        """Return what an answer says of the classes in `rows`, as of a version; None where that has gone by.
-
-        With `any_version` the newest is taken, and a class that was deleted meanwhile is not in it.
-        """
-        with self._names_lock:
-            found = {row: self._names[row] for row in rows if row in self._names}
-        if len(found) == len(rows):
-            return found
-        missing = np.array(sorted(rows - found.keys()), np.int64)
-        read, present = self._truth.class_rows(self._id, missing)
-        if present == version:
-            with self._names_lock:
-                if self._version == version:
-                    self._remember(read)
-        elif not any_version:
-            return None
-        return found | read
-
-    def _remember(self, names: Mapping[int, ClassRow]) -> None:
-        """Keep names, and forget the oldest ones beyond the room for them; the caller has `_names_lock`."""
-        self._names |= names
-        for row in list(islice(self._names, max(0, len(self._names) - _NAMES_KEPT))):
-            del self._names[row]
+        if self._path is not None and not filled.damaged and not filled.missing:
+            self._kind.save(index, filled.version, self._path)
+            self._saved_revision = filled.version.revision
 
     def _refuse_damage(self) -> None:
         filled = self._filled

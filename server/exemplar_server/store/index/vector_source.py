@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -91,19 +91,20 @@ class Filled:
     """The state that an index was brought to.
 
     `damaged` are the ids of classes that do not match their checksums, by row; `missing` is how many classes the
-    truth has fewer than were stored.
+    truth has fewer than were stored. `saved_revision` is that of the saved index that it was loaded from, if any.
     """
 
     gallery: Gallery
     version: Version
     damaged: Mapping[int, str]
     missing: int
+    saved_revision: int | None = None
 
     def after(self, changes: Changes) -> Filled:
         """Return the state after changes."""
         mended = {*changes.put.rows.tolist(), *changes.removed.tolist()}
         damaged = {row: name for row, name in self.damaged.items() if row not in mended} | dict(changes.put.damaged)
-        return Filled(changes.gallery, changes.version, damaged, self.missing)
+        return replace(self, gallery=changes.gallery, version=changes.version, damaged=damaged)
 
 
 def apply(index: VectorIndex, gaps: Gaps | None, changes: Changes) -> None:
