@@ -73,13 +73,18 @@ def names(connection: Connection, gallery: str, rows: Ints) -> dict[int, ClassRo
 
 def vectors(connection: Connection, gallery: Gallery, after: int, limit: int) -> VectorPage:
     """Read classes in order of row, from the first row greater than `after`; damaged ones are named."""
-    query = f"SELECT row, checksum, {_COLUMNS} FROM classes WHERE gallery = ? AND row > ? ORDER BY row LIMIT ?"
-    return _vectors(gallery, connection.execute(query, (gallery.id, after, limit)).fetchall())
+    return _vectors(gallery, raw(connection, gallery.id, after, limit))
 
 
 def vectors_of(connection: Connection, gallery: Gallery, rows: Ints) -> VectorPage:
     """Read those of `rows` int64 `[n]`, ascending, that are the gallery's; damaged ones are named."""
     return _vectors(gallery, list(_some(connection, gallery.id, rows)))
+
+
+def raw(connection: Connection, gallery: str, after: int, limit: int) -> list[Sequence[Any]]:
+    """Read classes as they are written, unchecked: row, checksum and columns, in order of row."""
+    query = f"SELECT row, checksum, {_COLUMNS} FROM classes WHERE gallery = ? AND row > ? ORDER BY row LIMIT ?"
+    return connection.execute(query, (gallery, after, limit)).fetchall()
 
 
 def ids_with_exemplar(connection: Connection, gallery: str, sha256: str) -> list[str]:
