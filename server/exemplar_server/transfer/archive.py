@@ -41,6 +41,8 @@ from exemplar_server.transfer.source import Source, batches
 FORMAT = 1
 _KIND = "exemplar-archive"
 _DESCRIPTION = "archive.json"
+_BUFFER = 1024 * 1024
+_FIRST = 512  # where the first member's content begins
 
 Record = TypeVar("Record")
 
@@ -129,7 +131,7 @@ def _write_responses(source: Source, writer: MemberWriter) -> int:
 class _Contents:
     """Where the parts of a gallery are."""
 
-    gallery: Gallery
+    gallery: Gallery = field(init=False)
     classes: list[Member] = field(default_factory=list)
     images: dict[bytes, tuple[int, int]] = field(default_factory=dict)
 
@@ -154,7 +156,7 @@ class Archive:
         self._only = only
         self._contents: dict[str, _Contents] = {}
         self._responses: list[Member] = []
-        self._file = open(path, "rb")  # noqa: SIM115 - held open on purpose
+        self._file = open(path, "rb", buffering=_BUFFER)  # noqa: SIM115 - held open on purpose
         try:
             self._read(advance or (lambda count: None))
         except ArchiveError as error:
@@ -202,17 +204,26 @@ class Archive:
                 yield self._parsed(member, read_response, line)
 
     def _read(self, advance: Callable[[int], None]) -> None:
+        descriptions = []
         for member in read_members(self._file):
-            after = self._file.tell()
-            if not self._contents and member.start == 512:
-                self._check_format(member)
-            else:
-                self._place(member)
-            self._file.seek(after)
+            self._place(member)
+            if member.name.endswith(".json"):
+                descriptions.append(member)
             advance(member.size)
+        for member in descriptions:  # now that nothing of it is damaged
+            self._describe(member)
+
+    def _describe(self, member: Member) -> None:
+        if member.name == _DESCRIPTION:
+            self._check_format(member)
+            return
+        contents = self._contents[member.name.split("/")[1]]
+        contents.gallery = self._parsed(member, read_gallery, self._content(member))
+        if f"galleries/{contents.gallery.id}/gallery.json" != member.name:
+            raise ArchiveError(f"{member.name} is of gallery {contents.gallery.id!r}")
 
     def _check_format(self, member: Member) -> None:
-        described = self._parsed(member, json.loads, self._content(member)) if member.name == _DESCRIPTION else {}
+        described = self._parsed(member, json.loads, self._content(member))
         if not isinstance(described, dict) or described.get("kind") != _KIND:
             raise ArchiveError("it is no archive of this program's")
         if described.get("format") != FORMAT:
@@ -220,11 +231,12 @@ class Archive:
 
     def _place(self, member: Member) -> None:
         match member.name.split("/"):
+            case ["archive.json"] if member.start == _FIRST:
+                pass
+            case _ if member.start == _FIRST:
+                raise ArchiveError("it is no archive of this program's")
             case ["galleries", gallery, "gallery.json"]:
-                read = self._parsed(member, read_gallery, self._content(member))
-                if read.id != gallery:
-                    raise ArchiveError(f"{member.name} is of gallery {read.id!r}")
-                self._contents[gallery] = _Contents(read)
+                self._contents[gallery] = _Contents()
             case ["galleries", gallery, "images", name] if gallery in self._contents:
                 if name != member.sha256:
                     raise ArchiveError(f"the SHA-256 of {member.name} is not its name")
@@ -246,8 +258,7 @@ class Archive:
         return content
 
     def _at(self, start: int, size: int) -> bytes:
-        self._file.seek(start)
-        return self._file.read(size)
+        return os.pread(self._file.fileno(), size, start)
 
     def _parsed(self, member: Member, read: Callable[[bytes], Record], text: bytes) -> Record:
         try:

@@ -44,6 +44,8 @@ def class_differences(
 def class_difference(first: ClassCopy, second: ClassCopy) -> str:
     """Return in which fields two classes differ, empty where they do not."""
     facts, others = _facts(first), _facts(second)
+    if facts == others:
+        return ""
     return ", ".join(name for name in facts if facts[name] != others[name])
 
 

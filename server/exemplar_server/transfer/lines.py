@@ -18,6 +18,8 @@ from exemplar_encoder import Calibration, Region
 from exemplar_encoder.arrays import Floats
 from exemplar_server.store.records import ClassCopy, Exemplar, Gallery, KeptResponse, NewExemplar
 
+_LINE = json.JSONEncoder(ensure_ascii=False)
+
 
 def gallery_text(gallery: Gallery) -> bytes:
     """Write a gallery's record."""
@@ -59,7 +61,7 @@ def class_line(of: ClassCopy, image_names: list[str]) -> bytes:
         "embedding": _values(of.embedding),
         "exemplars": exemplars,
     }
-    return json.dumps(fields, ensure_ascii=False).encode() + b"\n"
+    return _LINE.encode(fields).encode() + b"\n"
 
 
 def read_class(line: bytes, image: Callable[[str], bytes]) -> ClassCopy:
@@ -85,7 +87,7 @@ def response_line(of: KeptResponse) -> bytes:
         "response": _base64(of.response),
         "time": of.time,
     }
-    return json.dumps(fields, ensure_ascii=False).encode() + b"\n"
+    return _LINE.encode(fields).encode() + b"\n"
 
 
 def read_response(line: bytes) -> KeptResponse:

@@ -7,14 +7,15 @@ SHA256SUMS` then checks it.
 from __future__ import annotations
 
 import hashlib
-import tarfile
+import struct
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, BinaryIO
 
 SUMS = "SHA256SUMS"
-_BLOCK = tarfile.BLOCKSIZE
+_BLOCK = 512
+_HEADER = struct.Struct("100s8s8s8s12s12s8sc100s6s2s32s32s8s8s155s12x")
 _END = bytes(2 * _BLOCK)
 _IN_MEMORY = 8 * 1024 * 1024
 _AT_ONCE = 1024 * 1024
@@ -66,16 +67,18 @@ def read_members(file: BinaryIO) -> Iterator[Member]:
         ArchiveError: it is none, or not whole, or some of it was changed. That is known for sure only once the last
             member was yielded.
     """
+    start = 0
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as sums:
         while True:
-            name, size = _read_header(file)
-            start = file.tell()
+            name, size = _read_header(file, start)
+            start += _BLOCK
             if name == SUMS:
                 break
-            sha256 = _digest(file, size, name)
+            sha256 = _digest(file, size)
             sums.write(_sum(sha256, name))
             yield Member(name, start, size, sha256)
             _read_zeros(file, -size % _BLOCK, name)
+            start += size + -size % _BLOCK
         sums.seek(0)
         _compare(file, size, sums)
         _read_zeros(file, -size % _BLOCK, SUMS)
@@ -103,28 +106,30 @@ def _compare(file: BinaryIO, size: int, found: IO[bytes]) -> None:
 
 
 def _header(name: str, size: int) -> bytes:
-    member = tarfile.TarInfo(name)
-    member.size = size
-    return member.tobuf(tarfile.USTAR_FORMAT)
+    """Return the block before a member (POSIX.1-1988, "ustar"); the folder has a field of its own."""
+    folder, _, last = name.encode("ascii").rpartition(b"/")
+    fixed = b"0000644", b"0000000", b"0000000", b"%011o" % size, b"%011o" % 0
+    rest = b"0", b"", b"ustar", b"00", b"", b"", b"", b"", folder
+    unsigned = _HEADER.pack(last, *fixed, b"        ", *rest)
+    return _HEADER.pack(last, *fixed, b"%06o\0 " % sum(unsigned), *rest)
 
 
-def _read_header(file: BinaryIO) -> tuple[str, int]:
-    start = file.tell()
+def _read_header(file: BinaryIO, start: int) -> tuple[str, int]:
     block = file.read(_BLOCK)
     if len(block) < _BLOCK or block == bytes(_BLOCK):
-        raise _cut_off()
+        raise _cut_off() if start else ArchiveError("it is no archive of this program's")
     try:
-        member = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
-        if block != _header(member.name, member.size):
-            raise ArchiveError(f"the header at byte {start:,} is none of this program's")
-    except (tarfile.HeaderError, ValueError) as error:
-        if start == 0:
-            raise ArchiveError("it is no archive of this program's") from error
-        raise ArchiveError(f"the header at byte {start:,} is damaged") from error
-    return member.name, member.size
+        fields = _HEADER.unpack(block)
+        last, folder = fields[0].rstrip(b"\0").decode("ascii"), fields[-1].rstrip(b"\0").decode("ascii")
+        name, size = f"{folder}/{last}" if folder else last, int(fields[4].rstrip(b"\0"), 8)
+        if block == _header(name, size):
+            return name, size
+    except ValueError:
+        pass
+    raise ArchiveError(f"the header at byte {start:,} is damaged" if start else "it is no archive of this program's")
 
 
-def _digest(file: BinaryIO, size: int, name: str) -> str:
+def _digest(file: BinaryIO, size: int) -> str:
     digest = hashlib.sha256()
     while size:
         part = file.read(min(size, _AT_ONCE))

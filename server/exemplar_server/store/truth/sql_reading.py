@@ -154,14 +154,7 @@ class SqlReading:
         """See `Truth`."""
         with self._database.snapshot() as reader:
             gallery_rows.version(reader, gallery)
-            page = class_rows.page(reader, gallery, after, limit)
-            exemplars = exemplar_rows.whole(reader, gallery, {row: record.id for row, record in page})
-        return [
-            ClassCopy(
-                of.id, of.display_name, of.attributes, of.create_time, of.update_time, of.embedding, exemplars[row]
-            )
-            for row, of in page
-        ]
+            return class_rows.copies(reader, gallery, after, limit)
 
     def kept_responses(self, after: str = "", limit: int = 1000) -> list[KeptResponse]:
         """See `Truth`."""
