@@ -83,13 +83,13 @@ def open_snapshot(store: str) -> Iterator[Snapshot]:
     """
     kind, rest = _split(store)
     if kind == "sqlite":
-        with sqlite_pinned(Path(rest)) as connection:
-            yield Snapshot(connection, str(Path(rest)), "PRAGMA integrity_check(20)")
+        with sqlite_pinned(Path(rest)) as lend:
+            yield Snapshot(lend, str(Path(rest)), "PRAGMA integrity_check(20)")
         return
     from exemplar_server.store.truth.postgresql import PostgresDatabase
 
-    with closing(PostgresDatabase(store, as_it_is=True)) as database, database.pinned() as connection:
-        yield Snapshot(connection, database.name)
+    with closing(PostgresDatabase(store, as_it_is=True)) as database, database.pinned() as lend:
+        yield Snapshot(lend, database.name)
 
 
 @contextmanager

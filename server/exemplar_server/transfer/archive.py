@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Collection, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -80,8 +81,7 @@ def write_archive(source: Source, path: Path, advance: Callable[[int], None]) ->
     """
     unfinished = path.with_name(path.name + ".partial")
     try:
-        with open(unfinished, "wb") as file:
-            writer = MemberWriter(file)
+        with open(unfinished, "wb") as file, closing(MemberWriter(file)) as writer:
             writer.add(_DESCRIPTION, json.dumps({"kind": _KIND, "format": FORMAT}).encode() + b"\n")
             carried = [_write_gallery(source, gallery, writer, advance) for gallery in source.galleries()]
             responses = _write_responses(source, writer)

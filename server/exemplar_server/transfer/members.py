@@ -36,11 +36,11 @@ class Member:
 
 
 class MemberWriter:
-    """Writes members one after the other; `finish` makes them an archive."""
+    """Writes members one after the other; `finish` makes them an archive, and `close` ends it either way."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._sums = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed by `finish`
+        self._sums = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - `close` closes it
 
     def add(self, name: str, content: bytes, sha256: str = "") -> None:
         """Write a member; give its SHA-256 where it is known."""
@@ -51,13 +51,16 @@ class MemberWriter:
 
     def finish(self) -> None:
         """Write the last member and the end."""
-        with self._sums as sums:
-            size = sums.tell()
-            sums.seek(0)
-            self._file.write(_header(SUMS, size))
-            while part := sums.read(_AT_ONCE):
-                self._file.write(part)
+        size = self._sums.tell()
+        self._sums.seek(0)
+        self._file.write(_header(SUMS, size))
+        while part := self._sums.read(_AT_ONCE):
+            self._file.write(part)
         self._file.write(bytes(-size % _BLOCK) + _END)
+
+    def close(self) -> None:
+        """Let go of what it kept; the file is the caller's."""
+        self._sums.close()
 
 
 def read_members(file: BinaryIO) -> Iterator[Member]:

@@ -45,6 +45,10 @@ class Connection(Protocol):
         ...
 
 
+# Gives one and the same connection each time, for the errors of `exemplar_server.errors`.
+Lend = Callable[[], AbstractContextManager[Connection]]
+
+
 class Readable(Protocol):
     """Gives connections to read with; its errors are those of `exemplar_server.errors`."""
 

@@ -16,7 +16,7 @@ from psycopg import errors
 from psycopg.pq import TransactionStatus
 
 from exemplar_server.errors import DataLossError, ResourceExhaustedError, StartError, UnavailableError
-from exemplar_server.store.truth.database import Connection, Cursor, RowExists
+from exemplar_server.store.truth.database import Connection, Cursor, Lend, RowExists
 from exemplar_server.store.truth.migrations import check_format, newest, pending
 from exemplar_server.store.truth.postgresql_connections import RETRY_AFTER, Connections, RawConnection, busy
 from exemplar_server.store.truth.postgresql_watch import CHANNEL, Watch
@@ -59,11 +59,18 @@ class PostgresDatabase:
             undo.pop_all()
 
     @contextmanager
-    def pinned(self) -> Iterator[Connection]:
-        """Give a connection whose statements all see one committed state, with any time between them."""
+    def pinned(self) -> Iterator[Lend]:
+        """Lend a connection whose statements all see one committed state, with any time between them."""
         with self.snapshot() as session:
-            session.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-            yield session
+            # The state is that of the first SELECT, which this is.
+            session.execute("SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
+
+            @contextmanager
+            def lend() -> Iterator[Connection]:
+                with _typed_errors():
+                    yield session
+
+            yield lend
 
     @contextmanager
     def transaction(self, request_id: str | None = None) -> Iterator[Connection]:

@@ -6,26 +6,25 @@ Others go on changing the truth meanwhile; nothing of that is seen here. For one
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from exemplar_server.store.truth import damage_search
 from exemplar_server.store.truth.damage_search import Damage
-from exemplar_server.store.truth.database import Connection
+from exemplar_server.store.truth.database import Lend
 from exemplar_server.store.truth.sql_reading import SqlReading
 
 
 class Snapshot(SqlReading):
     """The methods of `Truth` that change nothing, and a look for damage."""
 
-    def __init__(self, connection: Connection, name: str, own_check: str = "") -> None:
-        """Read with a connection whose statements all see one state.
+    def __init__(self, lend: Lend, name: str, own_check: str = "") -> None:
+        """Read one state.
 
         Args:
-            connection: to read with.
+            lend: lends the connection to read with, whose statements all see one state.
             name: what people call the truth by.
             own_check: the statement by which the database checks itself, where it has one; it answers `ok`.
         """
-        super().__init__(_Pinned(connection, name))
+        super().__init__(_Pinned(lend, name))
         self.name = name
         self._own_check = own_check
 
@@ -52,12 +51,6 @@ class Snapshot(SqlReading):
 class _Pinned:
     remote = False
 
-    def __init__(self, connection: Connection, name: str) -> None:
+    def __init__(self, lend: Lend, name: str) -> None:
         self.name = name
-        self._connection = connection
-
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        yield self._connection
-
-    snapshot = reading
+        self.reading = self.snapshot = lend

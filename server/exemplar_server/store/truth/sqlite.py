@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from exemplar_server.errors import DataLossError, ResourceExhaustedError, StartError
-from exemplar_server.store.truth.database import Connection, RowExists
+from exemplar_server.store.truth.database import Connection, Lend, RowExists
 from exemplar_server.store.truth.lock import DataDirectoryLock
 from exemplar_server.store.truth.migrations import Migration, check_format, newest, pending
 
@@ -141,8 +141,8 @@ class SqliteDatabase:
 
 
 @contextmanager
-def pinned(directory: Path) -> Iterator[Connection]:
-    """Give a connection whose statements all see one committed state, while another process goes on writing.
+def pinned(directory: Path) -> Iterator[Lend]:
+    """Lend a connection whose statements all see one committed state, while another process goes on writing.
 
     Raises:
         StartError: there is no database in the directory, or none of this program's format.
@@ -159,8 +159,13 @@ def pinned(directory: Path) -> Iterator[Connection]:
         except sqlite3.Error as error:
             raise StartError(f"{path} cannot be opened: {error}") from error
         check_format(str(path), "sqlite", version)
-        with _typed_errors():
-            yield connection
+
+        @contextmanager
+        def lend() -> Iterator[Connection]:
+            with _typed_errors():
+                yield connection
+
+        yield lend
 
 
 def _connect(path: Path | str) -> sqlite3.Connection:
