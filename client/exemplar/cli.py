@@ -28,6 +28,7 @@ class Extension(NamedTuple):
 
 EXTENSIONS = {
     "serve": Extension("server", "Run the server."),
+    "store": Extension("server", "Back galleries up, restore them, move them to another database, and verify them."),
     "train": Extension("train", "Train a model on a tree of images and write its bundle."),
     "evaluate": Extension("evaluate", "Measure how good bundles are on images they never saw."),
     "calibrate": Extension("evaluate", "Refit what distances mean in a gallery on labeled pictures of your own."),

@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "exemplar": set(),
     "exemplar_encoder": set(),
     "exemplar_trainer": {"exemplar", "exemplar_encoder"},
-    "exemplar_server": {"exemplar_encoder", "exemplar.v1", "exemplar.names"},
+    "exemplar_server": {"exemplar_encoder", "exemplar.v1", "exemplar.names", "exemplar.commands"},
     "exemplar_indexer": {"exemplar", "exemplar_encoder", "exemplar_server.store", "exemplar_server.errors"},
 }
 

@@ -1,7 +1,7 @@
 """Where galleries live: `GalleryStore`, which is a truth in a database and indexes that follow it."""
 
 from exemplar_server.store.gallery_store import GalleryStore
-from exemplar_server.store.opening import IndexOptions, open_store, open_truth
+from exemplar_server.store.opening import IndexOptions, open_snapshot, open_store, open_truth
 from exemplar_server.store.records import (
     Candidate,
     ClassRecord,
@@ -31,6 +31,7 @@ __all__ = [
     "Request",
     "Search",
     "StoredClass",
+    "open_snapshot",
     "open_store",
     "open_truth",
 ]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from exemplar_server.errors import ServiceError, StartError
+from exemplar_server.errors import FailedPreconditionError, ServiceError, StartError
 from exemplar_server.store.gallery_store import GalleryStore
 from exemplar_server.store.index.approximate_kind import ApproximateKind
 from exemplar_server.store.index.flat import ONE_THREAD_PRODUCTS
@@ -15,9 +15,11 @@ from exemplar_server.store.index.gpu_device import find_gpu, gpu_count
 from exemplar_server.store.index.kinds import ExactKind, GpuKind, IndexKind
 from exemplar_server.store.indexed_store import IndexedStore
 from exemplar_server.store.truth.database import Database
+from exemplar_server.store.truth.lock import DataDirectoryLock
+from exemplar_server.store.truth.snapshot import Snapshot
 from exemplar_server.store.truth.sql_truth import SqlTruth
 from exemplar_server.store.truth.sqlite import SqliteDatabase
-from exemplar_server.store.truth.truth import Truth
+from exemplar_server.store.truth.sqlite import pinned as sqlite_pinned
 
 _INDEXES = "indexes"
 
@@ -68,21 +70,80 @@ def open_store(
     return opened
 
 
-def open_truth(store: str) -> Truth:
+def open_truth(store: str) -> SqlTruth:
     """Open a truth by itself; see `open_store`."""
     return SqlTruth(_open_database(store, None))
 
 
-def _open_database(store: str, max_bytes: int | None) -> Database:
-    kind, separator, rest = store.partition(":")
-    if kind == "sqlite" and separator and rest:
-        return SqliteDatabase(Path(rest), max_bytes)
+@contextmanager
+def open_snapshot(store: str) -> Iterator[Snapshot]:
+    """Open one committed state of a truth, to be read; servers on it go on.
+
+    Args:
+        store: as for `open_store`. Nothing is made or changed there.
+
+    Raises:
+        StartError: it cannot be opened; the message says why and what to do.
+    """
+    kind, rest = _split(store)
+    if kind == "sqlite":
+        with sqlite_pinned(Path(rest)) as lend:
+            yield Snapshot(lend, str(Path(rest)), "PRAGMA integrity_check(20)")
+        return
+    with _needing("postgresql"):
+        from exemplar_server.store.truth.postgresql import PostgresDatabase
+    with closing(PostgresDatabase(store, as_it_is=True)) as database, database.pinned() as lend:
+        yield Snapshot(lend, database.name)
+
+
+@contextmanager
+def open_still(store: str) -> Iterator[Snapshot]:
+    """Open a snapshot of a truth that nobody may change meanwhile; otherwise as `open_snapshot`.
+
+    Raises:
+        StartError: it cannot be opened, or another process has it.
+        FailedPreconditionError: at the end, where it was changed after all.
+    """
+    with ExitStack() as stack:
+        kind, rest = _split(store)
+        if kind == "sqlite" and Path(rest).is_dir():
+            lock = DataDirectoryLock(Path(rest))
+            stack.callback(lock.release)
+        snapshot = stack.enter_context(open_snapshot(store))
+        yield snapshot
+        if kind != "sqlite":
+            with open_snapshot(store) as after:
+                _compare_versions(snapshot, after)
+
+
+def _compare_versions(before: Snapshot, after: Snapshot) -> None:
+    versions = [{each.id: (each.revision, each.update_time) for each in of.all_galleries()} for of in (before, after)]
+    changed = sorted(dict(versions[0].items() ^ versions[1].items()))
+    if changed:
+        raise FailedPreconditionError(
+            "STORE_CHANGED",
+            f"in {before.name} gallery {changed[0]!r} was changed meanwhile, and the copy is of before: stop the "
+            "servers on it, delete the copy, and copy it again",
+            {"gallery": changed[0]},
+        )
+
+
+def _split(store: str) -> tuple[str, str]:
+    kind, _, rest = store.partition(":")
+    if kind == "sqlite" and rest:
+        return kind, rest
     if kind in ("postgresql", "postgres") and rest.startswith("//"):
-        # Loaded where it is asked for only: most have no use for it.
-        with _needing("postgresql"):
-            from exemplar_server.store.truth.postgresql import PostgresDatabase
-        return PostgresDatabase(store)
+        return "postgresql", rest
     raise StartError(f"there is no store {store!r}: give sqlite:FOLDER or postgresql://USER@HOST/DATABASE")
+
+
+def _open_database(store: str, max_bytes: int | None) -> Database:
+    kind, rest = _split(store)
+    if kind == "sqlite":
+        return SqliteDatabase(Path(rest), max_bytes)
+    with _needing("postgresql"):
+        from exemplar_server.store.truth.postgresql import PostgresDatabase
+    return PostgresDatabase(store)
 
 
 def _beside(store: str) -> Path | None:
@@ -93,7 +154,6 @@ def _kind(index: str, options: IndexOptions) -> IndexKind:
     if index == "gpu" or (index == "auto" and gpu_count()):
         return GpuKind(find_gpu(options.gpu_memory), options.on_gpu_fallback)
     if index.startswith("milvus:"):
-        # Loaded where it is asked for only: it takes 90 MB along.
         with _needing("milvus"):
             from exemplar_server.store.index.milvus_kind import MilvusKind
         return MilvusKind(index.removeprefix("milvus:"), options.milvus_token, options.milvus_tls_ca)
@@ -104,6 +164,7 @@ def _kind(index: str, options: IndexOptions) -> IndexKind:
 
 @contextmanager
 def _needing(extra: str) -> Iterator[None]:
+    """Import here what most have no use for."""
     try:
         yield
     except ModuleNotFoundError as error:

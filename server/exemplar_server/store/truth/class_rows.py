@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from exemplar_encoder.arrays import Floats, Ints
-from exemplar_server.store.records import ClassRecord, ClassRow, Gallery, VectorPage
+from exemplar_server.store.records import ClassCopy, ClassRecord, ClassRow, Gallery, NewExemplar, VectorPage
 from exemplar_server.store.truth import exemplar_rows
 from exemplar_server.store.truth.checksums import checksum, damaged
 from exemplar_server.store.truth.database import Connection
@@ -22,6 +22,7 @@ from exemplar_server.store.truth.moments import from_micros, to_micros
 _NAMES = ("gallery", "id", "display_name", "attributes", "embedding", "created", "updated")
 _COLUMNS = ", ".join(_NAMES)
 _AT_ONCE = 1000
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 # A class as it is written: its row, and the columns above in their order.
 Written = tuple[int, list[Any]]
@@ -61,6 +62,15 @@ def page(connection: Connection, gallery: str, after: str, limit: int) -> list[t
     return [(row[0], record) for row, record in zip(found, _records(connection, gallery, found), strict=True)]
 
 
+def copies(connection: Connection, gallery: str, after: str, limit: int) -> list[ClassCopy]:
+    """Read classes whole in order of id, from the first id greater than `after`. Raises `DataLossError`."""
+    query = f"SELECT row, checksum, {_COLUMNS} FROM classes WHERE gallery = ? AND id > ? ORDER BY id LIMIT ?"
+    found = connection.execute(query, (gallery, after, limit)).fetchall()
+    _check(gallery, found)
+    exemplars = exemplar_rows.whole(connection, gallery, {row[0]: str(row[3]) for row in found})
+    return [_copy(row, exemplars[row[0]]) for row in found]
+
+
 def names(connection: Connection, gallery: str, rows: Ints) -> dict[int, ClassRow]:
     """Read those of `rows` int64 `[n]` that are the gallery's, without their exemplars. Raises `DataLossError`."""
     found: dict[int, ClassRow] = {}
@@ -73,13 +83,18 @@ def names(connection: Connection, gallery: str, rows: Ints) -> dict[int, ClassRo
 
 def vectors(connection: Connection, gallery: Gallery, after: int, limit: int) -> VectorPage:
     """Read classes in order of row, from the first row greater than `after`; damaged ones are named."""
-    query = f"SELECT row, checksum, {_COLUMNS} FROM classes WHERE gallery = ? AND row > ? ORDER BY row LIMIT ?"
-    return _vectors(gallery, connection.execute(query, (gallery.id, after, limit)).fetchall())
+    return _vectors(gallery, raw(connection, gallery.id, after, limit))
 
 
 def vectors_of(connection: Connection, gallery: Gallery, rows: Ints) -> VectorPage:
     """Read those of `rows` int64 `[n]`, ascending, that are the gallery's; damaged ones are named."""
     return _vectors(gallery, list(_some(connection, gallery.id, rows)))
+
+
+def raw(connection: Connection, gallery: str, after: int, limit: int) -> list[Sequence[Any]]:
+    """Read classes as they are written, unchecked: row, checksum and columns, in order of row."""
+    query = f"SELECT row, checksum, {_COLUMNS} FROM classes WHERE gallery = ? AND row > ? ORDER BY row LIMIT ?"
+    return connection.execute(query, (gallery, after, limit)).fetchall()
 
 
 def ids_with_exemplar(connection: Connection, gallery: str, sha256: str) -> list[str]:
@@ -194,10 +209,21 @@ def _write(connection: Connection, row: int, columns: Sequence[Any]) -> None:
     )
 
 
-def _records(connection: Connection, gallery: str, found: Sequence[Sequence[Any]]) -> list[ClassRecord]:
+def _check(gallery: str, found: Sequence[Sequence[Any]]) -> None:
     for row, stored, *columns in found:
         if checksum(row, *columns) != stored:
             raise damaged(gallery, [columns[1]])
+
+
+def _copy(found: Sequence[Any], exemplars: Sequence[NewExemplar]) -> ClassCopy:
+    _, _, _, class_id, display_name, attributes, embedding, created, updated = found
+    times = from_micros(created), from_micros(updated)
+    vector = np.frombuffer(embedding, np.float32)
+    return ClassCopy(class_id, display_name, json.loads(attributes), *times, vector, exemplars)
+
+
+def _records(connection: Connection, gallery: str, found: Sequence[Sequence[Any]]) -> list[ClassRecord]:
+    _check(gallery, found)
     ids = {row[0]: str(row[3]) for row in found}
     exemplars = exemplar_rows.descriptions(connection, gallery, ids)
     records = []
@@ -209,7 +235,7 @@ def _records(connection: Connection, gallery: str, found: Sequence[Sequence[Any]
 
 
 def _to_json(attributes: Mapping[str, str]) -> str:
-    return json.dumps(dict(sorted(attributes.items())), ensure_ascii=False)
+    return _ENCODER.encode(dict(sorted(attributes.items()))) if attributes else "{}"
 
 
 def _marks(values: Sequence[Any]) -> str:

@@ -45,14 +45,30 @@ class Connection(Protocol):
         ...
 
 
-class Database(Protocol):
-    """Gives connections; its errors are those of `exemplar_server.errors`."""
+# Gives one and the same connection each time, for the errors of `exemplar_server.errors`.
+Lend = Callable[[], AbstractContextManager[Connection]]
+
+
+class Readable(Protocol):
+    """Gives connections to read with; its errors are those of `exemplar_server.errors`."""
 
     name: str
     """What people call it by: a file's path, or an address without its password."""
 
     remote: bool
     """Whether a statement may have to wait for another machine."""
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """Give a connection for single statements, each of which sees what is committed."""
+        ...
+
+    def snapshot(self) -> AbstractContextManager[Connection]:
+        """Give a connection whose statements all see one committed state."""
+        ...
+
+
+class Database(Readable, Protocol):
+    """Gives connections to change things with, too."""
 
     lock_row: str
     """What follows a SELECT in a transaction so that nobody else changes its row until the end."""
@@ -67,14 +83,6 @@ class Database(Protocol):
             UnavailableError: the database does not answer. Where that happens at the end of the block, the changes
                 may have been made.
         """
-        ...
-
-    def reading(self) -> AbstractContextManager[Connection]:
-        """Give a connection for single statements, each of which sees what is committed."""
-        ...
-
-    def snapshot(self) -> AbstractContextManager[Connection]:
-        """Give a connection whose statements all see one committed state."""
         ...
 
     def new_rows(self, connection: Connection, count: int) -> Sequence[int]:

@@ -84,6 +84,34 @@ def whole(connection: Connection, gallery: str, classes: Mapping[int, str]) -> d
     return found
 
 
+def raw(connection: Connection, rows: Sequence[int]) -> dict[int, list[Sequence[Any]]]:
+    """Read the exemplars of the classes in `rows` as they are written, unchecked: checksum, columns and image."""
+    found: dict[int, list[Sequence[Any]]] = {}
+    for columns in _select(connection, dict.fromkeys(rows, ""), ", image"):
+        found.setdefault(columns[1], []).append(columns)
+    return found
+
+
+def problem(found: Sequence[Any]) -> str:
+    """Return what is wrong with an exemplar of `raw`, empty where nothing is."""
+    stored, *columns, image = found
+    if checksum(*columns) != stored:
+        return "its row does not match its checksum"
+    if _sha256(columns, image) != columns[2]:
+        return "its image does not match its SHA-256"
+    return ""
+
+
+def whole_of(found: Sequence[Any]) -> NewExemplar:
+    """Return an exemplar of `raw` that has no problem."""
+    _, *columns, image = found
+    return NewExemplar(_description(columns), image, np.frombuffer(columns[8], np.float32))
+
+
+def _sha256(columns: Sequence[Any], image: bytes) -> str:
+    return EncodedImage(image, None if columns[7] is None else Region.parse(columns[7])).sha256()
+
+
 def _written(row: int, position: int, item: NewExemplar) -> tuple[Any, ...]:
     of = item.exemplar
     region = None if of.region is None else str(of.region)

@@ -16,8 +16,8 @@ from psycopg import errors
 from psycopg.pq import TransactionStatus
 
 from exemplar_server.errors import DataLossError, ResourceExhaustedError, StartError, UnavailableError
-from exemplar_server.store.truth.database import Connection, Cursor, RowExists
-from exemplar_server.store.truth.migrations import newest, pending
+from exemplar_server.store.truth.database import Connection, Cursor, Lend, RowExists
+from exemplar_server.store.truth.migrations import check_format, newest, pending
 from exemplar_server.store.truth.postgresql_connections import RETRY_AFTER, Connections, RawConnection, busy
 from exemplar_server.store.truth.postgresql_watch import CHANNEL, Watch
 
@@ -31,10 +31,11 @@ class PostgresDatabase:
     remote = True
     lock_row = " FOR UPDATE"
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, as_it_is: bool = False) -> None:
         """Connect, and make the tables where they are missing; servers may start together.
 
         Args:
+            as_it_is: refuse a database without tables of this program's format, in place of making them.
             url: `postgresql://user:password@host:port/database`, with the parameters of libpq; a schema other than
                 `public` is `?options=-csearch_path%3Dname`.
 
@@ -49,10 +50,27 @@ class PostgresDatabase:
             try:
                 self._connections.wait_for_start(_START)
                 with self._connections.borrow() as connection:
-                    self._prepare(connection)
+                    if as_it_is:
+                        check_format(self.name, "postgresql", _version(connection))
+                    else:
+                        self._prepare(connection)
             except psycopg.Error as error:
                 raise StartError(f"{self.name} cannot be used: {str(error).strip()}") from error
             undo.pop_all()
+
+    @contextmanager
+    def pinned(self) -> Iterator[Lend]:
+        """Lend a connection whose statements all see one committed state, with any time between them."""
+        with self.snapshot() as session:
+            # The state is that of the first SELECT, which this is.
+            session.execute("SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
+
+            @contextmanager
+            def lend() -> Iterator[Connection]:
+                with _typed_errors():
+                    yield session
+
+            yield lend
 
     @contextmanager
     def transaction(self, request_id: str | None = None) -> Iterator[Connection]:
@@ -128,9 +146,7 @@ class PostgresDatabase:
                 "SET LOCAL lock_timeout = 0"
             )  # another server may be about it, for as long as it takes
             connection.execute(f"SELECT pg_advisory_xact_lock({_MIGRATING})")
-            made = connection.execute("SELECT to_regclass('schema_version') IS NOT NULL").fetchone() == (True,)
-            found = connection.execute("SELECT version FROM schema_version").fetchone() if made else None
-            version = int(found[0]) if found else 0
+            version = _version(connection)
             steps = pending("postgresql", version)
             if steps is None:
                 raise StartError(
@@ -142,6 +158,13 @@ class PostgresDatabase:
             connection.execute(steps[0].sql.encode())
             connection.execute("UPDATE schema_version SET version = %s", (steps[0].version,))
             return True
+
+
+def _version(connection: RawConnection) -> int:
+    """Return the format of the tables, 0 where there are none."""
+    made = connection.execute("SELECT to_regclass('schema_version') IS NOT NULL").fetchone() == (True,)
+    found = connection.execute("SELECT version FROM schema_version").fetchone() if made else None
+    return int(found[0]) if found else 0
 
 
 class _Session:

@@ -62,6 +62,12 @@ def page(connection: Connection, after: str, limit: int, now: int) -> list[KeptR
     return [_kept(row) for row in connection.execute(query, (after, now - _KEPT_MICROS, limit)).fetchall()]
 
 
+def damaged(connection: Connection) -> list[str]:
+    """Return the ids of the responses that do not match their checksums."""
+    found = connection.execute(f"SELECT checksum, {_COLUMNS} FROM requests")
+    return [str(columns[0]) for stored, *columns in found if checksum(*columns) != stored]
+
+
 def load(connection: Connection, responses: Iterable[KeptResponse]) -> None:
     """Write responses of elsewhere; one that is there already stays."""
     for response in responses:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from exemplar_server.store.records import (
 )
 from exemplar_server.store.request import Request
 from exemplar_server.store.truth import change_rows, class_rows, exemplar_rows, gallery_rows, request_rows
-from exemplar_server.store.truth.database import Connection, Database
+from exemplar_server.store.truth.database import Connection, Readable
 from exemplar_server.store.truth.moments import now_micros
 
 # With so many changes at once, few are asked for before the names of the others are looked up anyway.
@@ -31,7 +32,7 @@ _NAMES_TOLD = 1000
 class SqlReading:
     """The methods of `Truth` that change nothing."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Readable) -> None:
         self._database = database
 
     @property
@@ -52,6 +53,13 @@ class SqlReading:
                 found += [gallery for _, gallery in page if gallery is not None]
                 after = page[-1][0]
         return found
+
+    def all_galleries(self) -> Iterator[Gallery]:
+        """Yield the galleries that are not damaged, in order of id."""
+        after = ""
+        while page := self.list_galleries(after):
+            yield from page
+            after = page[-1].id
 
     def damaged_galleries(self) -> list[str]:
         """See `Truth`."""
@@ -146,14 +154,7 @@ class SqlReading:
         """See `Truth`."""
         with self._database.snapshot() as reader:
             gallery_rows.version(reader, gallery)
-            page = class_rows.page(reader, gallery, after, limit)
-            exemplars = exemplar_rows.whole(reader, gallery, {row: record.id for row, record in page})
-        return [
-            ClassCopy(
-                of.id, of.display_name, of.attributes, of.create_time, of.update_time, of.embedding, exemplars[row]
-            )
-            for row, of in page
-        ]
+            return class_rows.copies(reader, gallery, after, limit)
 
     def kept_responses(self, after: str = "", limit: int = 1000) -> list[KeptResponse]:
         """See `Truth`."""

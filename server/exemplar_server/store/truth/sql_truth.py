@@ -37,13 +37,18 @@ from exemplar_server.store.records import (
 )
 from exemplar_server.store.request import RepeatedRequest, Request
 from exemplar_server.store.truth import change_rows, class_rows, exemplar_rows, gallery_rows, request_rows
-from exemplar_server.store.truth.database import Connection, RowExists
+from exemplar_server.store.truth.database import Connection, Database, RowExists
 from exemplar_server.store.truth.moments import from_micros, now, now_micros, to_micros
 from exemplar_server.store.truth.sql_reading import SqlReading
 
 
 class SqlTruth(SqlReading):
     """The `Truth` in a database."""
+
+    _database: Database
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
 
     def close(self) -> None:
         """See `Truth`."""

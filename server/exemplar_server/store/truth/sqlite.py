@@ -12,9 +12,9 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from exemplar_server.errors import DataLossError, ResourceExhaustedError, StartError
-from exemplar_server.store.truth.database import Connection, RowExists
+from exemplar_server.store.truth.database import Connection, Lend, RowExists
 from exemplar_server.store.truth.lock import DataDirectoryLock
-from exemplar_server.store.truth.migrations import Migration, newest, pending
+from exemplar_server.store.truth.migrations import Migration, check_format, newest, pending
 
 DATABASE = "exemplar.db"
 
@@ -140,8 +140,37 @@ class SqliteDatabase:
             raise
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+@contextmanager
+def pinned(directory: Path) -> Iterator[Lend]:
+    """Lend a connection whose statements all see one committed state, while another process goes on writing.
+
+    Raises:
+        StartError: there is no database in the directory, or none of this program's format.
+    """
+    path = directory / DATABASE
+    if not path.is_file():
+        raise StartError(f"there is no store in {directory}: it holds no {DATABASE}")
+    with ExitStack() as stack:
+        try:
+            connection = stack.enter_context(closing(_connect(f"{path.resolve().as_uri()}?mode=ro")))
+            connection.execute("BEGIN")
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # the state is that of the first look
+        except sqlite3.Error as error:
+            raise StartError(f"{path} cannot be opened: {error}") from error
+        check_format(str(path), "sqlite", version)
+
+        @contextmanager
+        def lend() -> Iterator[Connection]:
+            with _typed_errors():
+                yield connection
+
+        yield lend
+
+
+def _connect(path: Path | str) -> sqlite3.Connection:
+    uri = isinstance(path, str)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10, uri=uri)
     # A damaged text is to be reported as damage, with its name, and not as an error of decoding.
     connection.text_factory = lambda content: content.decode("utf-8", "backslashreplace")
     return connection

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.resources import files
 
+from exemplar_server.errors import StartError
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -28,6 +30,21 @@ def pending(kind: str, version: int) -> list[Migration] | None:
     if version != 0 and not steps[0].version <= version <= steps[-1].version:
         return None
     return [step for step in steps if step.version > version]
+
+
+def check_format(name: str, kind: str, version: int) -> None:
+    """Refuse a database that is to be read as it is, and is not of this program's format. Raises `StartError`."""
+    steps = pending(kind, version)
+    if steps is None or version == 0:
+        raise StartError(
+            f"{name} was written by another version (its format is {version}, this program knows {newest(kind)}); "
+            "use that version"
+        )
+    if steps:
+        raise StartError(
+            f"{name} has an older format ({version}, this program's is {newest(kind)}); start this version's server "
+            "on it once, which brings it up to date"
+        )
 
 
 def newest(kind: str) -> int:

@@ -1,0 +1,1 @@
+"""Galleries carried elsewhere: from one truth to another, into an archive and back, each time verified."""
