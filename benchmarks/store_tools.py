@@ -7,7 +7,6 @@ Every figure is of a command as it is called, start included. Loading is what `r
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import subprocess
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import typer
 
 from benchmarks.results import record
 from demo.server_process import EXEMPLAR, clean_environment
@@ -79,13 +79,9 @@ def size(path: Path) -> int:
     )
 
 
-def main() -> None:
-    """Measure and record."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--classes", type=int, default=100_000)
-    parser.add_argument("--postgres", default="")
-    options = parser.parse_args()
-    count = options.classes
+def main(classes: int = 100_000, postgres: str = "") -> None:
+    """Measure and record; with the URL of an empty PostgreSQL database, there too."""
+    count = classes
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         source, file = root / "source", root / "galleries.tar"
@@ -94,11 +90,11 @@ def main() -> None:
         seconds["backup"] = run("backup", str(file), "--store", str(source))
         seconds["restore"] = run("restore", str(file), "--store", str(root / "restored"))
         seconds["migrate, SQLite to SQLite"] = run("migrate", str(source), str(root / "migrated"))
-        if options.postgres:
-            seconds["migrate, SQLite to PostgreSQL"] = run("migrate", str(source), options.postgres)
-            seconds["verify PostgreSQL"] = run("verify", "--store", options.postgres)
-            seconds["backup of PostgreSQL"] = run("backup", str(root / "again.tar"), "--store", options.postgres)
-            seconds["migrate, PostgreSQL to SQLite"] = run("migrate", options.postgres, str(root / "back"))
+        if postgres:
+            seconds["migrate, SQLite to PostgreSQL"] = run("migrate", str(source), postgres)
+            seconds["verify PostgreSQL"] = run("verify", "--store", postgres)
+            seconds["backup of PostgreSQL"] = run("backup", str(root / "again.tar"), "--store", postgres)
+            seconds["migrate, PostgreSQL to SQLite"] = run("migrate", postgres, str(root / "back"))
             run("backup", str(root / "back.tar"), "--store", str(root / "back"))
             assert (root / "back.tar").read_bytes() == (root / "again.tar").read_bytes() == file.read_bytes()
         sizes = {"database": size(source), "archive": size(file)}
@@ -118,4 +114,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -43,7 +43,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document in
 
 @app.command()
 def backup(
-    file: Annotated[Path, typer.Argument(help="The archive to write; one of this name is replaced.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The archive to write; one of this name is replaced.")],
     store: Store,
     gallery: Galleries = None,
     json: AsJson = False,
@@ -67,7 +67,9 @@ def backup(
 
 @app.command()
 def restore(
-    file: Annotated[Path, typer.Argument(help="An archive that `backup` wrote.", exists=True, dir_okay=False)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="An archive that `backup` wrote.", exists=True, dir_okay=False)
+    ],
     store: Store,
     gallery: Galleries = None,
     json: AsJson = False,
@@ -89,8 +91,8 @@ def restore(
 
 @app.command()
 def migrate(
-    from_: Annotated[str, typer.Argument(metavar="FROM", help=f"{_NAMES[0].upper()}{_NAMES[1:]}.")],
-    to: Annotated[str, typer.Argument(metavar="TO", help="Likewise; it has no galleries of these names.")],
+    from_: Annotated[str, typer.Argument(metavar="FROM", help=f"The store to copy from: {_NAMES}.")],
+    to: Annotated[str, typer.Argument(metavar="TO", help="The store to copy to, likewise.")],
     gallery: Galleries = None,
     json: AsJson = False,
 ) -> None:
