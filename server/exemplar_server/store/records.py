@@ -128,13 +128,13 @@ class StoredClass:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """Which state a gallery is in: its revision, and when it was made, in microseconds since the epoch.
+    """Which state a gallery is in: its revision, and a number that no other state has.
 
-    The time tells two states of one revision apart, such as those before and after a copy was put in place.
+    The mark tells two states of one revision apart, such as those before and after a copy was put in place.
     """
 
     revision: int
-    time: int
+    mark: int
 
 
 @dataclass(frozen=True, slots=True)

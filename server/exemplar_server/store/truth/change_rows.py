@@ -6,6 +6,7 @@ nothing is lost between two looks. Functions over a connection; transactions are
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection
 
 import numpy as np
@@ -13,7 +14,6 @@ import numpy as np
 from exemplar_encoder.arrays import Ints
 from exemplar_server.store.records import Gallery, Version
 from exemplar_server.store.truth.database import Connection
-from exemplar_server.store.truth.moments import to_micros
 
 # Whoever is further behind builds anew.
 KEPT_REVISIONS = 10_000
@@ -21,11 +21,11 @@ KEPT_REVISIONS = 10_000
 
 def record(connection: Connection, gallery: Gallery, rows: Collection[int]) -> None:
     """Write down that `rows` changed with the gallery's present revision, and drop what was kept long enough."""
-    time = to_micros(gallery.update_time)
+    mark = secrets.randbits(62)
     runs = _runs(rows) or [(None, None)]
     connection.executemany(
-        "INSERT INTO changes (gallery, revision, time, first, last) VALUES (?, ?, ?, ?, ?)",
-        [(gallery.id, gallery.revision, time, first, last) for first, last in runs],
+        "INSERT INTO changes (gallery, revision, mark, first, last) VALUES (?, ?, ?, ?, ?)",
+        [(gallery.id, gallery.revision, mark, first, last) for first, last in runs],
     )
     last_dropped = gallery.revision - KEPT_REVISIONS
     if last_dropped > 0:
@@ -34,8 +34,8 @@ def record(connection: Connection, gallery: Gallery, rows: Collection[int]) -> N
 
 def since(connection: Connection, gallery: str, version: Version) -> Ints | None:
     """Return the rows int64 `[n]`, ascending, that changed after a state; None where that is not known."""
-    query = "SELECT time FROM changes WHERE gallery = ? AND revision = ?"
-    if (version.time,) not in [tuple(row) for row in connection.execute(query, (gallery, version.revision))]:
+    query = "SELECT mark FROM changes WHERE gallery = ? AND revision = ?"
+    if (version.mark,) not in [tuple(row) for row in connection.execute(query, (gallery, version.revision))]:
         return None
     query = "SELECT first, last FROM changes WHERE gallery = ? AND revision > ? AND first IS NOT NULL"
     runs = connection.execute(query, (gallery, version.revision)).fetchall()

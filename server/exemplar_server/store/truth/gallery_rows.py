@@ -26,6 +26,11 @@ _NAMES = (
     "calibration",
 )
 _COLUMNS = ", ".join(_NAMES)
+# A gallery that has not changed since changes are written down has no mark yet.
+_VERSION = (
+    "SELECT revision, coalesce((SELECT max(mark) FROM changes WHERE gallery = galleries.id"
+    " AND changes.revision = galleries.revision), -1) FROM galleries WHERE id = ?"
+)
 
 
 def read(connection: Connection, gallery: str, lock: str = "") -> Gallery:
@@ -52,15 +57,10 @@ def read(connection: Connection, gallery: str, lock: str = "") -> Gallery:
 
 def version(connection: Connection, gallery: str) -> Version:
     """Read which state a gallery is in; the row is not checked. Raises `NotFoundError`."""
-    found = connection.execute("SELECT revision, updated FROM galleries WHERE id = ?", (gallery,)).fetchone()
+    found = connection.execute(_VERSION, (gallery,)).fetchone()
     if found is None:
         raise gallery_not_found(gallery)
     return Version(*found)
-
-
-def version_of(gallery: Gallery) -> Version:
-    """Return the state that a gallery is in."""
-    return Version(gallery.revision, to_micros(gallery.update_time))
 
 
 def exists(connection: Connection, gallery: str, lock: str) -> bool:

@@ -115,7 +115,7 @@ class SqlReading:
     def changes(self, gallery: str, since: Version) -> Changes | None:
         """See `Truth`."""
         with self._database.snapshot() as reader:
-            present = gallery_rows.read(reader, gallery)
+            present, version = gallery_rows.read(reader, gallery), gallery_rows.version(reader, gallery)
             rows = change_rows.since(reader, gallery, since)
             if rows is None:
                 return None
@@ -123,7 +123,7 @@ class SqlReading:
             names = class_rows.names(reader, gallery, put.rows[:_NAMES_TOLD])
         there = {*put.rows.tolist(), *put.damaged}
         removed = [row for row in rows.tolist() if row not in there]
-        return Changes(present, gallery_rows.version_of(present), put, names, np.array(removed, np.int64))
+        return Changes(present, version, put, names, np.array(removed, np.int64))
 
     def vectors(self, gallery: str, after: int = 0, limit: int = 10_000) -> VectorPage:
         """See `Truth`."""

@@ -242,3 +242,17 @@ def test_a_sample_to_train_on_comes_from_all_over_the_gallery(store: IndexedStor
     assert places[-1] > 380
     store.create_gallery("empty", MODEL, DIMENSION)
     assert VectorSource(store, "empty").sample(5).shape == (0, DIMENSION)
+
+
+def test_a_copy_that_was_put_in_place_at_the_same_revision_is_searched_as_it_is(
+    store: IndexedStore, other: SqlTruth
+) -> None:
+    assert nearest(store, 3) == ["c3"]
+    gallery, classes = other.get_gallery("g"), other.class_copies("g", limit=1000)
+    other.delete_gallery("g", force=True)
+    other.load_gallery(gallery)
+    other.load_classes("g", classes[::-1])
+    other.finish_load(gallery)
+    assert other.get_gallery("g") == gallery
+    assert nearest(store, 3) == ["c3"]
+    assert everything(store) == {f"c{number}" for number in range(10)}

@@ -64,7 +64,7 @@ CREATE INDEX requests_by_time ON requests (time);
 CREATE TABLE changes (
     gallery TEXT COLLATE "C" NOT NULL REFERENCES galleries (id) ON DELETE CASCADE,
     revision BIGINT NOT NULL,
-    time BIGINT NOT NULL,
+    mark BIGINT NOT NULL,
     first BIGINT,
     last BIGINT
 );

@@ -1,8 +1,9 @@
--- What changed with each revision of a gallery: the classes in rows from `first` to `last`; none for its settings.
+-- The classes that changed with each revision of a gallery, in rows from `first` to `last`; none for its settings.
+-- `mark` is a number that no other state has, of this gallery or of one that was put in its place.
 CREATE TABLE changes (
     gallery TEXT NOT NULL REFERENCES galleries (id) ON DELETE CASCADE,
     revision INTEGER NOT NULL,
-    time INTEGER NOT NULL,
+    mark INTEGER NOT NULL,
     first INTEGER,
     last INTEGER
 );
