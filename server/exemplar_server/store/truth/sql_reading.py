@@ -28,6 +28,8 @@ from exemplar_server.store.truth.moments import now_micros
 # With so many changes at once, few are asked for before the names of the others are looked up anyway.
 _NAMES_TOLD = 1000
 
+_NO_ROWS: Ints = np.empty(0, np.int64)
+
 
 class SqlReading:
     """The methods of `Truth` that change nothing."""
@@ -116,7 +118,7 @@ class SqlReading:
         """See `Truth`."""
         with self._database.snapshot() as reader:
             present, version = gallery_rows.read(reader, gallery), gallery_rows.version(reader, gallery)
-            rows = change_rows.since(reader, gallery, since)
+            rows = _NO_ROWS if since == version else change_rows.since(reader, gallery, since)
             if rows is None:
                 return None
             put = class_rows.vectors_of(reader, present, rows)

@@ -98,6 +98,21 @@ def test_a_database_of_another_version_is_refused_and_left_alone(two_galleries: 
     database.close()
 
 
+def test_a_database_of_the_format_before_is_brought_to_this_one_with_all_that_it_holds(two_galleries: Path) -> None:
+    with closing(sqlite3.connect(two_galleries / "exemplar.db")) as database:
+        database.executescript(
+            "DROP TABLE changes; DROP INDEX classes_by_gallery; DROP INDEX requests_by_time;"
+            "CREATE INDEX requests_by_time ON requests (time); PRAGMA user_version = 3;"
+        )
+    store = embedded(two_galleries)
+    assert [record.id for record in store.list_classes("whole")] == ["a", "b"]
+    assert store.search("whole", query(2), 1).results[0][0].class_id == "b"
+    store.put_classes("whole", [new_class("later", 3)])
+    assert store.search("whole", query(3), 1).results[0][0].class_id == "later"
+    store.close()
+    embedded(two_galleries).close()
+
+
 @pytest.mark.parametrize("assignment", ["calibration = NULL", "calibration = replace(calibration, '0.5', '0.6')"])
 def test_a_calibration_that_was_altered_or_lost_is_never_applied(two_galleries: Path, assignment: str) -> None:
     store = embedded(two_galleries)
