@@ -129,6 +129,7 @@ class Given:
 
     @classmethod
     def load(cls, folder: Path) -> Given:
+        """Return what `prepare` wrote."""
         return cls(
             np.load(folder / "vectors.npy", mmap_mode="r"),
             np.load(folder / "queries.npy"),
@@ -191,7 +192,7 @@ Made = tuple[Searcher, Callable[[int], None], Sequence[int]]
 
 
 def other(name: str, given: Given) -> Made:
-    """Build one of FAISS's, on all cores; return how to search it with so many threads, to set it, and what to try."""
+    """Build one of FAISS's, on all cores; return what searches it with so many threads, what sets it, and to what."""
     kind = CONTENDERS[name]
     count = len(given.vectors)
     lists = 1024 if count < 500_000 else 4096
@@ -229,7 +230,7 @@ def ours(name: str, given: Given) -> Made:
     for first in range(0, count, 10_000):
         part = given.vectors[first : first + 10_000]
         index.put(np.arange(first, first + len(part), dtype=np.int64), np.ascontiguousarray(part))
-    lists = faiss.downcast_index(index._codes.index)
+    lists: Any = faiss.downcast_index(index._codes.index)
     shipped = int(lists.nprobe)
 
     def choose(setting: int) -> None:

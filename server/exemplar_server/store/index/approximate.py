@@ -33,12 +33,16 @@ _LOOKED_AT = 100
 _SCANNED_AT_LEAST = 200_000
 _LIST = 2_000
 
+# The fewest vectors that an index can be trained on, in all and for each list.
+FEWEST_SAMPLED = 16
+
 _TRAINED_PER_LIST = 64
 _GROWTH = 2
 _STALE = 0.1
 _FORMAT = 1
 _NONE = -1
 _CHUNK = 1 << 24
+_DIGEST = 32
 _THREADS = faiss.omp_get_max_threads()
 
 
@@ -59,13 +63,14 @@ class ApproximateIndex:
         Args:
             dimension: of the vectors.
             count: how many there will be.
-            sample: float32 `[s, dimension]`, see `sample_size`; at least 16.
+            sample: float32 `[s, dimension]`, see `sample_size`; at least `FEWEST_SAMPLED`.
             threads: to train with.
         """
         faiss.omp_set_num_threads(threads)
         # Two values to a code of four bits, or one where there is an odd number of them.
         parts = dimension // 2 if dimension % 2 == 0 else dimension
-        codes: Any = faiss.index_factory(dimension, f"RR{dimension},IVF{_lists(count)},PQ{parts}x4fs")
+        count_of_lists = min(_lists(count), len(sample) // FEWEST_SAMPLED)
+        codes: Any = faiss.index_factory(dimension, f"RR{dimension},IVF{count_of_lists},PQ{parts}x4fs")
         lists: Any = faiss.downcast_index(codes.index)
         lists.cp.niter = 8
         lists.cp.min_points_per_centroid = lists.pq.cp.min_points_per_centroid = 1  # it warns of fewer
@@ -102,13 +107,22 @@ class ApproximateIndex:
             slots = np.broadcast_to(np.arange(len(self._slots)), (len(queries), len(self._slots)))
         else:
             faiss.omp_set_num_threads(1 if len(queries) == 1 else _THREADS)
-            looked_at = max(_LOOKED_AT, 4 * count)
-            looked_at += min(self._slots.stale, looked_at // 4)  # some of what is found will be stale
-            slots = self._codes.search(queries, looked_at)[1]
+            slots = self._scan(queries, max(_LOOKED_AT, 4 * count))
         rows = np.where(slots < 0, _NONE, self._slots.rows[slots])
         distances = exact_distances(self._vectors[np.maximum(slots, 0)], queries)
         distances[rows == _NONE] = np.inf
         return rows, distances
+
+    def _scan(self, queries: Floats, wanted: int) -> Ints:
+        """Return slots int64 `[n, m]`, -1 for none; so many of them hold rows, unless what is scanned holds fewer."""
+        looked_at = wanted + min(self._slots.stale, wanted // 4)  # some of what is found will be stale
+        while True:
+            slots: Ints = self._codes.search(queries, looked_at)[1]
+            found = (slots >= 0) & (self._slots.rows[slots] != _NONE)
+            # A class that was replaced again and again leaves more stale slots than that in one place.
+            if ((slots[:, -1] < 0) | (found.sum(axis=1) >= wanted)).all() or looked_at >= len(self._slots):
+                return slots
+            looked_at = min(4 * looked_at, len(self._slots))
 
     def rows(self) -> Ints:
         """See `VectorIndex`."""
@@ -154,9 +168,10 @@ class ApproximateIndex:
         beside = path.with_suffix(".writing")
         with open(beside, "wb") as file:
             sizes = [memoryview(part).nbytes for part in parts]
-            head = {"format": _FORMAT, "dimension": self.dimension, "trained_for": self._trained_for, "sizes": sizes}
-            file.write(json.dumps(head).encode() + b"\n")
-            digest = hashlib.blake2b(json.dumps(head).encode(), digest_size=32)
+            about_file = {"format": _FORMAT, "dimension": self.dimension, "trained_for": self._trained_for}
+            head = json.dumps({**about_file, "sizes": sizes}).encode()
+            digest = hashlib.blake2b(head, digest_size=_DIGEST)
+            file.write(head + b"\n" + digest.digest())
             for part in parts:
                 content = memoryview(part).cast("B") if len(part) else memoryview(b"")
                 for start in range(0, len(content), _CHUNK):
@@ -177,16 +192,15 @@ class ApproximateIndex:
         """
         with open(path, "rb") as file:
             line = file.readline(4096)
-            try:
-                head = json.loads(line)
-                form, dimension, sizes = head["format"], head["dimension"], head["sizes"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError("it is no saved index") from error
-            if form != _FORMAT:
-                raise ValueError(f"its format is {form}, this program knows {_FORMAT}")
-            if sum(sizes) + len(line) + 32 != path.stat().st_size:
+            digest = hashlib.blake2b(line[:-1], digest_size=_DIGEST)
+            if file.read(_DIGEST) != digest.digest():
+                raise ValueError("it is no saved index, or its head is damaged")
+            head = json.loads(line)
+            if head["format"] != _FORMAT:
+                raise ValueError(f"its format is {head['format']}, this program knows {_FORMAT}")
+            dimension, sizes = head["dimension"], head["sizes"]
+            if sum(sizes) + len(line) + 2 * _DIGEST != path.stat().st_size:
                 raise ValueError("it is not whole")
-            digest = hashlib.blake2b(json.dumps(head).encode(), digest_size=32)
             slots = sizes[1] // 8
             about = np.empty(sizes[0], np.uint8)
             keys, rows = np.empty(slots, np.int64), np.empty(slots, np.int64)
