@@ -1,8 +1,8 @@
 """Vectors to measure indexes with: galleries of any size, and queries for them. All float32 of unit length.
 
 `trained_like` lies much as the embeddings of `models/omniglot-held-out` do on the five alphabets that it never saw:
-variance falls with the component, and classes come in families as letters do in alphabets. `second_pictures` are other
-pictures of classes in the gallery. Percentiles 5, 25, 50, 75 and 95 of 165 classes, and those of the alphabets:
+variance falls with the component, and classes come in families as letters do in alphabets. `second_pictures` are
+other pictures of classes in the gallery. Percentiles 5, 25, 50, 75 and 95 of 165 classes, and those of the alphabets:
 
 * to the nearest other class 0.81 0.86 0.91 0.95 1.02, there 0.60 0.80 0.94 1.07 1.15;
 * to a second picture 0.34 0.50 0.63 0.77 0.98, there 0.37 0.51 0.63 0.78 1.08;
