@@ -1,9 +1,14 @@
 """Vectors to measure indexes with: galleries of any size, and queries for them. All float32 of unit length.
 
-`trained_like` lies as the embeddings of `models/omniglot-held-out` do on the five alphabets it never saw (165 classes):
-variance falls with the component so that 45 of 128 are effective, classes come in families as letters do in alphabets,
-and the nearest other of 165 classes is at 0.94 (median). `second_pictures` are other pictures of classes in the
-gallery, at 0.63 from the first (median). `uniform` has no structure at all, and `near_duplicates` are next to one of it.
+`trained_like` lies much as the embeddings of `models/omniglot-held-out` do on the five alphabets that it never saw:
+variance falls with the component, and classes come in families as letters do in alphabets. `second_pictures` are
+other pictures of classes in the gallery. Percentiles 5, 25, 50, 75 and 95 of 165 classes, and those of the alphabets:
+
+* to the nearest other class 0.81 0.86 0.91 0.95 1.02, there 0.60 0.80 0.94 1.07 1.15;
+* to a second picture 0.34 0.50 0.63 0.77 0.98, there 0.37 0.51 0.63 0.78 1.08;
+* 43 of 128 dimensions of a class's spread are effective (45 in a gallery of 100,000), there 45.
+
+`uniform` has no structure at all, and `near_duplicates` are next to one of it.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from exemplar_encoder.arrays import Floats
 DIMENSION = 128
 _FAMILY = 40
 _CHUNK = 100_000
-# Standard deviations of the components, falling so that (sum of variances)^2 / sum of squared variances is 45.
+# Standard deviations of the components, falling so that (sum of variances)^2 / sum of squared variances is 43.
 _SPREAD = np.exp(-np.arange(DIMENSION) / 43.5).astype(np.float32)
 _APART = 1.3  # from the middle of a family to a class, before both are brought to unit length
 _SECOND = 0.74  # from a class to another picture of it; smaller and larger by a log-normal factor

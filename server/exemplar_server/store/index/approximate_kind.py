@@ -21,8 +21,9 @@ from exemplar_server.store.records import Version
 
 _log = structlog.get_logger()
 
-# Fewer are searched exactly whatever was asked for: that is as quick, and there is enough to train on beyond.
+# So many are searched exactly whatever was asked for: that is as quick, and there is enough to train on beyond.
 _FEWEST = 5_000
+_FEWEST_SAMPLED = 16
 
 
 class ApproximateKind:
@@ -37,37 +38,47 @@ class ApproximateKind:
     def start(self, source: VectorSource, saved: Path | None) -> tuple[VectorIndex, Filled]:
         """See `IndexKind`; where nothing is saved, an exact index until a better one is built."""
         gallery = source.truth.get_gallery(source.gallery)
-        if saved is not None and saved.exists() and gallery.class_count * gallery.dimension > self._exact_products:
-            found = self._load(source, saved)
+        if saved is not None and saved.exists() and gallery.class_count > self._exact(gallery.dimension):
+            found = self._load(source, saved, gallery.dimension)
             if found is not None:
                 return found
         if not self._exact_products:
             return self.build(source)
-        index = FlatIndex(gallery.dimension, self._exact_products // gallery.dimension)
+        index = FlatIndex(gallery.dimension, self._exact(gallery.dimension))
         return index, source.fill(index)
 
     def build(self, source: VectorSource) -> tuple[VectorIndex, Filled]:
         """See `IndexKind`."""
         gallery = source.truth.get_gallery(source.gallery)
-        if gallery.class_count < _FEWEST:
-            small = FlatIndex(gallery.dimension, _FEWEST)
+        exact = self._exact(gallery.dimension)
+        sample = source.sample(sample_size(gallery.class_count)) if gallery.class_count > exact else None
+        if sample is None or len(sample) < _FEWEST_SAMPLED:  # the truth may have lost most of them
+            small = FlatIndex(gallery.dimension, exact if sample is None else None)
             return small, source.fill(small)
-        sample = source.sample(sample_size(gallery.class_count))
         index = ApproximateIndex.trained(gallery.dimension, gallery.class_count, sample)
         return index, source.fill(index)
 
     def save(self, index: VectorIndex, version: Version, path: Path) -> None:
         """See `IndexKind`."""
         if isinstance(index, ApproximateIndex):
-            index.save(path, json.dumps(asdict(version)).encode())
+            try:
+                index.save(path, json.dumps(asdict(version)).encode())
+            except OSError as error:
+                _log.warning("an index cannot be saved; it will be built anew", path=str(path), reason=str(error))
 
     def close(self) -> None:
         """See `IndexKind`."""
 
-    def _load(self, source: VectorSource, path: Path) -> tuple[VectorIndex, Filled] | None:
+    def _exact(self, dimension: int) -> int:
+        """Return how many vectors are searched exactly."""
+        return max(_FEWEST, self._exact_products // dimension)
+
+    def _load(self, source: VectorSource, path: Path, dimension: int) -> tuple[VectorIndex, Filled] | None:
         try:
             index, about = ApproximateIndex.load(path)
-        except ValueError as error:
+            if index.dimension != dimension:
+                raise ValueError(f"its vectors have {index.dimension} values, the gallery's {dimension}")
+        except (ValueError, OSError) as error:
             _log.warning("a saved index cannot be used", path=str(path), reason=str(error))
             return None
         saved = Version(**json.loads(about))
