@@ -1,9 +1,9 @@
 """What becomes of a threshold when the index is approximate? The false-accept rate asked for against that realized.
 
-An approximate index misses some of the nearest. Gaps look larger than they are, so that thresholds grow; strangers look
-farther than they are, so that fewer are accepted. Both are measured against an exact search of the same vectors (see
-`benchmarks.vectors`): the calibration was fitted in galleries of at most 162 classes, so what an exact search realizes
-here is not what was asked for either.
+An approximate index misses some of the nearest. Gaps look larger than they are, so that thresholds grow; strangers
+look farther than they are, so that fewer are accepted. Both are measured against an exact search of the same vectors
+(see `benchmarks.vectors`): the calibration was fitted in galleries of at most 162 classes, so what an exact search
+realizes here is not what was asked for either.
 """
 
 from __future__ import annotations
