@@ -93,14 +93,14 @@ def _best(rows: Any, distances: Any) -> int:
 
 
 def ours(vectors: Floats, _: Path) -> tuple[Callable[[int], Ask], Sequence[int]]:
-    """Our index, by the call that the server makes."""
+    """Open our index, by the call that the server makes."""
     index = ApproximateIndex.trained(DIMENSION, len(vectors), vectors[: sample_size(len(vectors))])
     index.put(np.arange(1, len(vectors) + 1, dtype=np.int64), vectors)
     return lambda _: lambda query: _best(*index.nearest(query, _K)), [0]
 
 
 def hnswlib(vectors: Floats, _: Path) -> tuple[Callable[[int], Ask], Sequence[int]]:
-    """A library of the graph's authors."""
+    """Open the library of the graph's authors."""
     import hnswlib
 
     index = hnswlib.Index("l2", DIMENSION)
@@ -119,7 +119,7 @@ def hnswlib(vectors: Floats, _: Path) -> tuple[Callable[[int], Ask], Sequence[in
 
 
 def usearch(vectors: Floats, _: Path) -> tuple[Callable[[int], Ask], Sequence[int]]:
-    """A library."""
+    """Open a library."""
     from usearch.index import Index
 
     index = Index(ndim=DIMENSION, metric="l2sq", dtype="f32", connectivity=32, expansion_add=128)
@@ -136,7 +136,7 @@ def usearch(vectors: Floats, _: Path) -> tuple[Callable[[int], Ask], Sequence[in
 
 
 def chroma(vectors: Floats, folder: Path) -> tuple[Callable[[int], Ask], Sequence[int]]:
-    """Persistent, in this process."""
+    """Open it on disk, in this process."""
     import chromadb
 
     client = chromadb.PersistentClient(str(folder))
@@ -155,7 +155,7 @@ def chroma(vectors: Floats, folder: Path) -> tuple[Callable[[int], Ask], Sequenc
 
 
 def lancedb(vectors: Floats, folder: Path) -> tuple[Callable[[int], Ask], Sequence[int]]:
-    """In this process, with its default kind of lists and the float32 vectors looked at again."""
+    """Open it in this process, with its default kind of lists and the float32 vectors looked at again."""
     import lancedb
     import pyarrow
 
@@ -175,7 +175,7 @@ def lancedb(vectors: Floats, folder: Path) -> tuple[Callable[[int], Ask], Sequen
 
 
 def qdrant(vectors: Floats, folder: Path) -> tuple[Callable[[int], Ask], Sequence[int]]:
-    """Its local mode, which looks at every vector."""
+    """Open its local mode, which looks at every vector."""
     from qdrant_client import QdrantClient, models
 
     client = QdrantClient(":memory:")
@@ -186,7 +186,7 @@ def qdrant(vectors: Floats, folder: Path) -> tuple[Callable[[int], Ask], Sequenc
 
 
 def milvus_lite(vectors: Floats, folder: Path) -> tuple[Callable[[int], Ask], Sequence[int]]:
-    """Milvus in one file, with the index that it chooses."""
+    """Open Milvus in one file, with the index that it chooses."""
     from pymilvus import MilvusClient
 
     client = MilvusClient(str(folder / "milvus.db"))
