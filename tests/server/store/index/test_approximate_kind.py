@@ -160,7 +160,7 @@ def test_an_index_is_taken_into_use_while_reads_and_writes_go_on(tmp_path: Path)
         try:
             while not ended.is_set():
                 check_some()
-        except BaseException as error:  # to be told by the test's own thread
+        except Exception as error:  # noqa: BLE001 - to be told by the test's own thread
             failures.append(error)
 
     with opened(tmp_path, kind) as store:
