@@ -7,8 +7,7 @@ the gallery's new revision and what changed with it, and the response to the req
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ import numpy as np
 from exemplar_encoder import class_embedding
 from exemplar_encoder.arrays import Floats
 from exemplar_server.errors import (
-    AlreadyExistsError,
     FailedPreconditionError,
     class_not_found,
     etag_mismatch,
@@ -25,30 +23,23 @@ from exemplar_server.errors import (
     too_many_exemplars,
 )
 from exemplar_server.store.records import (
-    ClassCopy,
     ClassRecord,
     Gallery,
     GalleryChanges,
-    KeptResponse,
     NewClass,
     NewExemplar,
     StoredClass,
     check_vectors,
 )
-from exemplar_server.store.request import RepeatedRequest, Request
-from exemplar_server.store.truth import change_rows, class_rows, exemplar_rows, gallery_rows, request_rows
-from exemplar_server.store.truth.database import Connection, Database, RowExists
+from exemplar_server.store.request import Request
+from exemplar_server.store.truth import class_rows, exemplar_rows, gallery_rows, request_rows
+from exemplar_server.store.truth.database import Connection, RowExists
 from exemplar_server.store.truth.moments import from_micros, now, now_micros, to_micros
-from exemplar_server.store.truth.sql_reading import SqlReading
+from exemplar_server.store.truth.sql_loading import SqlLoading, gallery_exists, next_state
 
 
-class SqlTruth(SqlReading):
+class SqlTruth(SqlLoading):
     """The `Truth` in a database."""
-
-    _database: Database
-
-    def __init__(self, database: Database) -> None:
-        super().__init__(database)
 
     def close(self) -> None:
         """See `Truth`."""
@@ -73,7 +64,7 @@ class SqlTruth(SqlReading):
                 self._add_gallery(writer, created)
                 request_rows.keep(writer, request, created, now_micros())
         except RowExists as error:  # another process was quicker
-            raise _gallery_exists(gallery) from error
+            raise gallery_exists(gallery) from error
         return created
 
     def update_gallery(
@@ -85,7 +76,7 @@ class SqlTruth(SqlReading):
             if etag and etag != held.etag:
                 raise etag_mismatch(f"gallery {gallery!r}", {"gallery": gallery, "etag": held.etag})
             values: dict[str, Any] = {name: getattr(changes, name) for name in changes.fields}
-            updated = dataclasses.replace(_next(held), **values)
+            updated = dataclasses.replace(next_state(held), **values)
             self._record(writer, updated, [])
             request_rows.keep(writer, request, updated, now_micros())
         return updated
@@ -116,7 +107,7 @@ class SqlTruth(SqlReading):
             found = class_rows.find(writer, gallery, list(last))
             updated = held
             if classes:
-                updated = dataclasses.replace(_next(held), class_count=held.class_count + len(last) - len(found))
+                updated = dataclasses.replace(next_state(held), class_count=held.class_count + len(last) - len(found))
             records = self._put(writer, updated, last, found)
             seen = set(found)
             stored = []
@@ -137,7 +128,7 @@ class SqlTruth(SqlReading):
     ) -> ClassRecord:
         """See `Truth`."""
         with self._change(gallery, request) as writer:
-            updated = _next(self._gallery(writer, gallery))
+            updated = next_state(self._gallery(writer, gallery))
             row = self._row(writer, gallery, class_id)
             present = class_rows.read(writer, gallery, row).etag
             if etag and etag != present:
@@ -159,7 +150,7 @@ class SqlTruth(SqlReading):
             if found:
                 row = found[class_id][0]
                 class_rows.delete(writer, row)
-                updated = dataclasses.replace(_next(updated), class_count=updated.class_count - 1)
+                updated = dataclasses.replace(next_state(updated), class_count=updated.class_count - 1)
                 self._record(writer, updated, [row])
             elif not allow_missing:
                 raise class_not_found(gallery, class_id)
@@ -211,70 +202,6 @@ class SqlTruth(SqlReading):
             exemplar_rows.remove(writer, row, sha256)
             return self._moved(writer, held, row, kept, sha256 in present, request)
 
-    def load_gallery(self, gallery: Gallery) -> None:
-        """See `Truth`."""
-        with self._change(gallery.id) as writer:
-            self._add_gallery(writer, dataclasses.replace(gallery, class_count=0, revision=1))
-
-    def load_classes(self, gallery: str, classes: Sequence[ClassCopy]) -> int:
-        """See `Truth`."""
-        with self._change(gallery) as writer:
-            held = self._gallery(writer, gallery)
-            check_vectors(held, np.stack([each.embedding for each in classes]))
-            updated = dataclasses.replace(_next(held), class_count=held.class_count + len(classes))
-            if there := class_rows.find(writer, gallery, [each.id for each in classes]):
-                raise AlreadyExistsError(
-                    "CLASS_EXISTS", f"gallery {gallery!r} has a class {min(there)!r} already", {"gallery": gallery}
-                )
-            rows = self._database.new_rows(writer, len(classes))
-            class_rows.add(writer, [_copied(gallery, row, of) for row, of in zip(rows, classes, strict=True)])
-            exemplar_rows.add(writer, {row: of.exemplars for row, of in zip(rows, classes, strict=True)})
-            self._record(writer, updated, rows)
-        return updated.revision
-
-    def finish_load(self, gallery: Gallery) -> None:
-        """See `Truth`."""
-        with self._change(gallery.id) as writer:
-            gallery_rows.write(writer, gallery)
-            change_rows.forget(writer, gallery.id)
-            change_rows.record(writer, gallery, [])
-            self._database.announce(writer, gallery.id)
-
-    def load_responses(self, responses: Iterable[KeptResponse]) -> None:
-        """See `Truth`."""
-        with self._database.transaction() as writer:
-            request_rows.load(writer, responses)
-
-    @contextmanager
-    def _change(self, gallery: str, request: Request[Any] | None = None) -> Iterator[Connection]:
-        """Make one change of a gallery, and none for a request that was answered before."""
-        with self._database.transaction(None if request is None else request.id) as writer:
-            response = None if request is None else request_rows.answered(writer, request, now_micros())
-            if response is not None:
-                raise RepeatedRequest(response)
-            yield writer
-        self._committed(gallery)
-
-    def _committed(self, gallery: str) -> None:
-        """Take note that a change of a gallery is on disk; it is acknowledged once this returns."""
-
-    def _gallery(self, writer: Connection, gallery: str) -> Gallery:
-        """Read a gallery that nobody else changes until the transaction ends."""
-        return gallery_rows.read(writer, gallery, self._database.lock_row)
-
-    def _add_gallery(self, writer: Connection, gallery: Gallery) -> None:
-        if gallery_rows.exists(writer, gallery.id, ""):
-            raise _gallery_exists(gallery.id)
-        gallery_rows.add(writer, gallery)
-        change_rows.record(writer, gallery, [])
-        self._database.announce(writer, gallery.id)
-
-    def _record(self, writer: Connection, updated: Gallery, rows: Sequence[int]) -> None:
-        """Write a gallery's new state, and which rows changed with it."""
-        gallery_rows.write(writer, updated)
-        change_rows.record(writer, updated, rows)
-        self._database.announce(writer, updated.id)
-
     def _put(
         self,
         writer: Connection,
@@ -321,23 +248,13 @@ class SqlTruth(SqlReading):
         request: Request[tuple[ClassRecord, int]] | None,
     ) -> tuple[ClassRecord, int]:
         """Search a class whose exemplars changed by `embeddings`, which are those of all its exemplars now."""
-        updated = _next(held) if changed else held
+        updated = next_state(held) if changed else held
         if changed:
             class_rows.move(writer, updated, row, class_embedding(np.stack(list(embeddings.values()))))
             self._record(writer, updated, [row])
         effect = class_rows.read(writer, held.id, row), updated.revision
         request_rows.keep(writer, request, effect, now_micros())
         return effect
-
-
-def _next(gallery: Gallery) -> Gallery:
-    """Return the gallery's next state."""
-    return dataclasses.replace(gallery, revision=gallery.revision + 1, update_time=now())
-
-
-def _copied(gallery: str, row: int, of: ClassCopy) -> class_rows.Written:
-    times = to_micros(of.create_time), to_micros(of.update_time)
-    return class_rows.written(row, gallery, of.id, of.display_name, of.attributes, of.embedding, *times)
 
 
 def _check_empty(gallery: Gallery) -> None:
@@ -348,7 +265,3 @@ def _check_empty(gallery: Gallery) -> None:
             f"gallery {gallery.id!r} is not empty (classes: {count:,}); delete them first, or use force",
             {"gallery": gallery.id, "class_count": str(count)},
         )
-
-
-def _gallery_exists(gallery: str) -> AlreadyExistsError:
-    return AlreadyExistsError("GALLERY_EXISTS", f"there is a gallery {gallery!r} already", {"gallery": gallery})
