@@ -18,6 +18,7 @@ import structlog
 
 from exemplar_encoder.arrays import Floats, Ints
 from exemplar_server.errors import DataLossError, ServiceError, UnavailableError
+from exemplar_server.store.index.candidates import candidates, nearest_rows
 from exemplar_server.store.index.class_names import ClassNames
 from exemplar_server.store.index.gaps import Gaps
 from exemplar_server.store.index.kinds import IndexKind
@@ -25,7 +26,7 @@ from exemplar_server.store.index.pairs import nearest_pairs
 from exemplar_server.store.index.shared_lock import SharedLock
 from exemplar_server.store.index.vector_index import IndexBehind, VectorIndex
 from exemplar_server.store.index.vector_source import Filled, FillingStopped, VectorSource, apply
-from exemplar_server.store.records import Candidate, Changes, ClassRow, Gallery, Pair, Search, Version, check_vectors
+from exemplar_server.store.records import Changes, Gallery, Pair, Search, Version, check_vectors
 from exemplar_server.store.truth.checksums import damaged
 from exemplar_server.store.truth.truth import Truth
 
@@ -161,11 +162,11 @@ class GalleryIndex:
         if doubtful:
             self._mend(version, last)
             return None
-        near = [_nearest(*pair, count, considered) for pair in zip(rows, distances, strict=True)]
+        near = [nearest_rows(*pair, count, considered) for pair in zip(rows, distances, strict=True)]
         names = self._names.of({row for found, _ in near for row in found}, version, last)
         if names is None:
             return None
-        results = [_candidates(found, ascending, names, count) for found, ascending in near]
+        results = [candidates(found, ascending, names, count) for found, ascending in near]
         return Search(results, [ascending[:considered] for _, ascending in near], gallery, gaps)
 
     def _everything(self) -> tuple[Ints, Floats, int]:
@@ -293,25 +294,3 @@ def _quick_turns() -> Iterator[None]:
         yield
     finally:
         sys.setswitchinterval(before)
-
-
-def _nearest(rows: Ints, distances: Floats, count: int, considered: int) -> tuple[list[int], list[float]]:
-    """Return the rows that may be among the `count` nearest once ties are ordered by id, and distances, ascending.
-
-    There are at least as many distances as rows, and the first of them are those of the rows.
-    """
-    there = rows >= 0
-    rows, distances = rows[there], distances[there]
-    if len(rows) > considered:
-        near = distances <= np.partition(distances, considered - 1)[considered - 1]
-        rows, distances = rows[near], distances[near]
-    order = np.argsort(distances, kind="stable")
-    rows, distances = rows[order], distances[order]
-    told = len(rows) if len(rows) <= count else int(np.searchsorted(distances, distances[count - 1], "right"))
-    return rows[:told].tolist(), distances.tolist()
-
-
-def _candidates(rows: list[int], distances: list[float], names: dict[int, ClassRow], count: int) -> list[Candidate]:
-    found = [(distance, names[row]) for row, distance in zip(rows, distances, strict=False) if row in names]
-    found.sort(key=lambda item: (item[0], item[1].class_id))
-    return [Candidate(of.class_id, of.display_name, of.attributes, distance) for distance, of in found[:count]]
