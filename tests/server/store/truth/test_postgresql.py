@@ -195,7 +195,7 @@ def test_a_database_of_a_newer_program_is_refused(postgres_url: str) -> None:
     ("url", "problem"),
     [
         ("postgresql://postgres@/nothing?host=/nowhere", "'nothing' at /nowhere cannot be used"),
-        ("postgresql://postgres@/x?colour=red", "no address of a PostgreSQL database"),
+        ("postgresql://postgres@/x?color=red", "no address of a PostgreSQL database"),
     ],
 )
 def test_what_cannot_be_used_is_named_at_the_start(monkeypatch: pytest.MonkeyPatch, url: str, problem: str) -> None:
