@@ -1,7 +1,8 @@
 """The server's life: open the port, load, serve, drain.
 
 Calls are let in only once the bundle's golden samples came out right and every gallery is loaded. SIGTERM and SIGINT
-let what is in flight end before the store is closed.
+let what is in flight end before the store is closed. SIGHUP compares the indexes with the database, and builds those
+anew that differ.
 """
 
 from __future__ import annotations
@@ -64,6 +65,12 @@ async def serve(settings: ServerSettings) -> None:
                 loop.call_soon_threadsafe(listener.tell_available, there)
 
             store.on_availability(tell)
+            comparing: set[asyncio.Future[None]] = set()  # only so that none of them is forgotten on the way
+
+            def compare() -> None:
+                comparing.add(loop.run_in_executor(None, store.compare_indexes))
+
+            loop.add_signal_handler(signal.SIGHUP, compare)
             _log.info(
                 "serving",
                 address=listener.address,

@@ -93,6 +93,18 @@ def test_a_signal_lets_what_is_in_flight_end_and_refuses_what_is_new(
         server.wait_for("stopped")
 
 
+def test_on_demand_the_server_compares_its_indexes_with_the_database_and_goes_on(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    with ServerProcess(tiny_bundle, tmp_path) as server:
+        stubs = Stubs(server.channel())
+        enroll(stubs, "g", range(3))
+        server.send(signal.SIGHUP)
+        compared = server.wait_for("compared an index")
+        assert (compared["gallery"], compared["same"]) == ("g", True)
+        assert classify(stubs, "galleries/g", png(seed=2)).matches[0].class_id == "c2"
+
+
 def test_a_full_queue_is_told_with_a_time_to_come_back_and_who_hangs_up_leaves_the_room(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:

@@ -219,3 +219,7 @@ class GalleryStore(Galleries, Protocol):
     def on_availability(self, tell: Callable[[bool], None]) -> None:
         """Call `tell`, from another thread, when what the store needs stops answering and when it answers again."""
         ...
+
+    def compare_indexes(self) -> None:
+        """Compare what is searched with what is stored, put right what differs, and tell of it in the log."""
+        ...

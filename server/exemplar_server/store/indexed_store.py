@@ -66,6 +66,10 @@ class IndexedStore(SqlTruth):
         """See `GalleryStore`."""
         return self._indexes.get(gallery).nearest_pairs(count, threshold)
 
+    def compare_indexes(self) -> None:
+        """See `GalleryStore`."""
+        self._indexes.compare()
+
     def on_availability(self, tell: Callable[[bool], None]) -> None:
         """See `GalleryStore`."""
         self._database.on_availability(tell)

@@ -25,7 +25,7 @@ from exemplar_server.store.index.kinds import IndexKind
 from exemplar_server.store.index.pairs import nearest_pairs
 from exemplar_server.store.index.shared_lock import SharedLock
 from exemplar_server.store.index.vector_index import IndexBehind, VectorIndex
-from exemplar_server.store.index.vector_source import Filled, FillingStopped, VectorSource, apply
+from exemplar_server.store.index.vector_source import Filled, FillingStopped, Held, VectorSource, apply
 from exemplar_server.store.records import Changes, Gallery, Pair, Search, Version, check_vectors
 from exemplar_server.store.truth.checksums import damaged
 from exemplar_server.store.truth.truth import Truth
@@ -88,7 +88,10 @@ class GalleryIndex:
             if version != self._filled.version:
                 changes = self._truth.changes(self._id, self._filled.version)
                 if changes is None:
-                    index, filled = self._kind.start(self._source, None)
+                    try:
+                        index, filled = self._kind.start(self._source, None)
+                    except FillingStopped:  # the gallery was deleted, and is made anew just now
+                        raise _in_doubt(self._id) from None
                     self._swap(index, Gaps(index), filled)
                 else:
                     self._show(changes)
@@ -137,6 +140,16 @@ class GalleryIndex:
             for (first, second), distance in zip(indices.tolist(), distances.tolist(), strict=True)
         ]
         return pairs, close, revision
+
+    def compare(self) -> bool:
+        """Return whether the index holds what the truth has; where it does not, build it anew in the background."""
+        with self._content.shared():
+            held, version = Held(self._index), self._filled.version
+        if self._source.same(held, version):
+            return True
+        _log.warning("an index is not as the database is", gallery=self._id)
+        self._start_building()
+        return False
 
     def close(self) -> None:
         """Save the index where it is worth it, and let go of it."""
@@ -212,11 +225,11 @@ class GalleryIndex:
 
     def _outgrown(self) -> None:
         """Build another index in the background where that would serve better."""
-        if (
-            not self._index.outgrown()
-            or self._source.stop.is_set()
-            or (self._builder is not None and self._builder.is_alive())
-        ):
+        if self._index.outgrown():
+            self._start_building()
+
+    def _start_building(self) -> None:
+        if self._source.stop.is_set() or (self._builder is not None and self._builder.is_alive()):
             return
         self._builder = threading.Thread(target=self._build, name=f"index of {self._id}", daemon=True)
         self._builder.start()

@@ -86,6 +86,15 @@ class Indexes:
             if each in self._held:
                 self.follow(each)
 
+    def compare(self) -> None:
+        """Compare every index that is loaded with the truth, and build those anew that are not as it is."""
+        for gallery, held in list(self._held.items()):
+            try:
+                same = held.compare()
+                _log.info("compared an index", gallery=gallery, same=same)
+            except ServiceError as error:
+                _log.warning("an index could not be compared", gallery=gallery, reason=error.message)
+
     def drop(self, gallery: str) -> None:
         """Let go of a gallery that was deleted."""
         with self._loading:

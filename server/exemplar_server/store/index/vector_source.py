@@ -63,9 +63,23 @@ class VectorSource:
                 missing = self.truth.missing_classes(self.gallery)
                 return Filled(changes.gallery, changes.version, damaged, missing).after(changes)
 
+    def same(self, held: Held, version: Version) -> bool:
+        """Return whether that is what the truth has, but for what changed since a version."""
+        other: list[Ints] = [np.empty(0, np.int64)]
+        known: list[Ints] = [np.empty(0, np.int64)]
+        for page in self._pages():
+            other.append(page.rows[~held.same(page)])
+            known.append(page.rows)
+        surplus = np.setdiff1d(held.rows, np.concatenate(known))
+        changes = self.truth.changes(self.gallery, version)
+        if changes is None:
+            return False
+        changed = np.concatenate([changes.put.rows, changes.removed, np.array(list(changes.put.damaged), np.int64)])
+        return not len(np.setdiff1d(np.concatenate([*other, surplus]), changed))
+
     def _compare(self, index: VectorIndex) -> dict[int, str]:
         """Put what an index lacks or holds otherwise, remove what it should not hold, and return what is damaged."""
-        held = _Held(index)
+        held = Held(index)
         damaged: dict[int, str] = {}
         known: list[Ints] = []
         for page in self._pages():
@@ -120,7 +134,7 @@ def apply(index: VectorIndex, gaps: Gaps | None, changes: Changes) -> None:
         gaps.added(put.rows, put.vectors)
 
 
-class _Held:
+class Held:
     """What an index says that it holds."""
 
     def __init__(self, index: VectorIndex) -> None:

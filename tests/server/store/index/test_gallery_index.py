@@ -256,3 +256,19 @@ def test_a_copy_that_was_put_in_place_at_the_same_revision_is_searched_as_it_is(
     assert other.get_gallery("g") == gallery
     assert nearest(store, 3) == ["c3"]
     assert everything(store) == {f"c{number}" for number in range(10)}
+
+
+def test_on_demand_an_index_is_compared_with_the_truth_and_built_anew_where_it_differs(
+    store: IndexedStore, kind: FaultyKind
+) -> None:
+    kind.may_build.set()
+    held = store._indexes.get("g")
+    assert held.compare()
+    row = store.vectors("g").rows[:1]
+    FlatIndex.put(kind.made[0], row, vector(99)[None])  # the right number of rows, and one of them wrong
+    assert not held._index.doubtful(10)
+    store.compare_indexes()
+    assert held._builder is not None
+    held._builder.join(60)
+    assert nearest(store, 0) == ["c0"]
+    assert held.compare()
