@@ -13,6 +13,7 @@ import structlog
 from exemplar_server.errors import DataLossError, NotFoundError, ServiceError, UnavailableError
 from exemplar_server.store.index.gallery_index import GalleryIndex
 from exemplar_server.store.index.kinds import IndexKind
+from exemplar_server.store.index.vector_source import FillingStopped
 from exemplar_server.store.truth.checksums import damaged_gallery
 from exemplar_server.store.truth.truth import Truth
 
@@ -92,6 +93,8 @@ class Indexes:
             try:
                 same = held.compare()
                 _log.info("compared an index", gallery=gallery, same=same)
+            except FillingStopped:  # the gallery was deleted, or the store is being closed
+                _log.info("no index is compared any more", gallery=gallery)
             except ServiceError as error:
                 _log.warning("an index could not be compared", gallery=gallery, reason=error.message)
 
