@@ -17,7 +17,7 @@ import numpy as np
 import structlog
 
 from exemplar_encoder.arrays import Floats, Ints
-from exemplar_server.errors import DataLossError, ServiceError, UnavailableError
+from exemplar_server.errors import ServiceError, UnavailableError
 from exemplar_server.store.index.candidates import candidates, nearest_rows
 from exemplar_server.store.index.class_names import ClassNames
 from exemplar_server.store.index.gaps import Gaps
@@ -27,7 +27,6 @@ from exemplar_server.store.index.shared_lock import SharedLock
 from exemplar_server.store.index.vector_index import IndexBehind, VectorIndex
 from exemplar_server.store.index.vector_source import Filled, FillingStopped, Held, VectorSource, apply
 from exemplar_server.store.records import Changes, Gallery, Pair, Search, Version, check_vectors
-from exemplar_server.store.truth.checksums import damaged
 from exemplar_server.store.truth.truth import Truth
 
 _log = structlog.get_logger()
@@ -122,7 +121,7 @@ class GalleryIndex:
         for _ in range(_TRIES):
             self.follow()
             with self._content.shared(), suppress(IndexBehind):
-                self._refuse_damage()
+                self._filled.refuse_damage()
                 return self._gaps.value()
         raise _in_doubt(self._id)
 
@@ -166,7 +165,7 @@ class GalleryIndex:
             with self._content.shared():
                 gallery, version = self._filled.gallery, self._filled.version
                 check_vectors(gallery, queries)
-                self._refuse_damage()
+                self._filled.refuse_damage()
                 rows, distances = self._index.nearest(queries, considered)
                 doubtful = self._index.doubtful(gallery.class_count)
                 gaps = None if doubtful else self._gaps.value()
@@ -186,7 +185,7 @@ class GalleryIndex:
         for _ in range(_TRIES):
             self.follow()
             with self._content.shared(), suppress(IndexBehind):
-                self._refuse_damage()
+                self._filled.refuse_damage()
                 rows = self._index.rows()
                 return rows, self._index.vectors(rows), self._filled.version.revision
         raise _in_doubt(self._id)
@@ -272,22 +271,9 @@ class GalleryIndex:
                 self._path.unlink(missing_ok=True)
 
     def _save(self, index: VectorIndex, filled: Filled) -> None:
-        if self._path is not None and not filled.damaged and not filled.missing:
+        if self._path is not None and filled.whole:
             self._kind.save(index, filled.version, self._path)
             self._saved_revision = filled.version.revision
-
-    def _refuse_damage(self) -> None:
-        filled = self._filled
-        if filled.damaged:
-            raise damaged(self._id, sorted(filled.damaged.values()))
-        if filled.missing:
-            count = filled.gallery.class_count
-            raise DataLossError(
-                "DATA_CORRUPT",
-                f"gallery {self._id!r} has {count - filled.missing:,} classes where {count:,} were stored; "
-                "restore a copy of the data, or delete the gallery and enroll its classes again",
-                {"gallery": self._id},
-            )
 
 
 def _in_doubt(gallery: str) -> UnavailableError:

@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from exemplar_encoder.arrays import Floats, Ints
+from exemplar_server.errors import DataLossError
 from exemplar_server.store.index.gaps import Gaps
 from exemplar_server.store.index.vector_index import Fingerprints, VectorIndex, fingerprint
 from exemplar_server.store.records import Changes, Gallery, VectorPage, Version
+from exemplar_server.store.truth.checksums import damaged
 from exemplar_server.store.truth.truth import Truth
 
 _SAMPLED_PAGES = 32
@@ -55,13 +57,13 @@ class VectorSource:
         """
         while True:
             version = self.truth.version(self.gallery)
-            damaged = self._compare(index)
+            wrong = self._compare(index)
             changes = self.truth.changes(self.gallery, version)
             if changes is not None:  # None: the gallery was made anew meanwhile
                 apply(index, None, changes)
                 index.mended()
                 missing = self.truth.missing_classes(self.gallery)
-                return Filled(changes.gallery, changes.version, damaged, missing).after(changes)
+                return Filled(changes.gallery, changes.version, wrong, missing).after(changes)
 
     def same(self, held: Held, version: Version) -> bool:
         """Return whether that is what the truth has, but for what changed since a version."""
@@ -80,16 +82,16 @@ class VectorSource:
     def _compare(self, index: VectorIndex) -> dict[int, str]:
         """Put what an index lacks or holds otherwise, remove what it should not hold, and return what is damaged."""
         held = Held(index)
-        damaged: dict[int, str] = {}
+        wrong: dict[int, str] = {}
         known: list[Ints] = []
         for page in self._pages():
             other = ~held.same(page)
             index.put(page.rows[other], page.vectors[other])
-            damaged |= page.damaged
+            wrong |= page.damaged
             known.append(page.rows)
         surplus = np.setdiff1d(held.rows, np.concatenate([np.empty(0, np.int64), *known]))
         index.remove(surplus)
-        return damaged
+        return wrong
 
     def _pages(self) -> Iterator[VectorPage]:
         page = self.truth.vectors(self.gallery)
@@ -114,11 +116,29 @@ class Filled:
     missing: int
     saved_revision: int | None = None
 
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is damaged or missing."""
+        return not self.damaged and not self.missing
+
+    def refuse_damage(self) -> None:
+        """Raise `DataLossError` where an answer could be wrong, for what is damaged or missing."""
+        if self.damaged:
+            raise damaged(self.gallery.id, sorted(self.damaged.values()))
+        if self.missing:
+            count = self.gallery.class_count
+            raise DataLossError(
+                "DATA_CORRUPT",
+                f"gallery {self.gallery.id!r} has {count - self.missing:,} classes where {count:,} were stored; "
+                "restore a copy of the data, or delete the gallery and enroll its classes again",
+                {"gallery": self.gallery.id},
+            )
+
     def after(self, changes: Changes) -> Filled:
         """Return the state after changes."""
         mended = {*changes.put.rows.tolist(), *changes.removed.tolist()}
-        damaged = {row: name for row, name in self.damaged.items() if row not in mended} | dict(changes.put.damaged)
-        return replace(self, gallery=changes.gallery, version=changes.version, damaged=damaged)
+        wrong = {row: name for row, name in self.damaged.items() if row not in mended} | dict(changes.put.damaged)
+        return replace(self, gallery=changes.gallery, version=changes.version, damaged=wrong)
 
 
 def apply(index: VectorIndex, gaps: Gaps | None, changes: Changes) -> None:
