@@ -24,7 +24,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from exemplar.names import class_id_problem
+from exemplar.names import class_id_problem, gallery_id_problem
 from exemplar_encoder import EncodedImage
 from exemplar_server.errors import gallery_not_found
 from exemplar_server.store.records import ClassCopy, Gallery, KeptResponse
@@ -221,6 +221,8 @@ class Archive:
         contents.gallery = self._parsed(member, read_gallery, self._content(member))
         if f"galleries/{contents.gallery.id}/gallery.json" != member.name:
             raise ArchiveError(f"{member.name} is of gallery {contents.gallery.id!r}")
+        if problem := gallery_id_problem(contents.gallery.id):
+            raise ArchiveError(f"{member.name}: {problem}")
 
     def _check_format(self, member: Member) -> None:
         described = self._parsed(member, json.loads, self._content(member))

@@ -123,6 +123,19 @@ def test_a_missing_and_a_foreign_member_are_refused_though_the_rest_is_intact(ar
         opened(file.getvalue(), tmp_path)
 
 
+def test_a_gallery_whose_id_no_caller_could_choose_is_refused(archive: bytes, tmp_path: Path) -> None:
+    name = "galleries/rich/gallery.json"
+    start, size = next((start, size) for found, start, size in members(archive) if found == name)
+    fields = json.loads(archive[start : start + size])
+    file = io.BytesIO()
+    with closing(MemberWriter(file)) as writer:
+        writer.add("archive.json", b'{"kind": "exemplar-archive", "format": 1}\n')
+        writer.add("galleries/../gallery.json", json.dumps(fields | {"id": ".."}).encode())
+        writer.finish()
+    with pytest.raises(ArchiveError, match="must be 1 to 63"):
+        opened(file.getvalue(), tmp_path)
+
+
 @pytest.mark.parametrize(
     "described", [b'{"kind": "exemplar-archive", "format": 2}', b'{"kind": "other"}', b"[]", b"{"]
 )
