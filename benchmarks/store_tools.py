@@ -37,7 +37,7 @@ def made_up(count: int) -> Iterator[list[ClassCopy]]:
     random = np.random.default_rng(0)
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     for start in range(0, count, BATCH):
-        vectors = random.normal(size=(BATCH, DIMENSION)).astype(np.float32)
+        vectors = random.normal(size=(min(BATCH, count - start), DIMENSION)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         batch = []
         for number, vector in enumerate(vectors, start):
