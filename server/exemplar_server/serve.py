@@ -68,7 +68,9 @@ async def serve(settings: ServerSettings) -> None:
             comparing: set[asyncio.Future[None]] = set()  # only so that none of them is forgotten on the way
 
             def compare() -> None:
-                comparing.add(loop.run_in_executor(None, store.compare_indexes))
+                future = loop.run_in_executor(None, store.compare_indexes)
+                comparing.add(future)
+                future.add_done_callback(comparing.discard)
 
             loop.add_signal_handler(signal.SIGHUP, compare)
             _log.info(
