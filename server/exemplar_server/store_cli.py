@@ -169,7 +169,7 @@ def _name(text: str) -> str:
 
 
 def _shown(store: str) -> str:
-    from exemplar_server.config import without_password
+    from exemplar_server.passwords import without_password
 
     return without_password(store)
 
