@@ -28,6 +28,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from exemplar_server.passwords import without_password
+
 MIB = 1024 * 1024
 PREFIX = "EXEMPLAR_"
 INDEXES = ("auto", "flat", "approximate", "gpu")
@@ -123,11 +125,6 @@ class ServerSettings(BaseSettings):
         if self.store is not None:
             shown["store"] = without_password(self.store)
         return shown
-
-
-def without_password(url: str) -> str:
-    """Return a URL with what may be a password left out."""
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", re.sub(r"(password=)[^&]*", r"\1***", url))
 
 
 def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> ServerSettings:

@@ -165,11 +165,12 @@ def _print_carried(galleries: Sequence[tuple[Any, str]]) -> None:
 def _name(text: str) -> str:
     """Return a store's name; a folder may be given by itself."""
     kinds = ("sqlite:", "postgresql:", "postgres:")
-    return text if text.startswith(kinds) or "://" in text else f"sqlite:{text}"
+    name = text if text.startswith(kinds) or "://" in text else f"sqlite:{text}"
+    return f"sqlite:{Path(folder)}" if (folder := name.removeprefix("sqlite:")) not in ("", name) else name
 
 
 def _shown(store: str) -> str:
-    from exemplar_server.config import without_password
+    from exemplar_server.passwords import without_password
 
     return without_password(store)
 

@@ -72,7 +72,15 @@ def test_a_store_or_an_index_of_no_kind_is_refused_with_the_kinds_there_are(sett
         load_settings({"bundle": "b", "data_dir": "d", name: value})
 
 
-@pytest.mark.parametrize("url", ["postgresql://me:secret@h/d", "postgresql://h/d?user=me&password=secret&x=y"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:secret@h/d",
+        "postgresql://h/d?user=me&password=secret&x=y",
+        "postgresql://me:a/secret@h/d",
+        "postgresql://me:a@secret@h/d",
+    ],
+)
 def test_a_password_in_the_store_s_address_is_never_shown(url: str) -> None:
     settings = load_settings({"bundle": "b", "store": url})
     assert "secret" not in str(settings.shown()) + repr(settings)

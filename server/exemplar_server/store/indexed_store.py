@@ -39,8 +39,8 @@ class IndexedStore(SqlTruth):
 
     def get_gallery(self, gallery: str) -> Gallery:
         """See `Galleries`; as its index knows it, where that is at its present state."""
-        if gallery in self._indexes.broken:
-            raise self._indexes.broken[gallery]
+        if (broken := self._indexes.broken(gallery)) is not None:
+            raise broken
         held = self._indexes.find(gallery)
         if held is not None and held.version == self.version(gallery):
             return held.gallery
@@ -50,7 +50,7 @@ class IndexedStore(SqlTruth):
         """See `Galleries`. Galleries that are damaged as a whole are not listed."""
         found: list[Gallery] = []
         while len(found) < limit and (page := super().list_galleries(after, limit - len(found))):
-            found += [gallery for gallery in page if gallery.id not in self._indexes.broken]
+            found += [gallery for gallery in page if self._indexes.broken(gallery.id) is None]
             after = page[-1].id
         return found
 

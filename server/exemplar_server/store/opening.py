@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exemplar_server.errors import FailedPreconditionError, ServiceError, StartError
+from exemplar_server.passwords import without_password
 from exemplar_server.store.gallery_store import GalleryStore
 from exemplar_server.store.index.approximate_kind import ApproximateKind
 from exemplar_server.store.index.flat import ONE_THREAD_PRODUCTS
@@ -134,7 +135,8 @@ def _split(store: str) -> tuple[str, str]:
         return kind, rest
     if kind in ("postgresql", "postgres") and rest.startswith("//"):
         return "postgresql", rest
-    raise StartError(f"there is no store {store!r}: give sqlite:FOLDER or postgresql://USER@HOST/DATABASE")
+    shown = without_password(store)
+    raise StartError(f"there is no store {shown!r}: give sqlite:FOLDER or postgresql://USER@HOST/DATABASE")
 
 
 def _open_database(store: str, max_bytes: int | None) -> Database:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +61,7 @@ class GalleryIndex:
         self._updating = threading.RLock()  # before `_content` where both are taken
         self._content = SharedLock()
         self._builder: threading.Thread | None = None
+        self._starting = threading.Lock()
         self._index, self._filled = kind.start(self._source, self._path)
         self._names = ClassNames(truth, gallery, self._filled.version)
         self._saved_revision = self._filled.saved_revision
@@ -228,21 +228,24 @@ class GalleryIndex:
             self._start_building()
 
     def _start_building(self) -> None:
-        if self._source.stop.is_set() or (self._builder is not None and self._builder.is_alive()):
-            return
-        self._builder = threading.Thread(target=self._build, name=f"index of {self._id}", daemon=True)
-        self._builder.start()
+        with self._starting:
+            if self._source.stop.is_set() or (self._builder is not None and self._builder.is_alive()):
+                return
+            self._builder = threading.Thread(target=self._build, name=f"index of {self._id}", daemon=True)
+            self._builder.start()
 
     def _stop_building(self) -> None:
         self._source.stop.set()
-        if self._builder is not None:
-            self._builder.join()
+        with self._starting:
+            builder = self._builder
+        if builder is not None:
+            builder.join()
 
     def _build(self) -> None:
         _log.info("building an index", gallery=self._id, classes=len(self._index))
         try:
             # All that takes time comes before others have to wait for it.
-            with _quick_turns():
+            with _quick_turns:
                 index, filled = self._kind.build(self._source)
                 self._save(index, filled)
                 gaps = Gaps(index)
@@ -284,12 +287,28 @@ def _in_doubt(gallery: str) -> UnavailableError:
     )
 
 
-@contextmanager
-def _quick_turns() -> Iterator[None]:
-    """Let threads take quick turns at Python: else one that builds keeps the others waiting 5 ms each time."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(before / 50)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
+class _QuickTurns:
+    """Lets threads take quick turns at Python: else one that builds keeps the others waiting 5 ms each time.
+
+    The process has one such setting, and several galleries may be built side by side: the last one puts it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = sys.getswitchinterval()
+                sys.setswitchinterval(self._before / 50)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                sys.setswitchinterval(self._before)
+
+
+_quick_turns = _QuickTurns()

@@ -31,7 +31,7 @@ class Indexes:
             kind: which index they get.
             folder: where indexes are saved; None for nowhere.
         """
-        self.broken: dict[str, DataLossError] = {}
+        self._broken: dict[str, str] = {}  # what is wrong with them
         self._truth = truth
         self._kind = kind
         self._folder = folder
@@ -51,6 +51,11 @@ class Indexes:
                     _log.warning("a gallery could not be loaded", gallery=gallery.id, reason=error.message)
             after = page[-1].id
 
+    def broken(self, gallery: str) -> DataLossError | None:
+        """Return what is wrong with a gallery that is damaged as a whole; an error of the caller's own to raise."""
+        problem = self._broken.get(gallery)
+        return None if problem is None else damaged_gallery(gallery, problem)
+
     def find(self, gallery: str) -> GalleryIndex | None:
         """Return a gallery's index where it is loaded."""
         return self._held.get(gallery)
@@ -61,14 +66,14 @@ class Indexes:
         if held is not None:
             return held
         with self._loading:
-            if gallery in self.broken:
-                raise self.broken[gallery]
+            if (broken := self.broken(gallery)) is not None:
+                raise broken
             if gallery not in self._held:
                 try:
                     self._held[gallery] = GalleryIndex(self._truth, gallery, self._kind, self._folder)
                 except DataLossError as error:
-                    self.broken[gallery] = damaged_gallery(gallery, error.message)
-                    raise self.broken[gallery] from error
+                    self._broken[gallery] = error.message
+                    raise damaged_gallery(gallery, error.message) from error
             return self._held[gallery]
 
     def follow(self, gallery: str) -> None:
@@ -82,8 +87,8 @@ class Indexes:
 
     def follow_loaded(self, gallery: str = "") -> None:
         """Bring the index of a gallery that another process changed up to date; all that are loaded where empty."""
-        for each in [gallery] if gallery else [*self._held, *self.broken]:
-            self.broken.pop(each, None)
+        for each in [gallery] if gallery else [*self._held, *self._broken]:
+            self._broken.pop(each, None)
             if each in self._held:
                 self.follow(each)
 
@@ -102,7 +107,7 @@ class Indexes:
         """Let go of a gallery that was deleted."""
         with self._loading:
             held = self._held.pop(gallery, None)
-            self.broken.pop(gallery, None)
+            self._broken.pop(gallery, None)
         if held is not None:
             try:
                 held.drop()

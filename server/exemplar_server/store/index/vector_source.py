@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exemplar_encoder.arrays import Floats, Ints
-from exemplar_server.errors import DataLossError
+from exemplar_server.errors import DataLossError, UnavailableError
 from exemplar_server.store.index.gaps import Gaps
 from exemplar_server.store.index.vector_index import Fingerprints, VectorIndex, fingerprint
 from exemplar_server.store.records import Changes, Gallery, VectorPage, Version
@@ -20,8 +20,11 @@ from exemplar_server.store.truth.truth import Truth
 _SAMPLED_PAGES = 32
 
 
-class FillingStopped(Exception):  # noqa: N818 - it was asked for
-    """Nobody waits for the index any more."""
+class FillingStopped(UnavailableError):  # noqa: N818 - it was asked for
+    """The index is let go of: its gallery was deleted, and may be there anew, or the server stops."""
+
+    def __init__(self) -> None:
+        super().__init__("INDEX_IN_DOUBT", "the gallery was deleted meanwhile; try again", retry_after=1.0)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ is used at once.
 
 from __future__ import annotations
 
+import re
 import select
 import threading
 import time
@@ -39,6 +40,7 @@ _DEFAULTS: dict[str, Any] = {
     "application_name": "exemplar",
     "target_session_attrs": "read-write",  # a standby may be behind what was acknowledged
 }
+_ESCAPES = "in a password write % as %25, / as %2F, : as %3A and @ as %40"
 _OPTIONS = "-c lock_timeout=10s -c idle_in_transaction_session_timeout=30s"
 
 
@@ -54,7 +56,15 @@ class Connections:
         try:
             given = conninfo_to_dict(url)
         except psycopg.ProgrammingError as error:
-            raise StartError(f"this is no address of a PostgreSQL database: {error}") from error
+            problem = str(error).strip()
+            if "query parameter" not in problem:  # then what it quotes may hold the password
+                problem = problem.partition(': "')[0]
+            raise StartError(f"this is no address of a PostgreSQL database: {problem}; {_ESCAPES}") from None
+        host, port = str(given.get("host", "")), str(given.get("port", ""))
+        if re.search("[^,]@", host) or re.search("[^0-9,]", port):  # parts of a password, most likely
+            raise StartError(
+                f"this is no address of a PostgreSQL database: its host or its port cannot be one; {_ESCAPES}"
+            )
         options = f"{_OPTIONS} {given.pop('options', '')}"
         self._conninfo = make_conninfo(**{**_DEFAULTS, **given, "options": options, "client_encoding": "utf8"})
         self.name = f"PostgreSQL database {given.get('dbname', '')!r} at {given.get('host', 'localhost')}"

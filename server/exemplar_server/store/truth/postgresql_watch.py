@@ -74,7 +74,7 @@ class Watch:
                         for notification in connection.notifies(timeout=0):
                             self._tell_change(notification.payload)
                         poll.poll()
-            except psycopg.Error:
+            except (psycopg.Error, OSError):  # such as a process without file descriptors left
                 self._set_up(False)
                 self._closing.wait(_PAUSE)
 

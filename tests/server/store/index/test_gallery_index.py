@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 from exemplar_encoder.arrays import Floats, Ints
 from exemplar_server.errors import NotFoundError, UnavailableError
 from exemplar_server.store import GalleryChanges
+from exemplar_server.store.index import gallery_index
 from exemplar_server.store.index.flat import FlatIndex
 from exemplar_server.store.index.kinds import ExactKind
 from exemplar_server.store.index.vector_index import VectorIndex, fingerprint
@@ -272,3 +275,32 @@ def test_on_demand_an_index_is_compared_with_the_truth_and_built_anew_where_it_d
     held._builder.join(60)
     assert nearest(store, 0) == ["c0"]
     assert held.compare()
+
+
+def test_a_search_that_outlives_its_gallery_is_told_to_try_again_where_it_was_made_anew(
+    store: IndexedStore, other: SqlTruth
+) -> None:
+    held = store._indexes.get("g")
+    store.delete_gallery("g", force=True)
+    other.create_gallery("g", MODEL, DIMENSION)
+    other.put_classes("g", [new_class("new", 5)])
+    with pytest.raises(UnavailableError, match="try again"):
+        held.search(vector(5)[None], 1, 1)
+    assert nearest(store, 5) == ["new"]
+
+
+def test_the_last_of_several_builds_puts_the_turns_of_threads_back() -> None:
+    before = sys.getswitchinterval()
+    first, second = ExitStack(), ExitStack()
+    first.enter_context(gallery_index._quick_turns)
+    second.enter_context(gallery_index._quick_turns)
+    first.close()
+    assert sys.getswitchinterval() < before
+    second.close()
+    assert sys.getswitchinterval() == before
+
+
+def test_a_gallery_that_is_refused_whole_raises_an_error_of_its_own_each_time(store: IndexedStore) -> None:
+    store._indexes._broken["x"] = "its row does not match its checksum"
+    errors = [store._indexes.broken("x") for _ in range(2)]
+    assert errors[0] is not errors[1]  # else each that is raised would hold the calls before it in memory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -20,11 +21,13 @@ from exemplar_server.errors import (
     StartError,
     UnavailableError,
 )
+from exemplar_server.store import open_truth
 from exemplar_server.store.records import ClassRecord, Gallery, StoredClass
 from exemplar_server.store.request import RepeatedRequest, Request
 from exemplar_server.store.truth import postgresql
 from exemplar_server.store.truth.migrations import newest
 from exemplar_server.store.truth.postgresql import PostgresDatabase
+from exemplar_server.store.truth.postgresql_connections import RawConnection
 from exemplar_server.store.truth.sql_truth import SqlTruth
 from tests.contract.stores import DIMENSION, MODEL, new_class
 from tests.postgres_server import PostgresServer, with_schema
@@ -204,10 +207,12 @@ def test_what_cannot_be_used_is_named_at_the_start(monkeypatch: pytest.MonkeyPat
         PostgresDatabase(url)
 
 
-def test_a_password_is_in_no_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("password", ["secret", "%secret", "a/secret", "a@secret", "[secret", "secret%00"])
+@pytest.mark.parametrize("kind", ["postgresql", "mysql"])
+def test_a_password_is_in_no_sentence(monkeypatch: pytest.MonkeyPatch, kind: str, password: str) -> None:
     monkeypatch.setattr(postgresql, "_START", 0.0)
     with pytest.raises(StartError) as refused:
-        PostgresDatabase("postgresql://me:secret@/nothing?host=/nowhere")
+        open_truth(f"{kind}://me:{password}@/nothing?host=/nowhere")
     assert "secret" not in str(refused.value)
 
 
@@ -352,3 +357,24 @@ def test_once_nobody_watches_nobody_is_told(postgres_url: str) -> None:
 def test_schemas_of_one_database_are_stores_apart(postgres: str) -> None:
     with servers(with_schema(postgres)), servers(with_schema(postgres)) as (truth, _):
         assert [each.id for each in truth.list_galleries()] == ["g"]
+
+
+def test_changes_are_heard_again_after_a_time_without_file_descriptors(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: queue.Queue[str] = queue.Queue()
+    with servers(postgres_url) as (_, there):
+        assert isinstance(there._database, PostgresDatabase)
+        connections = there._database._connections
+        connect = connections.connect
+        tries: list[None] = []
+
+        def refuse_once() -> RawConnection:
+            tries.append(None)
+            if len(tries) == 1:
+                raise OSError(errno.EMFILE, "too many open files")
+            return connect()
+
+        monkeypatch.setattr(connections, "connect", refuse_once)
+        there._database.watch(heard.put)
+        assert heard.get(timeout=PATIENCE) == ""
