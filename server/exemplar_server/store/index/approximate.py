@@ -34,7 +34,7 @@ _SCANNED_GROWTH = 0.45  # ten times the vectors, 2.8 times as many to scan
 _LOOKED_AT = 64
 
 _ALL_LOOKED_AT = 1_000
-_ROUNDS = 128, 1_024, 8_192  # how many are fetched until the nearest is proven; then all are looked at
+_ROUNDS = 128, 512, 2_048, 8_192  # how many are fetched until the nearest is proven; then all are looked at
 _OUTLIERS = 0.002  # of a sample, those that their codes tell worst
 _TOO_MANY = 10 * _OUTLIERS
 _CHUNK = 8_192
@@ -254,7 +254,7 @@ class ApproximateIndex:
         if self._crowded():
             widest = math.inf
         elif len(self._outliers):
-            slots[np.isin(slots, self._outliers)] = _FREE
+            slots[self._errors[slots] > self._widest] = _FREE
             outliers = np.broadcast_to(self._outliers, (len(queries), len(self._outliers)))
             slots = np.concatenate([slots, outliers], axis=1)
         rows, distances = self._measured(slots, queries)
