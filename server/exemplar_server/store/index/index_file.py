@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 _MAGIC = b"exemplar index 1\n"
 _DIGEST = 32
-_CHUNK = 1 << 24
+_CHUNK = 1 << 22
 
 
 def write(path: Path, parts: Sequence[Array]) -> None:
@@ -33,6 +33,9 @@ def write(path: Path, parts: Sequence[Array]) -> None:
             for first in range(0, len(content), _CHUNK):
                 digest.update(content[first : first + _CHUNK])
                 file.write(content[first : first + _CHUNK])
+                # A little at a time: the database's own writes would have to wait for all of it to reach the disk.
+                file.flush()
+                os.fdatasync(file.fileno())
         file.write(digest.digest())
         file.flush()
         os.fsync(file.fileno())
