@@ -24,7 +24,7 @@ from exemplar_indexer.outcomes import Counts
 from exemplar_indexer.report import write_report
 from exemplar_indexer.shard_folder import ShardError, ShardFolder
 from exemplar_indexer.shards import class_count
-from exemplar_server.errors import ServiceError, StartError, UnavailableError
+from exemplar_server.errors import NoStoreError, ServiceError, StartError, UnavailableError
 from exemplar_server.store import open_truth
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -108,7 +108,7 @@ def import_(
     try:
         summary = _import(shards, gallery, store or f"sqlite:{data_dir}", create, skip_existing, report)
     except (ShardError, StartError) as error:
-        _fail(str(error), 1)
+        _fail(str(error), 2 if isinstance(error, NoStoreError) else 1)
     except UnavailableError as error:
         _fail(f"{error.message}; run the same command again when the store is there", 3)
     except ServiceError as error:

@@ -75,6 +75,10 @@ class StartError(Exception):
     """The server cannot start; the message is a sentence that says why and what to do."""
 
 
+class NoStoreError(StartError):
+    """There is no kind of store of this name."""
+
+
 def invalid_field(field: str, problem: str) -> InvalidArgumentError:
     """Return an error that names the field at fault."""
     return InvalidArgumentError("FIELD_INVALID", f"{field}: {problem}", {"field": field})

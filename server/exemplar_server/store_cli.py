@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from exemplar.commands.output import print_error, print_json, print_line, print_table
-from exemplar_server.errors import ServiceError, StartError
+from exemplar_server.errors import NoStoreError, ServiceError, StartError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -184,7 +184,7 @@ def _told() -> Iterator[None]:
         yield
     except (ServiceError, StartError, ArchiveError) as error:
         print_error(str(error))
-        raise typer.Exit(1) from error
+        raise typer.Exit(2 if isinstance(error, NoStoreError) else 1) from error
 
 
 class _Bar:

@@ -219,7 +219,7 @@ REFUSED: dict[str, tuple[Callable[[Path], list[object]], int, str]] = {
         "there is another gallery 'empty' in sqlite:",
     ),
     "no store": (lambda at: ["verify", "--store", at / "nowhere"], 1, "there is no store in "),
-    "no such kind": (lambda at: ["verify", "--store", "mysql://x"], 1, "there is no store 'mysql://x': give sqlite:"),
+    "no such kind": (lambda at: ["verify", "--store", "mysql://x"], 2, "there is no store 'mysql://x': give sqlite:"),
     "no gallery": (
         lambda at: ["backup", at / "b.tar", "--store", at / "data", "-g", "x"],
         1,

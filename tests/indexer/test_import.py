@@ -216,7 +216,7 @@ def test_shards_of_a_job_that_has_not_ended_are_refused(tiny_bundle: Path, tmp_p
     [
         (["--data-dir", "data", "--store", "sqlite:data"], 2, "give either --store or --data-dir"),
         ([], 2, "give either --store or --data-dir"),
-        (["--store", "nosuch:store"], 1, "there is no store 'nosuch:store'"),
+        (["--store", "nosuch:store"], 2, "there is no store 'nosuch:store'"),
     ],
 )
 def test_a_wrong_store_is_refused_with_a_sentence(shards: Path, words: list[str], code: int, sentence: str) -> None:

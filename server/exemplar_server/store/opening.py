@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from exemplar_server.errors import FailedPreconditionError, ServiceError, StartError
+from exemplar_server.errors import FailedPreconditionError, NoStoreError, ServiceError, StartError
 from exemplar_server.passwords import without_password
 from exemplar_server.store.gallery_store import GalleryStore
 from exemplar_server.store.index.approximate_kind import ApproximateKind
@@ -136,7 +136,7 @@ def _split(store: str) -> tuple[str, str]:
     if kind in ("postgresql", "postgres") and rest.startswith("//"):
         return "postgresql", rest
     shown = without_password(store)
-    raise StartError(f"there is no store {shown!r}: give sqlite:FOLDER or postgresql://USER@HOST/DATABASE")
+    raise NoStoreError(f"there is no store {shown!r}: give sqlite:FOLDER or postgresql://USER@HOST/DATABASE")
 
 
 def _open_database(store: str, max_bytes: int | None) -> Database:

@@ -24,24 +24,20 @@ class ClassNames:
         self._names: dict[int, ClassRow] = {}
         self._lock = threading.Lock()
 
-    def of(self, rows: set[int], version: Version, any_version: bool) -> dict[int, ClassRow] | None:
-        """Return what an answer says of the classes in `rows`, as of a version; None where that has gone by.
-
-        With `any_version` the newest is taken, and a class that was deleted meanwhile is not in it.
-        """
+    def of(self, rows: set[int], version: Version) -> dict[int, ClassRow] | None:
+        """Return what an answer says of the classes in `rows`, as of a version; None where that has gone by."""
         with self._lock:
-            if self._version != version and not any_version:
+            if self._version != version:
                 return None
             found = {row: self._names[row] for row in rows if row in self._names}
         if len(found) == len(rows):
             return found
         read, present = self._truth.class_rows(self._gallery, np.array(sorted(rows - found.keys()), np.int64))
-        if present == version:
-            with self._lock:
-                if self._version == version:
-                    self._remember(read)
-        elif not any_version:
+        if present != version:
             return None
+        with self._lock:
+            if self._version == version:
+                self._remember(read)
         return found | read
 
     def follow(self, changes: Changes) -> None:

@@ -175,7 +175,7 @@ class GalleryIndex:
             self._mend(version, last)
             return None
         near = [nearest_rows(*pair, count, considered) for pair in zip(rows, distances, strict=True)]
-        names = self._names.of({row for found, _ in near for row in found}, version, last)
+        names = self._names.of({row for found, _ in near for row in found}, version)
         if names is None:
             return None
         results = [candidates(found, ascending, names, count) for found, ascending in near]

@@ -17,7 +17,7 @@ from exemplar_server.errors import AlreadyExistsError
 from exemplar_server.store.records import ClassCopy, Gallery, KeptResponse, check_vectors
 from exemplar_server.store.request import RepeatedRequest, Request
 from exemplar_server.store.truth import change_rows, class_rows, exemplar_rows, gallery_rows, request_rows
-from exemplar_server.store.truth.database import Connection, Database
+from exemplar_server.store.truth.database import Connection, Database, RowExists
 from exemplar_server.store.truth.moments import now, now_micros, to_micros
 from exemplar_server.store.truth.sql_reading import SqlReading
 
@@ -65,11 +65,14 @@ class SqlLoading(SqlReading):
     @contextmanager
     def _change(self, gallery: str, request: Request[Any] | None = None) -> Iterator[Connection]:
         """Make one change of a gallery, and none for a request that was answered before."""
-        with self._database.transaction(None if request is None else request.id) as writer:
-            response = None if request is None else request_rows.answered(writer, request, now_micros())
-            if response is not None:
-                raise RepeatedRequest(response)
-            yield writer
+        try:
+            with self._database.transaction(None if request is None else request.id) as writer:
+                response = None if request is None else request_rows.answered(writer, request, now_micros())
+                if response is not None:
+                    raise RepeatedRequest(response)
+                yield writer
+        except RowExists as error:  # only a gallery's can be there unseen: another process was quicker
+            raise gallery_exists(gallery) from error
         self._committed(gallery)
 
     def _committed(self, gallery: str) -> None:

@@ -33,9 +33,9 @@ from exemplar_server.store.records import (
 )
 from exemplar_server.store.request import Request
 from exemplar_server.store.truth import class_rows, exemplar_rows, gallery_rows, request_rows
-from exemplar_server.store.truth.database import Connection, RowExists
+from exemplar_server.store.truth.database import Connection
 from exemplar_server.store.truth.moments import from_micros, now, now_micros, to_micros
-from exemplar_server.store.truth.sql_loading import SqlLoading, gallery_exists, next_state
+from exemplar_server.store.truth.sql_loading import SqlLoading, next_state
 
 
 class SqlTruth(SqlLoading):
@@ -59,12 +59,9 @@ class SqlTruth(SqlLoading):
         time = now()
         settings = false_accept_rate, max_exemplars_per_class
         created = Gallery(gallery, display_name, model, dimension, 1, 0, *settings, time, time)
-        try:
-            with self._change(gallery, request) as writer:
-                self._add_gallery(writer, created)
-                request_rows.keep(writer, request, created, now_micros())
-        except RowExists as error:  # another process was quicker
-            raise gallery_exists(gallery) from error
+        with self._change(gallery, request) as writer:
+            self._add_gallery(writer, created)
+            request_rows.keep(writer, request, created, now_micros())
         return created
 
     def update_gallery(
