@@ -340,8 +340,8 @@ def test_a_fault_of_one_who_is_told_does_not_keep_changes_from_the_others(postgr
         there._database.watch(fail)
         there._database.watch(heard.put)
         here.put_classes("g", [new_class("a", 1)])
-        while heard.get(timeout=PATIENCE) != "g":
-            pass
+        # Or the empty id, for any gallery, where this change was made before the database was listened to.
+        assert heard.get(timeout=PATIENCE) in ("", "g")
 
 
 def test_once_nobody_watches_nobody_is_told(postgres_url: str) -> None:
