@@ -58,6 +58,12 @@ class Readable(Protocol):
     remote: bool
     """Whether a statement may have to wait for another machine."""
 
+    commits: int | None
+    """How many transactions were committed, told before any is acknowledged; None where others may commit too.
+
+    While it stays the same, all that was read is still so.
+    """
+
     def reading(self) -> AbstractContextManager[Connection]:
         """Give a connection for single statements, each of which sees what is committed."""
         ...

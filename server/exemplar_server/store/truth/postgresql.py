@@ -29,6 +29,7 @@ class PostgresDatabase:
     """The `Database` on a PostgreSQL server."""
 
     remote = True
+    commits: int | None = None  # other servers commit too
     lock_row = " FOR UPDATE"
 
     def __init__(self, url: str, as_it_is: bool = False) -> None:

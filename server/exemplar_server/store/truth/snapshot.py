@@ -50,6 +50,7 @@ class Snapshot(SqlReading):
 
 class _Pinned:
     remote = False
+    commits: int | None = 0  # it is one state
 
     def __init__(self, lend: Lend, name: str) -> None:
         self.name = name

@@ -42,6 +42,7 @@ class SqliteDatabase:
         self._path = directory / DATABASE
         self.name = str(self._path)
         self._writing = threading.Lock()
+        self.commits: int | None = 0
         self._readers: list[sqlite3.Connection] = []
         with ExitStack() as undo:
             self._lock = DataDirectoryLock(directory)
@@ -61,6 +62,7 @@ class SqliteDatabase:
             try:
                 yield self._writer
                 self._writer.execute("COMMIT")
+                self.commits = (self.commits or 0) + 1
             except BaseException:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
