@@ -6,7 +6,7 @@ same gallery. The indexes follow the store: a server builds its own once, when i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -22,6 +22,13 @@ from exemplar_server.store.truth.truth import Truth
 
 # Images that are fetched at the same time, where the shards hold their URLs.
 _FETCHES = 16
+
+# A batch is one transaction: the larger, the fewer times the same pages of the database are written anew.
+_COMMIT_ROWS = 8192
+_COMMIT_BYTES = 32 * 1024 * 1024
+
+# Rows, each with the shard that it is in.
+_Batch = Sequence[tuple[Row, str]]
 
 
 def open_shards(folder: ShardFolder) -> Header:
@@ -95,31 +102,30 @@ class GalleryImport:
             ServiceError: The store refused.
         """
         with ThreadPoolExecutor(_FETCHES, "fetcher") as fetchers:
-            for number in range(header.shards):
-                for table in read_shard(folder, number, header):
-                    failed = len(self.failures)
-                    rows = list(rows_of(table))
-                    images = fetchers.map(_fetched, rows) if header.image_urls else (row.image for row in rows)
-                    self._load(rows, images, f"{folder.location}/{shard_name(number)}")
-                    on_progress(len(rows), len(self.failures) - failed)
+            for batch in _ahead(_batches(folder, header)):
+                failed = len(self.failures)
+                urls = header.image_urls
+                images = fetchers.map(_fetched, batch) if urls else (row.image for row, _ in batch)
+                self._load(batch, images)
+                on_progress(len(batch), len(self.failures) - failed)
 
-    def _load(self, rows: Sequence[Row], images: Iterable[bytes | Problem | None], place: str) -> None:
+    def _load(self, batch: _Batch, images: Iterable[bytes | Problem | None]) -> None:
         now = datetime.now(UTC)
-        copies = []
-        for row, image in zip(rows, images, strict=True):
+        copies: list[tuple[ClassCopy, str]] = []
+        for (row, place), image in zip(batch, images, strict=True):
             if isinstance(image, bytes):
-                copies.append(class_copy(row, image, now))
+                copies.append((class_copy(row, image, now), place))
             else:
                 problem = image or Problem("", "IMAGE_EMPTY", "the shard holds no image")
                 self._fail(problem.reason, problem.message, row, place)
-        if not copies:
-            return
         try:
-            self._store.load_classes(self._gallery, copies)
+            self._commit(copies)
         except AlreadyExistsError:
-            copies = [copy for copy in copies if self._is_new(copy, place)]
-            if copies:
-                self._store.load_classes(self._gallery, copies)
+            self._commit([(copy, place) for copy, place in copies if self._is_new(copy, place)])
+
+    def _commit(self, copies: Sequence[tuple[ClassCopy, str]]) -> None:
+        if copies:
+            self._store.load_classes(self._gallery, [copy for copy, _ in copies])
         self.loaded += len(copies)
 
     def _is_new(self, copy: ClassCopy, place: str) -> bool:
@@ -140,8 +146,38 @@ class GalleryImport:
         self.failures.append(Note.error(Problem(place, reason, message, row.id, row.image_url or "")))
 
 
-def _fetched(row: Row) -> bytes | Problem:
+def _batches(folder: ShardFolder, header: Header) -> Iterator[_Batch]:
+    """Yield as many rows as are committed at once, each with its shard; those before a damaged shard come first."""
+    batch: list[tuple[Row, str]] = []
+    size = 0
+    try:
+        for number in range(header.shards):
+            place = f"{folder.location}/{shard_name(number)}"
+            for table in read_shard(folder, number, header):
+                rows = list(rows_of(table))
+                batch += [(row, place) for row in rows]
+                size += sum(row.size_bytes for row in rows)
+                if len(batch) >= _COMMIT_ROWS or size >= _COMMIT_BYTES:
+                    yield batch
+                    batch, size = [], 0
+    except ShardError:
+        yield batch
+        raise
+    yield batch
+
+
+def _ahead(batches: Iterator[_Batch]) -> Iterator[_Batch]:
+    """Yield what `batches` yields, and have the next one read while one is written."""
+    with ThreadPoolExecutor(1, "reader") as reader:
+        following = reader.submit(next, batches, None)
+        while (batch := following.result()) is not None:
+            following = reader.submit(next, batches, None)
+            yield batch
+
+
+def _fetched(placed: tuple[Row, str]) -> bytes | Problem:
     """Return the image behind a row's URL, if it is the one that was embedded."""
+    row, _ = placed
     url = row.image_url or ""
     try:
         content = read_image(url)
