@@ -121,7 +121,7 @@ def _surroundings(rng: np.random.Generator) -> Image.Image:
     horizon = int(SIDE * rng.uniform(0.45, 0.85))
     draw.rectangle((0, horizon, SIDE, SIDE), fill=tuple((rng.uniform(0.1, 0.9, 3) * 255).astype(int).tolist()))
     for _ in range(int(rng.integers(0, 5))):  # other things that stand about
-        x, y, size = rng.integers(0, SIDE), rng.integers(0, SIDE), rng.integers(15, 90)
+        x, y, size = rng.integers((0, 0, 15), (SIDE, SIDE, 90)).tolist()
         fill = tuple((rng.uniform(0, 1, 3) * 255).astype(int).tolist())
         (draw.ellipse if rng.random() < 0.5 else draw.rectangle)((x, y, x + size, y + size), fill=fill)
     return picture.filter(ImageFilter.GaussianBlur(rng.uniform(1, 6)))
