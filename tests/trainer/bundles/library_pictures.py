@@ -57,6 +57,18 @@ def center_crop(image: Image.Image, size: tuple[int, int], fill: Any = 0) -> Ima
     return image.crop((left, top, left + target_width, top + target_height))
 
 
+def array_crop(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """center_crop of transformers' image_transforms.py; the size is height and width."""
+    values = np.asarray(image)
+    height, width = values.shape[:2]
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    padded = np.zeros((max(size[0], height), max(size[1], width), 3), np.uint8)
+    top_pad, left_pad = math.ceil((len(padded) - height) / 2), math.ceil((padded.shape[1] - width) / 2)
+    padded[top_pad : top_pad + height, left_pad : left_pad + width] = values
+    top, left = top + top_pad, left + left_pad
+    return Image.fromarray(padded[top : top + size[0], left : left + size[1]])
+
+
 def tensor(image: Image.Image, mean: Any, std: Any) -> Floats:
     """torchvision.transforms.ToTensor and Normalize: float32 `[3, height, width]`."""
     values = np.asarray(image, np.float32) / np.float32(255)
@@ -64,17 +76,13 @@ def tensor(image: Image.Image, mean: Any, std: Any) -> Floats:
 
 
 def transformers_pictures(config: dict[str, Any], image: Image.Image) -> Floats:
-    """Do as an image processor does: resize, crop, rescale, normalize, flip the channels.
-
-    The middle is that of torchvision, as with the processors for tensors of transformers 4; those for arrays, and
-    those of transformers 5, halve an odd surplus downwards, which is a pixel to one side in half of such cases.
-    """
+    """Do as an image processor does: resize, crop, rescale, normalize, flip the channels."""
     resample = FILTERS[("nearest", "lanczos", "bilinear", "bicubic")[config["resample"]]]
     kind, size = config.get("image_processor_type", ""), config["size"]
     if kind == "ConvNextImageProcessor":
         edge = size["shortest_edge"]
         if edge < 384:
-            image = center_crop(resize_shorter(image, int(edge / config["crop_pct"]), resample), (edge, edge))
+            image = array_crop(resize_shorter(image, int(edge / config["crop_pct"]), resample), (edge, edge))
         else:
             image = image.resize((edge, edge), resample)
     elif isinstance(size, int):
@@ -86,7 +94,7 @@ def transformers_pictures(config: dict[str, Any], image: Image.Image) -> Floats:
         image = image.resize((size["width"], size["height"]), resample)
     if config.get("do_center_crop"):
         crop = config["crop_size"]
-        image = center_crop(image, (crop, crop) if isinstance(crop, int) else (crop["height"], crop["width"]))
+        image = array_crop(image, (crop, crop) if isinstance(crop, int) else (crop["height"], crop["width"]))
     values = np.asarray(image, np.float64)
     if config.get("do_rescale", True):
         values = values * config.get("rescale_factor", 1 / 255)

@@ -33,6 +33,21 @@ HUGGING_FACE = {
     "size": {"shortest_edge": 37},
     "crop_size": {"height": 32, "width": 32},
 }
+EFFICIENTNET = HUGGING_FACE | {
+    "image_processor_type": "EfficientNetImageProcessor",
+    "include_top": False,
+    "rescale_factor": 1 / 127.5,
+    "rescale_offset": True,
+    "size": {"height": 37, "width": 37},
+}
+MOBILEVIT = {
+    "do_center_crop": True,
+    "do_flip_channel_order": True,
+    "image_processor_type": "MobileViTImageProcessor",
+    "resample": 2,
+    "size": {"shortest_edge": 37},
+    "crop_size": {"height": 32, "width": 32},
+}
 CONVNEXT = {
     "do_resize": True,
     "image_processor_type": "ConvNextImageProcessor",
@@ -81,11 +96,11 @@ LAYOUTS = {
     "squashed and cropped": transformers(HUGGING_FACE, size={"height": 37, "width": 37}),
     "smaller than its crop": transformers(HUGGING_FACE, size={"shortest_edge": 27}),
     "picked pixels, divided twice": transformers(
-        HUGGING_FACE, image_processor_type="EfficientNetImageProcessor", resample=0, include_top=True
+        EFFICIENTNET, resample=0, rescale_offset=False, rescale_factor=1 / 255, include_top=True
     ),
-    "from -1 to 1": transformers(HUGGING_FACE, rescale_factor=1 / 127.5, rescale_offset=True, do_normalize=False),
+    "from -1 to 1": transformers(EFFICIENTNET, do_normalize=False),
     "values to 255": transformers(HUGGING_FACE, do_rescale=False, resample=1),
-    "blue first": transformers(HUGGING_FACE, do_normalize=False, do_flip_channel_order=True),
+    "blue first": transformers(MOBILEVIT),
     "ConvNeXT": transformers(CONVNEXT, size={"shortest_edge": 32}),
     "ConvNeXT of 384": transformers(CONVNEXT, size={"shortest_edge": 384}),
     "an old CLIP": transformers(OLD, size=32, crop_size=32, do_center_crop=True),
