@@ -485,7 +485,7 @@ class Model(_message.Message):
     input_channels: _builtins.int
     """1 (gray) or 3 (RGB)."""
     engine: _builtins.str
-    """The engine that runs it: `litert` or `tensorflow`."""
+    """The engine that runs it: `litert`, `tensorflow` or `onnx`."""
     @_builtins.property
     def calibration(self) -> Global___Calibration:
         """How distances become probabilities and verdicts."""
