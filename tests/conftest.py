@@ -13,6 +13,7 @@ import pytest
 from demo.strokes import draw_alphabets
 from exemplar_encoder import Bundle
 from exemplar_encoder.bundle import seal
+from tests.onnx_bundles import make_onnx_bundle
 from tests.postgres_server import OTHER_SERVER, PostgresServer, with_schema
 
 BUNDLES = Path(__file__).parent / "bundles"
@@ -39,6 +40,12 @@ def other_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) ->
     shutil.copytree(tiny_bundle, folder)
     seal(folder, dataclasses.replace(Bundle.load(tiny_bundle).manifest, name="other"))
     return folder
+
+
+@pytest.fixture(scope="session")
+def onnx_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a real bundle for ONNX Runtime alone, that reads images as the tiny one does."""
+    return make_onnx_bundle(tiny_bundle, tmp_path_factory.mktemp("onnx") / "bundle")
 
 
 @pytest.fixture(scope="session")

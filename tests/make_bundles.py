@@ -19,6 +19,7 @@ from demo.strokes import draw_alphabets
 from exemplar_encoder import Preprocessing
 from exemplar_encoder.arrays import Floats64, Pixels
 from exemplar_trainer.bundles.build import Origin, make_bundle
+from exemplar_trainer.bundles.keras_network import KerasNetwork
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.data.reading import read_images
 from exemplar_trainer.data.split import split
@@ -46,7 +47,7 @@ def make_tiny(target: Path) -> None:
         "held_out_classes": len(unseen.class_names),
     }
     origin = Origin("tiny", "linear discriminant", _SPEC, facts, told)
-    make_bundle(_network(training), origin, unseen, training, target)
+    make_bundle(KerasNetwork(_network(training)), origin, unseen, training, target)
 
 
 def _network(training: ImageSet) -> keras.Model:

@@ -1,7 +1,7 @@
 """The trainer's product, as a folder whose name is its content.
 
-A bundle holds everything that serving needs: weights in three forms, preprocessing, calibration, golden samples
-and the report. `manifest.json` lists every other file with its SHA-256; the bundle's id is the SHA-256 of
+A bundle holds everything that serving needs: the network for one engine or more, preprocessing, calibration, golden
+samples and the report. `manifest.json` lists every other file with its SHA-256; the bundle's id is the SHA-256 of
 that manifest, and `bundle.sha256` (in the form `sha256sum -c` reads) holds the id. Loading verifies every file and
 refuses a bundle that is incomplete, altered or of a format this code does not know, naming the file.
 """
@@ -26,6 +26,7 @@ MANIFEST = "manifest.json"
 CHECKSUM = "bundle.sha256"
 LITERT = "model.tflite"
 SAVED_MODEL = "saved_model"
+ONNX = "model.onnx"
 WEIGHTS = "base_network.keras"
 CALIBRATION = "calibration.json"
 GOLDEN_EMBEDDINGS = "golden/embeddings.npy"
@@ -37,15 +38,17 @@ def golden_image(index: int) -> str:
     return f"golden/{index:02d}.png"
 
 
+NETWORKS = {"litert": LITERT, "tensorflow": f"{SAVED_MODEL}/saved_model.pb", "onnx": ONNX}
+"""The file that each engine needs; a bundle holds one of them or more."""
+
 REQUIRED = (
-    LITERT,
-    f"{SAVED_MODEL}/saved_model.pb",
-    WEIGHTS,
     CALIBRATION,
     GOLDEN_EMBEDDINGS,
     *(golden_image(index) for index in range(GOLDEN_SAMPLES)),
     REPORT,
 )
+
+_ANY_NETWORK = " or ".join(NETWORKS.values())
 
 
 class BundleError(Exception):
@@ -70,6 +73,11 @@ class Bundle:
         """Return the golden samples: encoded images, and their embeddings float32 `[16, dimension]`."""
         images = [_read(self.path, golden_image(index)) for index in range(GOLDEN_SAMPLES)]
         return images, _read_array(self.path, GOLDEN_EMBEDDINGS, self.manifest.dimension)
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Names of the engines that it holds the network for."""
+        return tuple(engine for engine, file in NETWORKS.items() if file in self.manifest.files)
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -107,6 +115,8 @@ def seal(path: Path, manifest: Manifest) -> str:
     for name in REQUIRED:
         if not (path / name).is_file():
             raise BundleError(f"{path / name} is missing: the bundle is incomplete")
+    if not any((path / name).is_file() for name in NETWORKS.values()):
+        raise BundleError(f"{path} holds no network: {_ANY_NETWORK} is missing")
     files = {name: _hash(path / name) for name in _contents(path)}
     text = dataclasses.replace(manifest, files=files).to_json()
     (path / MANIFEST).write_text(text, encoding="utf-8")
@@ -119,6 +129,8 @@ def _verify_files(path: Path, manifest: Manifest) -> None:
     for name in REQUIRED:
         if name not in manifest.files:
             raise BundleError(f"{path / MANIFEST} does not list {name}: the bundle is incomplete")
+    if not any(name in manifest.files for name in NETWORKS.values()):
+        raise BundleError(f"{path / MANIFEST} lists no network, {_ANY_NETWORK}: the bundle is incomplete")
     for name, expected in manifest.files.items():
         parts = PurePosixPath(name)
         if parts.is_absolute() or ".." in parts.parts:

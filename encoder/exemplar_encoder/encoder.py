@@ -15,13 +15,17 @@ from typing import Literal
 import numpy as np
 
 from exemplar_encoder.arrays import Floats, Pixels
-from exemplar_encoder.bundle import GOLDEN_EMBEDDINGS, LITERT, SAVED_MODEL, Bundle, BundleError, golden_image
+from exemplar_encoder.bundle import GOLDEN_EMBEDDINGS, NETWORKS, SAVED_MODEL, Bundle, BundleError, golden_image
 from exemplar_encoder.decode import ImageError, ImageLimits, decode
 from exemplar_encoder.engines import Engine, run_padded
 from exemplar_encoder.preprocess import preprocess, preprocess_with_margin
 from exemplar_encoder.region import Box, EncodedImage
 
-EngineName = Literal["auto", "litert", "tensorflow"]
+EngineName = Literal["auto", "litert", "tensorflow", "onnx"]
+
+# What `auto` takes where there is no GPU for TensorFlow, the leanest first.
+_PREFERRED: tuple[EngineName, ...] = ("litert", "onnx", "tensorflow")
+_EXTRAS = {"litert": "encoder", "tensorflow": "train", "onnx": "onnx"}
 
 # Engines sum in different orders; beyond this an embedding is not the same embedding.
 GOLDEN_TOLERANCE = 1e-4
@@ -57,7 +61,7 @@ class Encoder:
 
     @property
     def engine_name(self) -> str:
-        """`litert` or `tensorflow`."""
+        """`litert`, `tensorflow` or `onnx`."""
         return self._engine.name
 
     def prepare(self, image: EncodedImage) -> PreparedImage:
@@ -86,14 +90,14 @@ def load_encoder(
 
     Args:
         path: the bundle's folder.
-        engine: `auto` takes TensorFlow where it is installed and sees a GPU, else LiteRT.
+        engine: what runs its network. `auto` takes TensorFlow where it is installed, sees a GPU and the bundle is
+            made for it; else the first of LiteRT, ONNX Runtime and TensorFlow that the bundle is made for.
         threads: CPU threads for one batch; as many as there are CPUs when absent.
         limits: which images to refuse.
 
     Raises:
-        BundleError: the bundle is incomplete, altered or unknown, its network cannot be run, or its golden samples
-            come out differently.
-        ModuleNotFoundError: `tensorflow` was asked for and is not installed.
+        BundleError: the bundle is incomplete, altered, unknown or not made for that engine, the engine is not
+            installed, the network cannot be run, or the golden samples come out differently.
     """
     bundle = Bundle.load(path)
     encoder = Encoder(bundle, _start(bundle, engine, threads or os.cpu_count() or 1), limits or ImageLimits())
@@ -102,20 +106,39 @@ def load_encoder(
 
 
 def _start(bundle: Bundle, name: EngineName, threads: int) -> Engine:
-    on_tensorflow = name == "tensorflow" or (name == "auto" and _tensorflow_has_a_gpu())
-    file = bundle.path / (SAVED_MODEL if on_tensorflow else LITERT)
+    name = _chosen(bundle, name)
+    file = bundle.path / (SAVED_MODEL if name == "tensorflow" else NETWORKS[name])
     try:
-        if on_tensorflow:
+        # Each is imported where it is used: no bundle needs them all, and TensorFlow takes seconds.
+        if name == "tensorflow":
             from exemplar_encoder.engines.tensorflow import TensorFlowEngine
 
             return TensorFlowEngine(file, bundle.manifest.preprocessing.shape)
+        if name == "onnx":
+            from exemplar_encoder.engines.onnx import OnnxEngine
+
+            return OnnxEngine(file, threads)
         from exemplar_encoder.engines.litert import LiteRTEngine
 
         return LiteRTEngine(file, threads)
-    except ImportError:
-        raise
+    except ModuleNotFoundError as error:
+        missing = f"engine {name} needs {error.name}, which is not installed: pip install 'exemplar[{_EXTRAS[name]}]'"
+        raise BundleError(f"{file} cannot be run: {missing}") from error
     except Exception as error:  # what a network that cannot be run raises is up to the engine
         raise BundleError(f"{file} cannot be run: {error}") from error
+
+
+def _chosen(bundle: Bundle, name: EngineName) -> EngineName:
+    if name == "auto":
+        if "tensorflow" in bundle.engines and _tensorflow_has_a_gpu():
+            return "tensorflow"
+        return next(each for each in _PREFERRED if each in bundle.engines)
+    if name not in bundle.engines:
+        raise BundleError(
+            f"{bundle.path} is not made for engine {name}: {NETWORKS[name]} is missing; "
+            f"it is made for {' and '.join(bundle.engines)}"
+        )
+    return name
 
 
 def _tensorflow_has_a_gpu() -> bool:

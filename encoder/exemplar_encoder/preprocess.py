@@ -21,21 +21,32 @@ from exemplar_encoder.region import Box
 
 Framing = Literal["whole", "ink"]
 Levels = Literal["kept", "stretched"]
-Resample = Literal["box", "bilinear"]
+Resample = Literal["box", "bilinear", "bicubic"]
+Fit = Literal["letterbox", "crop", "squash"]
 
-_FILTERS = {"box": Image.Resampling.BOX, "bilinear": Image.Resampling.BILINEAR}
+_FILTERS = {
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
 
 # This many of the image's pixels to a pixel of the input are kept before the filter, along each axis.
 _FINE = 4
+# Of a strip only the middle, this many times what the crop shows, is resized: whole it could fill the memory.
+_STRIP = 16
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """The input of the network: size in pixels, 1 (gray) or 3 (RGB) channels, and how images get there.
 
-    With `framing` "whole" an image is fitted into the input whole; with "ink" the square around what differs from
-    the background is, see `ink_box`; always in its own proportions. Where the image does not reach is `background`
-    (RGB, 0 to 255). `resample` is an area-aware filter: `box` averages, `bilinear` is a little smoother. With
+    With `fit` "letterbox" an image is fitted into the input in its own proportions: with `framing` "whole" all of it,
+    with "ink" the square around what differs from the background, see `ink_box`. Networks from elsewhere may want
+    one of two other fits. "crop": the shorter side is resized to `resize` pixels, or so far that the input is just
+    filled, and the middle is cut out. "squash": all of the image, its proportions given up. Where the image does not
+    reach is `background` (RGB, 0 to 255).
+
+    `resample` is an area-aware filter: `box` averages, `bilinear` is a little smoother, `bicubic` sharper. With
     `levels` "stretched", for drawings in one channel, paper becomes background and ink its opposite, see `stretched`.
     """
 
@@ -49,6 +60,8 @@ class Preprocessing:
     resample: Resample = "box"
     framing: Framing = "whole"
     levels: Levels = "kept"
+    fit: Fit = "letterbox"
+    resize: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no network can take."""
@@ -69,6 +82,17 @@ class Preprocessing:
             raise ValueError(f"levels must be kept or stretched, not {self.levels!r}")
         if self.levels == "stretched" and (self.channels, self.framing) != (1, "ink"):
             raise ValueError("levels are stretched in one channel, with framing ink, only")
+        if self.fit not in ("letterbox", "crop", "squash"):
+            raise ValueError(f"fit must be letterbox, crop or squash, not {self.fit!r}")
+        if self.framing == "ink" and self.fit != "letterbox":
+            raise ValueError(f"framing ink goes with fit letterbox only, not {self.fit}")
+        if self.resize is not None:
+            if self.fit != "crop":
+                raise ValueError(f"resize goes with fit crop only, not {self.fit}")
+            if not isinstance(self.resize, int):
+                raise TypeError(f"resize must be a whole number of pixels, not {self.resize!r}")
+            if self.resize < 8:
+                raise ValueError(f"resize must be 8 pixels or more, not {self.resize}")
 
     @property
     def gray_background(self) -> int:
@@ -103,20 +127,57 @@ def preprocess_with_margin(image: Image.Image, spec: Preprocessing) -> tuple[Pix
     if spec.levels == "stretched":
         image = stretched(image, spec.gray_background)
     box = ink_box(image, spec.background) if spec.framing == "ink" else None
-    fitted, shown = _whole(image, spec) if box is None else _boxed(image, box, spec)
+    fitted, shown = _FITS[spec.fit](image, spec) if box is None else _boxed(image, box, spec)
     return np.asarray(fitted, dtype=np.uint8).reshape(spec.shape), shown
 
 
-def _whole(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Box]:
+def _letterboxed(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Box]:
     """Show all of the image in the middle of the input."""
     scale = min(spec.width / image.width, spec.height / image.height)
     width, height = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    if image.size != (width, height):
-        image = image.resize((width, height), _FILTERS[spec.resample])
+    image = _resized(image, (width, height), spec)
     left, top = (spec.width - width) // 2, (spec.height - height) // 2
     if image.size != (spec.width, spec.height):
         image = _on_background(image, spec, (spec.width, spec.height), (left, top))
     return image, (left, top, left + width, top + height)
+
+
+def _squashed(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Box]:
+    """Show all of the image over all of the input."""
+    return _resized(image, (spec.width, spec.height), spec), (0, 0, spec.width, spec.height)
+
+
+def _cropped(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Box]:
+    """Show the middle of the image, resized; sizes and edges are rounded down, as the networks' own programs do."""
+    image = _without_ends(image, spec)
+    if spec.resize is not None:
+        shorter = min(image.size)
+        size = (spec.resize * image.width // shorter, spec.resize * image.height // shorter)
+    elif spec.width * image.height >= spec.height * image.width:
+        size = (spec.width, spec.width * image.height // image.width)
+    else:
+        size = (spec.height * image.width // image.height, spec.height)
+    image = _resized(image, size, spec)
+    left, top = (image.width - spec.width) // 2, (image.height - spec.height) // 2
+    shown = (max(0, -left), max(0, -top), min(spec.width, image.width - left), min(spec.height, image.height - top))
+    return _on_background(image, spec, (spec.width, spec.height), (-left, -top)), shown
+
+
+def _without_ends(image: Image.Image, spec: Preprocessing) -> Image.Image:
+    shorter, longer = sorted(image.size)
+    shown = max(spec.width, spec.height) / min(spec.width, spec.height, spec.resize or spec.width)
+    surplus = (longer - math.ceil(_STRIP * shown * shorter)) // 2
+    if surplus <= 0:
+        return image
+    x, y = (surplus, 0) if image.width == longer else (0, surplus)
+    return image.crop((x, y, image.width - x, image.height - y))
+
+
+def _resized(image: Image.Image, size: tuple[int, int], spec: Preprocessing) -> Image.Image:
+    return image if image.size == size else image.resize(size, _FILTERS[spec.resample])
+
+
+_FITS = {"letterbox": _letterboxed, "crop": _cropped, "squash": _squashed}
 
 
 def _boxed(image: Image.Image, box: InkBox, spec: Preprocessing) -> tuple[Image.Image, Box]:

@@ -44,7 +44,7 @@ def serve(
     metrics_address: Annotated[
         str | None, typer.Option(help="HOST:PORT of the Prometheus page, or off.", show_default="127.0.0.1:9095")
     ] = None,
-    engine: Annotated[str | None, typer.Option(help="auto, litert or tensorflow.", show_default="auto")] = None,
+    engine: Annotated[str | None, typer.Option(help="auto, litert, tensorflow or onnx.", show_default="auto")] = None,
     engine_threads: Annotated[int | None, typer.Option(help="CPU threads for a batch.", show_default="all")] = None,
     decode_threads: Annotated[
         int | None, typer.Option(help="Threads that decode images.", show_default="CPUs, to 8")

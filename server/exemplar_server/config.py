@@ -77,7 +77,7 @@ class ServerSettings(BaseSettings):
     index: Index = "auto"
     address: Address = "127.0.0.1:50051"
     metrics_address: OptionalAddress = "127.0.0.1:9095"
-    engine: Literal["auto", "litert", "tensorflow"] = "auto"
+    engine: Literal["auto", "litert", "tensorflow", "onnx"] = "auto"
     engine_threads: int | None = Field(None, ge=1)
     decode_threads: int = Field(default_factory=lambda: min(8, os.cpu_count() or 1), ge=1)
     max_batch: int = Field(32, ge=1)

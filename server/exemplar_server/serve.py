@@ -111,8 +111,6 @@ def _load(settings: ServerSettings, metrics: Metrics, stack: AsyncExitStack) -> 
         encoder = load_encoder(settings.bundle, settings.engine, settings.engine_threads, limits)
     except BundleError as error:
         raise StartError(f"the bundle cannot be served: {error}") from error
-    except ModuleNotFoundError as error:
-        raise StartError(f"engine {settings.engine} needs {error.name}, which is not installed") from error
     return store, encoder
 
 

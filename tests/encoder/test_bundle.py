@@ -16,9 +16,9 @@ import pytest
 from exemplar_encoder import Bundle, BundleError, EncodedImage, Encoder, ImageLimits, Manifest, load_encoder
 from exemplar_encoder import bundle as layout
 from exemplar_encoder.arrays import Floats, Floats64
-from exemplar_encoder.bundle import REQUIRED, seal
+from exemplar_encoder.bundle import NETWORKS, REQUIRED, seal
 
-EVERY_FILE = (layout.MANIFEST, layout.CHECKSUM, *REQUIRED)
+EVERY_FILE = (layout.MANIFEST, layout.CHECKSUM, layout.LITERT, layout.WEIGHTS, *REQUIRED)
 
 
 @pytest.fixture
@@ -157,6 +157,24 @@ def test_a_manifest_must_list_what_every_bundle_needs(copy: Path, name: str) -> 
     assert name in refusal(copy)
 
 
+ANY_NETWORK = "model.tflite or saved_model/saved_model.pb or model.onnx"
+
+
+def test_a_manifest_must_list_the_network_for_one_engine_at_least(copy: Path) -> None:
+    forge(copy, lambda manifest: [manifest["files"].pop(name, None) for name in NETWORKS.values()])
+    assert refusal(copy) == f"{copy / layout.MANIFEST} lists no network, {ANY_NETWORK}: the bundle is incomplete"
+
+
+@pytest.mark.parametrize("engine", ["litert", "tensorflow"])
+def test_the_network_for_one_engine_is_enough(copy: Path, engine: str) -> None:
+    for other in ("litert", "tensorflow"):
+        if other != engine:
+            (copy / NETWORKS[other]).unlink()
+    (copy / layout.WEIGHTS).unlink()
+    reseal(copy)
+    assert Bundle.load(copy).engines == (engine,)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -238,9 +256,17 @@ def test_a_calibration_that_cannot_be_used_is_refused(copy: Path) -> None:
     assert str(copy / layout.CALIBRATION) in refusal(copy)
 
 
-def test_sealing_an_incomplete_folder_is_refused(copy: Path) -> None:
-    (copy / layout.LITERT).unlink()
-    with pytest.raises(BundleError, match=r"model\.tflite is missing"):
+@pytest.mark.parametrize("name", REQUIRED)
+def test_sealing_an_incomplete_folder_is_refused(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    with pytest.raises(BundleError, match=f"{name} is missing"):
+        reseal(copy)
+
+
+def test_sealing_a_folder_without_a_network_is_refused(copy: Path) -> None:
+    for name in NETWORKS.values():
+        (copy / name).unlink(missing_ok=True)
+    with pytest.raises(BundleError, match=f"holds no network: {ANY_NETWORK} is missing"):
         reseal(copy)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import resource
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from exemplar_encoder import Preprocessing, decode, preprocess
+from exemplar_encoder import Preprocessing, decode, preprocess, preprocess_with_margin
+from exemplar_encoder.arrays import Pixels
 from exemplar_trainer.data.reading import read_data_set
 
 GRAY = Preprocessing(32, 32, 1)
@@ -74,11 +77,84 @@ def test_the_box_filter_averages_blocks(factor: int, mode: str) -> None:
     assert np.abs(preprocess(image, spec).reshape(32, 32, -1) - expected).max() <= 1.0
 
 
-def test_both_filters_average_rather_than_pick_pixels() -> None:
+def test_all_filters_average_rather_than_pick_pixels() -> None:
     stripes = Image.fromarray(np.tile(np.array([0, 255], dtype=np.uint8), (320, 160)))
-    for resample in ("box", "bilinear"):
+    for resample in ("box", "bilinear", "bicubic"):
         pixels = preprocess(stripes, Preprocessing(32, 32, 1, resample=resample))
         assert 120 <= pixels.min() <= pixels.max() <= 135
+
+
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+SIZES = [(300, 200), (201, 300), (77, 131), (64, 64), (65, 64), (32, 32), (20, 31), (9, 90), (400, 40)]
+
+
+def cropped(image: Image.Image, spec: Preprocessing) -> tuple[Pixels, Pixels]:
+    """Crop as published networks' own programs do, in whole arrays; return also where the image is, 0 or 1."""
+    width, height = image.size
+    if spec.resize is None:
+        if spec.width / width >= spec.height / height:
+            size = (spec.width, int(spec.width * height / width))
+        else:
+            size = (int(spec.height * width / height), spec.height)
+    elif width <= height:
+        size = (spec.resize, int(spec.resize * height / width))
+    else:
+        size = (int(spec.resize * width / height), spec.resize)
+    resized = np.asarray(image.resize(size, FILTERS[spec.resample]))
+    # Enough background on all sides that the crop never reaches beyond.
+    edge = 2 * max(spec.width, spec.height)
+    around = np.full((size[1] + 2 * edge, size[0] + 2 * edge, 3), spec.background, dtype=np.uint8)
+    inside = np.zeros(around.shape[:2], dtype=np.uint8)
+    around[edge : edge + size[1], edge : edge + size[0]] = resized
+    inside[edge : edge + size[1], edge : edge + size[0]] = 1
+    top, left = edge + (size[1] - spec.height) // 2, edge + (size[0] - spec.width) // 2
+    window = np.s_[top : top + spec.height, left : left + spec.width]
+    return around[window], inside[window]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("resize", [None, 24, 32, 33, 36, 51])
+@pytest.mark.parametrize("resample", FILTERS)
+@pytest.mark.parametrize("shape", [(32, 32), (31, 24), (24, 40)])
+def test_a_crop_is_the_middle_of_the_resized_image(
+    size: tuple[int, int], resize: int | None, resample: Literal["bilinear", "bicubic"], shape: tuple[int, int]
+) -> None:
+    spec = Preprocessing(*shape, 3, (9, 8, 7), resample, fit="crop", resize=resize)
+    image = noise(*size, "RGB")
+    pixels, shown = preprocess_with_margin(image, spec)
+    expected, inside = cropped(image, spec)
+    assert np.array_equal(pixels, expected)
+    left, top, right, bottom = shown
+    assert inside[top:bottom, left:right].all()
+    assert inside.sum() == (right - left) * (bottom - top)
+
+
+def test_a_crop_without_a_size_just_fills_the_input() -> None:
+    for size in SIZES:
+        for spec in (Preprocessing(32, 32, 3, fit="crop"), Preprocessing(24, 40, 3, fit="crop")):
+            assert preprocess_with_margin(noise(*size, "RGB"), spec)[1] == (0, 0, spec.width, spec.height)
+
+
+def test_a_long_strip_is_cropped_without_enlarging_all_of_it() -> None:
+    ramp = np.tile(np.linspace(0, 255, 400_000).astype(np.uint8), (8, 1))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for image in (Image.fromarray(ramp), Image.fromarray(np.ascontiguousarray(ramp.T))):
+        pixels = preprocess(image, Preprocessing(32, 32, 1, resample="bicubic", fit="crop", resize=256))
+        assert ((pixels >= 126) & (pixels <= 128)).all()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("resample", FILTERS)
+def test_a_squashed_image_fills_the_input_out_of_proportion(
+    size: tuple[int, int], resample: Literal["bilinear", "bicubic"]
+) -> None:
+    spec = Preprocessing(40, 24, 3, resample=resample, fit="squash")
+    image = noise(*size, "RGB")
+    pixels, shown = preprocess_with_margin(image, spec)
+    assert np.array_equal(pixels, np.asarray(image.resize((40, 24), FILTERS[resample])))
+    assert shown == (0, 0, 40, 24)
 
 
 def test_a_hair_line_keeps_a_pixel() -> None:
@@ -115,6 +191,13 @@ def test_the_trainer_reads_images_as_the_encoder_does(tmp_path: Path) -> None:
         {"background": (0, 0, -1)},
         {"width": 32.5},
         {"width": "32"},
+        {"fit": "stretch"},
+        {"fit": "squash", "channels": 1, "framing": "ink"},
+        {"fit": "crop", "channels": 1, "framing": "ink"},
+        {"resize": 36},
+        {"fit": "squash", "resize": 36},
+        {"fit": "crop", "resize": 7},
+        {"fit": "crop", "resize": 36.0},
     ],
 )
 def test_a_preprocessing_that_no_network_can_take_is_refused(fields: dict[str, object]) -> None:

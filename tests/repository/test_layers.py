@@ -45,6 +45,9 @@ ROOMS: dict[str, set[str]] = {
 # These judge bundles by their engines, and need no more than the extra `evaluate`.
 WITHOUT_KERAS = ("data", "evaluation", "calibration", "reports")
 
+# Of the room that makes bundles, what any network passes through; the extra `export` is enough for it.
+WITHOUT_KERAS_IN_BUNDLES = ("build", "write", "network")
+
 
 def imports(path: Path) -> Iterator[str]:
     """Yield every name that a file imports from elsewhere, at its top or inside a function."""
@@ -166,6 +169,25 @@ def test_a_room_that_judges_needs_neither_keras_nor_tensorflow(room: str) -> Non
     ]
     assert wrong == []
     assert ROOMS[room] <= set(WITHOUT_KERAS)
+
+
+@pytest.mark.parametrize("module", WITHOUT_KERAS_IN_BUNDLES)
+def test_what_makes_a_bundle_of_any_network_needs_neither_keras_nor_tensorflow(module: str) -> None:
+    graph = module_graph()
+    reached, waiting = set[str](), [f"exemplar_trainer.bundles.{module}"]
+    while waiting:
+        one = waiting.pop()
+        reached.add(one)
+        waiting += graph[one] - reached
+    paths = [path for path in files("exemplar_trainer") if module_name(path, "exemplar_trainer") in reached]
+    assert paths
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in paths
+        for name in imports(path)
+        if any(within(name, library) for library in ("keras", "tensorflow"))
+    ]
+    assert wrong == []
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

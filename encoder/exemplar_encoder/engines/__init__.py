@@ -1,4 +1,4 @@
-"""Engines run the network: each takes whole batches of one compiled size and knows nothing of images.
+"""Engines run the network: each takes whole batches of a compiled size and knows nothing of images.
 
 `run_padded` cuts any number of inputs into such batches, so that nothing is compiled or traced after the start.
 """
@@ -11,16 +11,17 @@ import numpy as np
 
 from exemplar_encoder.arrays import Floats, Pixels
 
-BATCH_SIZES = (1, 8, 32)
+BATCH_SIZES: tuple[int, ...] = (1, 8, 32)
 
 
 class Engine(Protocol):
-    """A network compiled for the batch sizes in `BATCH_SIZES`. One thread at a time may run it."""
+    """A network for ascending `batch_sizes`: `BATCH_SIZES` where it takes any. One thread at a time may run it."""
 
     name: str
+    batch_sizes: tuple[int, ...]
 
     def run(self, batch: Pixels) -> Floats:
-        """Embed uint8 `[n, height, width, channels]`, n in `BATCH_SIZES`, as float32 `[n, dimension]`."""
+        """Embed uint8 `[n, height, width, channels]`, n in `batch_sizes`, as float32 `[n, dimension]`."""
         ...
 
 
@@ -39,7 +40,7 @@ def run_padded(engine: Engine, images: Pixels, dimension: int) -> Floats:
     start = 0
     while start < len(images):
         left = len(images) - start
-        size = next((size for size in BATCH_SIZES if size >= left), BATCH_SIZES[-1])
+        size = next((size for size in engine.batch_sizes if size >= left), engine.batch_sizes[-1])
         batch = images[start : start + size]
         filled = len(batch)
         if filled < size:

@@ -16,6 +16,7 @@ class LiteRTEngine:
     """One interpreter for each batch size; shapes are fixed at the start, so XNNPACK takes the whole graph."""
 
     name = "litert"
+    batch_sizes = BATCH_SIZES
 
     def __init__(self, model: Path, threads: int) -> None:
         """Load a `.tflite` file; `threads` CPU threads share one batch."""

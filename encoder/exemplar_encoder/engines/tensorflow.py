@@ -20,6 +20,7 @@ class TensorFlowEngine:
     """A concrete function for each batch size. TensorFlow puts it on a GPU where it finds one."""
 
     name = "tensorflow"
+    batch_sizes = BATCH_SIZES
 
     def __init__(self, saved_model: Path, input_shape: tuple[int, int, int]) -> None:
         """Load a SavedModel whose `serve` endpoint takes uint8 `[n, *input_shape]`."""

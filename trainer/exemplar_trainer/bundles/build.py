@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from exemplar_encoder import Bundle, Figure, Manifest, Preprocessing
 from exemplar_encoder.arrays import Floats
-from exemplar_trainer.bundles.half_precision import round_to_half
+from exemplar_trainer.bundles.network import Network
 from exemplar_trainer.bundles.write import export_bundle
 from exemplar_trainer.calibration.check import check_calibration
 from exemplar_trainer.calibration.from_held_out import fit_calibration, pair_distances
@@ -23,7 +22,6 @@ from exemplar_trainer.evaluation.episodes import EpisodeError, Protocol, draw_ep
 from exemplar_trainer.evaluation.open_set import OpenSet
 from exemplar_trainer.reports.bundle import Findings, render_report
 from exemplar_trainer.reports.contact_sheet import draw_named_queries
-from exemplar_trainer.training.embed import embed
 
 EPISODES = 400
 
@@ -69,17 +67,17 @@ class Origin:
 
 
 def make_bundle(
-    network: keras.Model,
+    network: Network,
     origin: Origin,
     unseen: ImageSet,
     strangers: ImageSet,
     target: Path,
-    measured: keras.Model | None = None,
+    measured: Network | None = None,
 ) -> Bundle:
     """Measure a network and export it.
 
     Args:
-        network: the base network; its weights are rounded as a bundle holds them.
+        network: the base network.
         origin: where it comes from.
         unseen: classes it was not trained on, to measure and calibrate with.
         strangers: other classes, to fill galleries up with while it is calibrated; those among `unseen` are left out.
@@ -89,9 +87,8 @@ def make_bundle(
     Raises:
         BundleError: see `export_bundle`.
     """
-    round_to_half(network)  # before anything is measured: figures are those of the weights that ship
     judged = measured or network
-    embeddings = embed(judged, unseen.pixels)
+    embeddings = judged.embed(unseen.pixels)
     accuracies = _accuracies(embeddings, unseen)
     background = _background(judged, strangers, unseen, origin.seed)
     calibration = fit_calibration(embeddings, unseen, background=background)
@@ -120,7 +117,7 @@ def make_bundle(
         name=origin.name,
         recipe=origin.recipe,
         created=created,
-        dimension=network.output_shape[-1],
+        dimension=network.dimension,
         preprocessing=origin.preprocessing,
         figures=_figures(accuracies, check.open_set),
         training=origin.training,
@@ -170,7 +167,7 @@ def _measure(embeddings: Floats, images: ImageSet, protocol: Protocol, episodes:
     return measure(embeddings, draw_episodes(images, protocol, episodes, seed=0))
 
 
-def _background(network: keras.Model, strangers: ImageSet, unseen: ImageSet, seed: int) -> Floats | None:
+def _background(network: Network, strangers: ImageSet, unseen: ImageSet, seed: int) -> Floats | None:
     """Embed one image of each of some classes that are not among the unseen ones; None where there are no others."""
     others = [label for label, name in enumerate(strangers.class_names) if name not in unseen.class_names]
     if not others:
@@ -178,4 +175,4 @@ def _background(network: keras.Model, strangers: ImageSet, unseen: ImageSet, see
     firsts = np.array([strangers.members[label][0] for label in others])
     rng = np.random.default_rng([seed, 5])
     chosen = np.sort(rng.permutation(firsts)[:_BACKGROUND_CLASSES])
-    return embed(network, strangers.pixels[chosen])
+    return network.embed(strangers.pixels[chosen])

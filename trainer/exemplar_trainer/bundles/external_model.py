@@ -14,6 +14,7 @@ from keras import layers
 from exemplar_encoder import Bundle, Preprocessing
 from exemplar_encoder.preprocess import Framing
 from exemplar_trainer.bundles.build import Origin, make_bundle
+from exemplar_trainer.bundles.keras_network import KerasNetwork
 from exemplar_trainer.data.reading import OnCount, read_data_set, uncounted
 from exemplar_trainer.data.wording import plural
 from exemplar_trainer.networks.backbone import backbone_network, load_pretrained
@@ -116,4 +117,4 @@ def export_external(
         ("embedding", f"{network.output_shape[-1]} values of unit length"),
     ]
     training = {"held_out": [], "training_classes": 0, "training_images": 0, "held_out_classes": count, "made": made}
-    return make_bundle(network, Origin(name, "export", spec, facts, training), images, images, target)
+    return make_bundle(KerasNetwork(network), Origin(name, "export", spec, facts, training), images, images, target)

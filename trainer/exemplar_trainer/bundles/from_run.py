@@ -9,6 +9,7 @@ from typing import Any
 
 from exemplar_encoder import Bundle
 from exemplar_trainer.bundles.build import Origin, make_bundle
+from exemplar_trainer.bundles.keras_network import KerasNetwork
 from exemplar_trainer.data.wording import abridged
 from exemplar_trainer.networks.backbone import PUBLISHED
 from exemplar_trainer.training.run import Trained, Watcher, train
@@ -22,12 +23,12 @@ def finish_run(run: Run, folder: Path, watcher: Watcher) -> Bundle:
         return finished
     trained = train(run, folder, watcher)
     return make_bundle(
-        trained.network,
+        KerasNetwork(trained.network),
         _origin(run, trained),
         trained.parts.held_out,
         trained.training,
         folder / BUNDLE,
-        trained.measured,
+        None if trained.measured is None else KerasNetwork(trained.measured),
     )
 
 

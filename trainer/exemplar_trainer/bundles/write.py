@@ -1,36 +1,34 @@
-"""A trained base network to a bundle: weights in three forms, golden samples, calibration, report.
+"""A measured network to a bundle: the files of its engines, golden samples, calibration, report.
 
-The folder is assembled beside its destination, sealed, loaded and replayed on both engines, and only then moved into
-place: a bundle that exists is a bundle that works.
+The folder is assembled beside its destination, sealed, loaded and replayed on each of its engines, and only then
+moved into place: a bundle that exists is a bundle that works.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-import zipfile
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from exemplar_encoder import Bundle, BundleError, Calibration, Manifest, decode, load_encoder, preprocess
 from exemplar_encoder import bundle as layout
 from exemplar_encoder.bundle import seal
+from exemplar_encoder.encoder import EngineName
 from exemplar_trainer.bundles.golden import draw_golden_images
-from exemplar_trainer.bundles.half_precision import round_to_half
-from exemplar_trainer.bundles.litert import write_litert
-from exemplar_trainer.bundles.saved_model import write_saved_model
-from exemplar_trainer.networks.fold_normalization import fold_normalization
+from exemplar_trainer.bundles.network import Network
+
+_ENGINES: dict[str, EngineName] = {layout.LITERT: "litert", layout.SAVED_MODEL: "tensorflow"}
 
 
 def export_bundle(
-    network: keras.Model, manifest: Manifest, calibration: Calibration, report: str, target: Path
+    network: Network, manifest: Manifest, calibration: Calibration, report: str, target: Path
 ) -> Bundle:
     """Write a bundle to a folder that does not exist yet (or is a bundle, which is replaced).
 
     Args:
-        network: the base network, its weights rounded to half precision.
+        network: the base network.
         manifest: all of it but what sealing adds.
         calibration: to ship with it.
         report: one HTML page.
@@ -46,20 +44,17 @@ def export_bundle(
         folder = Path(scratch) / "bundle"
         folder.mkdir()
         _write(network, manifest, calibration, report, folder)
-        for engine in ("litert", "tensorflow"):
-            load_encoder(folder, engine=engine)
+        for file, engine in _ENGINES.items():
+            if (folder / file).exists():
+                load_encoder(folder, engine=engine)
         if target.exists():
             shutil.rmtree(target)
         folder.rename(target)
     return Bundle.load(target)
 
 
-def _write(network: keras.Model, manifest: Manifest, calibration: Calibration, report: str, folder: Path) -> None:
+def _write(network: Network, manifest: Manifest, calibration: Calibration, report: str, folder: Path) -> None:
     spec = manifest.preprocessing
-    _write_weights(network, folder / layout.WEIGHTS)
-    served = fold_normalization(network)
-    round_to_half(served)
-    write_saved_model(served, folder / layout.SAVED_MODEL)
     (folder / layout.CALIBRATION).write_text(calibration.to_json(), encoding="utf-8")
     (folder / layout.REPORT).write_text(report, encoding="utf-8")
     images = draw_golden_images()
@@ -67,17 +62,5 @@ def _write(network: keras.Model, manifest: Manifest, calibration: Calibration, r
     for index, image in enumerate(images):
         (folder / f"golden/{index:02d}.png").write_bytes(image)
     pixels = np.stack([preprocess(decode(image, background=spec.background).pixels, spec) for image in images])
-    embeddings = keras.ops.convert_to_numpy(served(pixels.astype(np.float32), training=False))
-    np.save(folder / layout.GOLDEN_EMBEDDINGS, embeddings.astype(np.float32))
-    write_litert(folder / layout.SAVED_MODEL, folder / layout.LITERT, pixels, embeddings)
+    np.save(folder / layout.GOLDEN_EMBEDDINGS, network.write(folder, pixels))
     seal(folder, manifest)
-
-
-def _write_weights(network: keras.Model, path: Path) -> None:
-    """Write a `.keras` file, packed: of weights rounded to half precision a third of the bytes are zero."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        plain = Path(scratch) / path.name
-        network.save(plain)
-        with zipfile.ZipFile(plain) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
-            for name in source.namelist():
-                packed.writestr(name, source.read(name))
