@@ -14,8 +14,8 @@ from exemplar_encoder.engines import BATCH_SIZES
 
 _ERRORS_ONLY = 3
 
-# On a CPU a batch gains nothing: what a layer hands to the next leaves the caches. Images one by one take up to a
-# third less processor time and a sixth of the memory, and give the same bits in whatever company.
+# One by one: what a layer hands to the next stays in a CPU's caches, takes a fraction of a batch's memory, and comes
+# out to the same bits in whatever company; see docs/decisions/0034-one-by-one-on-a-cpu.md.
 _ON_A_CPU = (1,)
 
 # In half of their digits, as TensorFloat-32 multiplies, embeddings would not be those of the golden samples.
