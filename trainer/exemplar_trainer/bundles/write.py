@@ -19,7 +19,7 @@ from exemplar_encoder.encoder import EngineName
 from exemplar_trainer.bundles.golden import draw_golden_images
 from exemplar_trainer.bundles.network import Network
 
-_ENGINES: dict[str, EngineName] = {layout.LITERT: "litert", layout.SAVED_MODEL: "tensorflow"}
+_ENGINES: tuple[EngineName, ...] = ("litert", "tensorflow", "onnx")
 
 
 def export_bundle(
@@ -44,9 +44,10 @@ def export_bundle(
         folder = Path(scratch) / "bundle"
         folder.mkdir()
         _write(network, manifest, calibration, report, folder)
-        for file, engine in _ENGINES.items():
-            if (folder / file).exists():
-                load_encoder(folder, engine=engine)
+        made_for = Bundle.load(folder).engines
+        for engine in _ENGINES:
+            if engine in made_for:
+                load_encoder(folder, engine)
         if target.exists():
             shutil.rmtree(target)
         folder.rename(target)

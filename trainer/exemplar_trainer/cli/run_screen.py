@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.progress import (
     BarColumn,
@@ -25,8 +25,10 @@ from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.data.reading import OnCount
 from exemplar_trainer.data.split import Split
 from exemplar_trainer.data.wording import abridged, plural
-from exemplar_trainer.training.run import Watcher
-from exemplar_trainer.training.run_folder import Run
+
+if TYPE_CHECKING:  # training needs Keras, and not every bundle that is made does
+    from exemplar_trainer.training.run import Watcher
+    from exemplar_trainer.training.run_folder import Run
 
 
 class RunScreen:
@@ -64,6 +66,8 @@ class RunScreen:
 
     def watcher(self, run: Run) -> Watcher:
         """Return what `finish_run` tells this screen."""
+        from exemplar_trainer.training.run import Watcher
+
         tasks: dict[str, TaskID] = {}
 
         def on_split(training: ImageSet, parts: Split) -> None:
