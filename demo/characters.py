@@ -1,6 +1,6 @@
-"""The characters that the demonstration enrolls and asks about.
+"""The characters, or things in photographs, that a demonstration enrolls and asks about.
 
-A character's first image is its exemplar, its others are queries. In Omniglot each image of a character is by another
+The first image of each is its exemplar, its others are queries. In Omniglot each image of a character is by another
 drawer, and the first is the same drawer's throughout an alphabet.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 @dataclass(frozen=True)
 class Character:
-    """One character of an alphabet: its exemplar, and other images of it."""
+    """One character of an alphabet, or a thing, of none: its exemplar, and other images of it."""
 
     alphabet: str
     name: str
@@ -25,12 +25,12 @@ class Character:
     @property
     def class_id(self) -> str:
         """Id in a gallery."""
-        return f"{self.alphabet}.{self.name}"
+        return f"{self.alphabet}.{self.name}" if self.alphabet else self.name
 
     @property
     def display_name(self) -> str:
         """For people."""
-        return f"{self.alphabet.replace('_', ' ')} {self.name.removeprefix('character')}"
+        return f"{self.alphabet.replace('_', ' ')} {self.name.removeprefix('character')}".strip()
 
 
 def read_characters(source: Path, scratch: Path, alphabets: Sequence[str]) -> list[Character]:

@@ -29,13 +29,14 @@ class _Card:
     truth: str
 
 
-def render_page(characters: Sequence[Character], origin: str, measured: Measured) -> str:
+def render_page(characters: Sequence[Character], origin: str, measured: Measured, what: str = "characters") -> str:
     """Render the page.
 
     Args:
         characters: those that were enrolled.
-        origin: where they come from, in words that follow "characters".
+        origin: where they come from, in words that follow those for what they are.
         measured: the answers.
+        what: the word for what they are.
     """
     exemplars = {character.class_id: character.exemplar for character in characters}
     rng = random.Random(1)
@@ -48,13 +49,13 @@ def render_page(characters: Sequence[Character], origin: str, measured: Measured
     return render(
         "demonstration.html",
         "Exemplar: named from one example",
-        f"{len(characters)} characters {origin}, one exemplar each; their other images are the queries.",
+        f"{len(characters)} {what} {origin}, one exemplar each; their other images are the queries.",
         folder=_TEMPLATES,
         figures=figures(measured),
         sheets=[
             ("Named from one example", cards([each for each in named if each.right], 24)),
             ("Too close to call: the server says so", cards(doubtful, 8)),
-            ("Characters that are not enrolled", cards(measured.strangers, 12)),
+            (f"{what.capitalize()} that are not enrolled", cards(measured.strangers, 12)),
             ("Named wrongly", cards([each for each in named if not each.right], 12)),
         ],
         by_alphabet=accuracy_by_alphabet(measured),
@@ -69,7 +70,7 @@ def _card(answer: Answer, exemplars: dict[str, Path]) -> _Card:
         answer=answer.answer,
         nearest=best.display_name,
         distance=best.distance,
-        truth=answer.truth.display_name if answer.truth else "a character that is not enrolled",
+        truth=answer.truth.display_name if answer.truth else "none that is enrolled",
     )
 
 

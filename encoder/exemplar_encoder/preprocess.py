@@ -23,6 +23,7 @@ Framing = Literal["whole", "ink"]
 Levels = Literal["kept", "stretched"]
 Resample = Literal["box", "bilinear", "bicubic", "lanczos", "nearest"]
 Fit = Literal["letterbox", "crop", "squash"]
+Halving = Literal["down", "even"]
 
 _FILTERS = {
     "box": Image.Resampling.BOX,
@@ -46,7 +47,8 @@ class Preprocessing:
     with "ink" the square around what differs from the background, see `ink_box`. Networks from elsewhere may want
     one of two other fits. "crop": the shorter side is resized to `resize` pixels, or so far that the input is just
     filled, and the middle is cut out. "squash": all of the image, its proportions given up; with a `resize`, both
-    sides are resized to it, and the middle is cut out.
+    sides are resized to it, and the middle is cut out. Where an odd number of pixels is cut off, its half is rounded
+    by `halving`, "down" as transformers does or to the "even" number as torchvision does: a pixel in what they see.
 
     Where the image does not reach is `background` (RGB, 0 to 255).
 
@@ -67,6 +69,7 @@ class Preprocessing:
     levels: Levels = "kept"
     fit: Fit = "letterbox"
     resize: int | None = None
+    halving: Halving = "down"
 
     def __post_init__(self) -> None:
         """Refuse what no network can take."""
@@ -89,6 +92,8 @@ class Preprocessing:
             raise ValueError("levels are stretched in one channel, with framing ink, only")
         if self.fit not in ("letterbox", "crop", "squash"):
             raise ValueError(f"fit must be letterbox, crop or squash, not {self.fit!r}")
+        if self.halving not in ("down", "even"):
+            raise ValueError(f"halving must be down or even, not {self.halving!r}")
         if self.framing == "ink" and self.fit != "letterbox":
             raise ValueError(f"framing ink goes with fit letterbox only, not {self.fit}")
         if self.resize is not None:
@@ -171,17 +176,16 @@ def _cropped(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Box]
 
 def _middle(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Box]:
     """Cut the input out of the middle of an image, or put a smaller one there."""
-    left, top = _before(image.width, spec.width), _before(image.height, spec.height)
+    left, top = _before(image.width - spec.width, spec.halving), _before(image.height - spec.height, spec.halving)
     shown = (max(0, -left), max(0, -top), min(spec.width, image.width - left), min(spec.height, image.height - top))
     return _on_background(image, spec, (spec.width, spec.height), (-left, -top)), shown
 
 
-def _before(side: int, window: int) -> int:
-    """Return how many pixels of a side are cut off before its middle; negative: how many of background go there.
-
-    The rule is that of torchvision's `center_crop`, with which most published networks were trained and measured.
-    """
-    return round((side - window) / 2) if side >= window else -((window - side) // 2)
+def _before(surplus: int, halving: Halving) -> int:
+    """Return how many pixels of a surplus are cut off before the middle; negative: how many of a lack go there."""
+    if halving == "down":
+        return surplus // 2
+    return round(surplus / 2) if surplus >= 0 else -(-surplus // 2)
 
 
 def _without_ends(image: Image.Image, spec: Preprocessing) -> Image.Image:

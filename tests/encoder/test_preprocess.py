@@ -13,6 +13,7 @@ from PIL import Image
 
 from exemplar_encoder import Preprocessing, decode, preprocess, preprocess_with_margin
 from exemplar_encoder.arrays import Pixels
+from exemplar_encoder.preprocess import Halving
 from exemplar_trainer.data.reading import read_data_set
 
 GRAY = Preprocessing(32, 32, 1)
@@ -89,10 +90,12 @@ FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BI
 SIZES = [(300, 200), (201, 300), (77, 131), (64, 64), (65, 64), (32, 32), (20, 31), (9, 90), (400, 40)]
 
 
-def before(side: int, window: int) -> int:
-    """Do as torchvision: an odd surplus is halved to the even number, an odd lack goes behind."""
-    half, odd = divmod(side - window, 2)
-    if side < window:
+def before(surplus: int, halving: Halving) -> int:
+    """Do as transformers, or as torchvision: an odd surplus is halved to the even number, an odd lack goes behind."""
+    half, odd = divmod(surplus, 2)
+    if halving == "down":
+        return half
+    if surplus < 0:
         return half + odd
     return half + 1 if odd and half % 2 else half
 
@@ -118,19 +121,20 @@ def cropped(image: Image.Image, spec: Preprocessing) -> tuple[Pixels, Pixels]:
     inside = np.zeros(around.shape[:2], dtype=np.uint8)
     around[edge : edge + size[1], edge : edge + size[0]] = resized
     inside[edge : edge + size[1], edge : edge + size[0]] = 1
-    top, left = edge + before(size[1], spec.height), edge + before(size[0], spec.width)
+    top = edge + before(size[1] - spec.height, spec.halving)
+    left = edge + before(size[0] - spec.width, spec.halving)
     window = np.s_[top : top + spec.height, left : left + spec.width]
     return around[window], inside[window]
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("resize", [None, 24, 32, 33, 36, 51])
-@pytest.mark.parametrize("resample", FILTERS)
+@pytest.mark.parametrize("halving", ["down", "even"])
 @pytest.mark.parametrize("shape", [(32, 32), (31, 24), (24, 40)])
 def test_a_crop_is_the_middle_of_the_resized_image(
-    size: tuple[int, int], resize: int | None, resample: Literal["bilinear", "bicubic"], shape: tuple[int, int]
+    size: tuple[int, int], resize: int | None, halving: Halving, shape: tuple[int, int]
 ) -> None:
-    spec = Preprocessing(*shape, 3, (9, 8, 7), resample, fit="crop", resize=resize)
+    spec = Preprocessing(*shape, 3, (9, 8, 7), "bicubic", fit="crop", resize=resize, halving=halving)
     image = noise(*size, "RGB")
     pixels, shown = preprocess_with_margin(image, spec)
     expected, inside = cropped(image, spec)
@@ -215,6 +219,7 @@ def test_the_trainer_reads_images_as_the_encoder_does(tmp_path: Path) -> None:
         {"width": 32.5},
         {"width": "32"},
         {"fit": "stretch"},
+        {"fit": "crop", "halving": "up"},
         {"fit": "squash", "channels": 1, "framing": "ink"},
         {"fit": "crop", "channels": 1, "framing": "ink"},
         {"resize": 36},

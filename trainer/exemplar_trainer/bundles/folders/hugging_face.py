@@ -69,6 +69,7 @@ def read_pictures(settings: Settings) -> Pictures:
         fit,
         _FILTERS[resample],
         resize,
+        "down",
         scale=scale,
         mean=mean,
         std=std,
@@ -121,8 +122,7 @@ def _size(settings: Settings, key: str, square: bool) -> tuple[int | None, int, 
     """
     if isinstance(settings.value(key), (int, list)):
         height, width = settings.sides(key)
-        alone = isinstance(settings.value(key), int)
-        return (height, 0, 0) if alone and not settings.flag("default_to_square", square) else (None, height, width)
+        return (None, height, width) if square or isinstance(settings.value(key), list) else (height, 0, 0)
     size = settings.inner(key)
     if size is None:
         raise settings.error(key, "a number of pixels")
@@ -143,7 +143,7 @@ def _numbers(settings: Settings, name: str) -> tuple[float, Triple, Triple]:
     scale = 1.0
     if settings.flag("do_rescale", True):
         scale = settings.number("rescale_factor", 1 / 255)
-        if settings.flag("rescale_offset", False):
+        if name == "EfficientNet" and settings.flag("rescale_offset", False):
             mean = (mean[0] + 1.0, mean[1] + 1.0, mean[2] + 1.0)
     if name == "EfficientNet" and settings.flag("include_top", True):
         # Its processor divides by the standard deviation once more.

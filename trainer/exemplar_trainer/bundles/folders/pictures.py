@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from exemplar_encoder.preprocess import Fit, Resample
+from exemplar_encoder.preprocess import Fit, Halving, Resample
 
 Triple = tuple[float, float, float]
 
@@ -24,6 +24,7 @@ class Pictures:
     fit: Fit
     resample: Resample
     resize: int | None = None
+    halving: Halving = "even"
     background: tuple[int, int, int] = BLACK
     scale: float = 1 / 255
     mean: Triple = (0.0, 0.0, 0.0)
