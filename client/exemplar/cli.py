@@ -83,7 +83,7 @@ app.add_typer(galleries.app, name="galleries", rich_help_panel="Keep")
 app.add_typer(classes.app, name="classes", rich_help_panel="Keep")
 app.add_typer(exemplars.app, name="exemplars", rich_help_panel="Keep")
 app.command("diagnose", rich_help_panel="Keep")(diagnose.diagnose)
-app.command("models", rich_help_panel="Keep")(models.models)
+app.add_typer(models.app, name="models", rich_help_panel="Keep")
 
 
 def _version(wanted: bool) -> None:

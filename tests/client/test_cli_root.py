@@ -42,7 +42,7 @@ def test_help_lists_every_command_with_what_it_does() -> None:
         "exemplars": "Add exemplars",
         "check": "Check a picture",
         "diagnose": "easily confused",
-        "models": "loaded models",
+        "models": "a server has loaded",
         "serve": "Run the server",
         "train": "Train a model",
         "calibrate": "Refit what distances mean",
