@@ -171,5 +171,5 @@ def _node(graph: onnx.GraphProto, kind: str, inputs: list[str], output: str, **a
 
 
 def _weight(graph: onnx.GraphProto, name: str, values: npt.NDArray[Any]) -> str:
-    graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+    graph.initializer.append(numpy_helper.from_array(np.array(values, order="C"), name))  # a scalar stays one
     return name
