@@ -68,20 +68,26 @@ def export(
     fit: Annotated[
         Literal["letterbox", "crop", "squash"] | None,
         typer.Option(
-            help="How an image fits into the input: whole with a margin, filling it with its ends cut off, or whole "
-            "and distorted.",
+            help="How an image fits into the input: letterbox (whole, with a margin), crop (it fills the input, its "
+            "ends cut off) or squash (whole and distorted).",
             show_default="letterbox, or the folder's",
+            metavar="FIT",
         ),
     ] = None,
     resample: Annotated[
         Literal["box", "bilinear", "bicubic", "lanczos", "nearest"] | None,
-        typer.Option(help="The filter that images are resized with.", show_default="bilinear, or the folder's"),
+        typer.Option(
+            help="The filter that images are resized with: box, bilinear, bicubic, lanczos or nearest.",
+            show_default="bilinear, or the folder's",
+            metavar="FILTER",
+        ),
     ] = None,
     framing: Annotated[
         Literal["whole", "ink"] | None,
         typer.Option(
             help="Part of the image that the network sees: whole (the image) or ink (the drawing on it).",
             show_default="whole",
+            metavar="PART",
         ),
     ] = None,
     backbone: Annotated[
