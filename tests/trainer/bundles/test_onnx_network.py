@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 
 from exemplar_encoder import bundle as layout
 from exemplar_encoder.arrays import Floats, Pixels
@@ -99,6 +99,15 @@ def test_a_model_serves_in_the_batches_that_it_takes(batch: int | str, tmp_path:
     made = network(tiny_onnx(batch=batch), tmp_path)
     np.testing.assert_allclose(made.embed(pixels), reference(tiny_onnx(), "embeddings", pixels), atol=1e-5)
     assert made.embed(pixels[:0]).shape == (0, made.dimension)
+
+
+def test_a_model_that_says_any_number_and_takes_one_picture_is_served_one_by_one(tmp_path: Path) -> None:
+    model, pixels = averages(), pictures(shape=(16, 16, 3))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 3]), "shape"))
+    model.graph.node.append(helper.make_node("Reshape", ["averages", "shape"], ["reshaped"]))
+    model.graph.output[0].name = "reshaped"
+    made = network(model, tmp_path, size=(16, 16))
+    np.testing.assert_allclose(made.embed(pixels), reference(averages(), "averages", pixels), atol=1e-5)
 
 
 def test_sizes_that_a_file_leaves_open_are_those_asked_for(tmp_path: Path) -> None:

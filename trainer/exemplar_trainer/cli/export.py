@@ -131,7 +131,14 @@ def export(
         title = name or foreign.title
         with RunScreen(quiet=as_json) as screen:
             made_bundle = export_external(
-                network, made, spec, images.absolute(), bundle, title, max_unreadable, screen.reading()
+                network,
+                made,
+                spec,
+                images.absolute(),
+                bundle,
+                title,
+                max_unreadable,
+                screen.reading("Embedding them, measuring and calibrating, then exporting"),
             )
     screen.finish(made_bundle)
     if as_json:

@@ -90,14 +90,16 @@ class RunScreen:
 
         return Watcher(self.reading(), on_split, on_step, on_trained)
 
-    def reading(self) -> OnCount:
-        """Return what shows a bar of images read."""
+    def reading(self, then: str = "") -> OnCount:
+        """Return what shows a bar of images read, and a sentence when all are."""
         tasks: list[TaskID] = []
 
         def on_count(done: int, total: int) -> None:
             if not tasks:
                 tasks.append(self._progress.add_task("images", total=total, detail=""))
             self._progress.update(tasks[0], completed=done)
+            if then and done == total:
+                self._notes.print(then)
 
         return on_count
 
