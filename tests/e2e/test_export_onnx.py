@@ -135,6 +135,15 @@ def test_a_model_that_cannot_be_served_is_one_sentence(
     assert not (tmp_path / "bundle").exists()
 
 
+def test_a_folder_that_is_no_bundle_is_left_alone_before_anything_is_measured(tmp_path: Path) -> None:
+    model, taken = write_onnx(tiny_onnx(), tmp_path / "lone.onnx"), tmp_path / "taken"
+    taken.mkdir()
+    asked = (tmp_path / "no pictures", "--model", model, "--pixels", "0-1", "-o", taken)
+    done = CliRunner(env={"COLUMNS": "120"}).invoke(app, [str(word) for word in asked])
+    assert done.exit_code == 1
+    assert "taken exists and is no bundle; name another folder" in words_of(done)
+
+
 @pytest.mark.process
 def test_a_network_of_keras_says_what_it_needs_where_keras_is_not_installed(tmp_path: Path) -> None:
     (tmp_path / "model.keras").touch()

@@ -10,6 +10,7 @@ from pathlib import Path
 from exemplar_encoder import Bundle, Preprocessing
 from exemplar_trainer.bundles.build import Origin, make_bundle
 from exemplar_trainer.bundles.network import Network
+from exemplar_trainer.bundles.write import refuse_other_folder
 from exemplar_trainer.data.reading import OnCount, read_data_set, uncounted
 from exemplar_trainer.data.wording import plural
 
@@ -40,6 +41,7 @@ def export_external(
         DatasetError: as `read_data_set`.
         BundleError: as `export_bundle`.
     """
+    refuse_other_folder(target)  # before an hour is spent on what could not be kept
     images = read_data_set(data, spec, max_unreadable, on_image)
     count = len(images.class_names)
     facts = [

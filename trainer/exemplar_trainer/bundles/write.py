@@ -37,8 +37,7 @@ def export_bundle(
     Raises:
         BundleError: the folder exists and is no bundle, or the finished bundle does not reproduce its embeddings.
     """
-    if target.exists() and not (target / layout.MANIFEST).is_file():
-        raise BundleError(f"{target} exists and is no bundle; name another folder")
+    refuse_other_folder(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".bundle-") as scratch:
         folder = Path(scratch) / "bundle"
@@ -52,6 +51,12 @@ def export_bundle(
             shutil.rmtree(target)
         folder.rename(target)
     return Bundle.load(target)
+
+
+def refuse_other_folder(target: Path) -> None:
+    """Raise BundleError where a bundle must not be written: over what is none."""
+    if target.exists() and not (target / layout.MANIFEST).is_file():
+        raise BundleError(f"{target} exists and is no bundle; name another folder")
 
 
 def _write(network: Network, manifest: Manifest, calibration: Calibration, report: str, folder: Path) -> None:

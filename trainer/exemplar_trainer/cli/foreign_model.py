@@ -80,6 +80,7 @@ class ForeignModel:
 
         Raises:
             BadParameter: with what would do.
+            Exit: there is no such model, or it is of a kind that cannot be served; which was said.
         """
         if (self.model is None) == (not self.backbone):
             raise typer.BadParameter("name either a --model or a --backbone")
@@ -96,6 +97,8 @@ class ForeignModel:
             )
         self._scaling()
         self._width_and_height()
+        if self.model is not None:
+            _refuse_other_files(self.model)
 
     def open(self, say: Callable[[str], None]) -> tuple[Network, Preprocessing, str]:
         """Open the network.
@@ -107,13 +110,12 @@ class ForeignModel:
             The network, its input, and its origin for people.
 
         Raises:
-            Exit: there is no such model, or none that can be served as it is, or its weights or Keras are missing.
+            Exit: Keras is not installed, a backbone's weights cannot be had, or a folder cannot be read as a model;
+                which was said.
             ModelError: see `open_file`, `open_source` and `open_model`.
-            ModelFolderError: see `open_model_folder`.
         """
         if self.model is None or self._kind == _KERAS:
             return self._open_with_keras()
-        self._refuse_other_files(self.model)
         from exemplar_trainer.bundles.model_folder import ModelFolderError, open_model_folder
         from exemplar_trainer.bundles.onnx_model import open_file, open_source
 
@@ -168,8 +170,6 @@ class ForeignModel:
             raise typer.BadParameter(str(error)) from error
 
     def _open_with_keras(self) -> tuple[Network, Preprocessing, str]:
-        if self.model is not None and not self.model.is_file():
-            fail(f"there is no file {self.model}")
         try:
             load_backend()
         except ModuleNotFoundError as error:
@@ -192,19 +192,19 @@ class ForeignModel:
         spec = Preprocessing(width, height, channels, resample=resample, framing=framing, fit=fit)
         return KerasNetwork(base), spec, made
 
-    @staticmethod
-    def _refuse_other_files(model: Path) -> None:
-        if not model.exists():
-            fail(f"there is no {model}; name a model's file, or its folder")
-        if model.is_dir() or model.suffix == ".onnx":
-            return
-        if model.suffix in _PYTORCH:
-            fail(
-                f"{model} holds weights of PyTorch, which alone are no network; make ONNX of them where they are "
-                "from, with `optimum-cli export onnx --model FOLDER --task feature-extraction FOLDER/onnx`, or in "
-                'Python with torch.onnx.export(network.eval(), torch.zeros(1, 3, HEIGHT, WIDTH), "model.onnx")'
-            )
-        fail(f"{model} is no model that can be served; name an .onnx or a .keras file, or a model's folder")
+
+def _refuse_other_files(model: Path) -> None:
+    if not model.exists():
+        fail(f"there is no {model}; name a model's file, or its folder")
+    if model.is_dir() or model.suffix in (".onnx", ".keras"):
+        return
+    if model.suffix in _PYTORCH:
+        fail(
+            f"{model} holds weights of PyTorch, which alone are no network; make ONNX of them where they are "
+            "from, with `optimum-cli export onnx --model FOLDER --task feature-extraction FOLDER/onnx`, or in "
+            'Python with torch.onnx.export(network.eval(), torch.zeros(1, 3, HEIGHT, WIDTH), "model.onnx")'
+        )
+    fail(f"{model} is no model that can be served; name an .onnx or a .keras file, or a model's folder")
 
 
 def _numbers(option: str, text: str) -> tuple[float, ...]:
