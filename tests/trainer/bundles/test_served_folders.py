@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from demo.server_process import ServerProcess
+from exemplar.v1 import classification_service_pb2 as classification
+from exemplar_encoder import EncodedImage, Manifest, decode, load_encoder
+from exemplar_encoder import bundle as layout
 from exemplar_encoder.arrays import Floats
 from exemplar_encoder.preprocess import preprocess
-from exemplar_trainer.bundles.model_folder import open_model_folder
+from exemplar_trainer.bundles.model_folder import ModelSource, open_model_folder
+from exemplar_trainer.bundles.onnx_model import open_source
+from exemplar_trainer.cli.export import app
+from tests.e2e.stubs import Stubs, image
 from tests.trainer.bundles.library_pictures import open_clip_pictures, timm_pictures, transformers_pictures
+from tests.trainer.flags import draw_flags
+from tests.trainer.tiny_onnx import HUGGING_FACE as HUGGING_FACE_OUTPUTS
 from tests.trainer.tiny_onnx import tiny_onnx, write_onnx
 
 SIZES = [(45, 32), (33, 47), (64, 64), (20, 31), (40, 40), (300, 41), (61, 90), (36, 75)]
@@ -122,10 +136,16 @@ def noise(width: int, height: int) -> Image.Image:
     return Image.fromarray(values)
 
 
-def make_folder(folder: Path, name: str, values: dict[str, Any], **network: Any) -> Path:
+def png(picture: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def make_folder(folder: Path, name: str, values: dict[str, Any], external: bool = False, **network: Any) -> Path:
     folder.mkdir(exist_ok=True)
     (folder / name).write_text(json.dumps(values))
-    write_onnx(tiny_onnx(**{"size": None, **network}), folder / "model.onnx")
+    write_onnx(tiny_onnx(**{"size": None, **network}), folder / "model.onnx", external=external)
     return folder
 
 
@@ -141,3 +161,66 @@ def test_a_network_is_given_what_its_own_library_gives_it(
         pixels = pixels[..., ::-1] if source.bgr else pixels
         given = np.moveaxis((pixels * source.scale - np.array(source.mean)) / np.array(source.std), -1, 0)
         np.testing.assert_allclose(given, expected(noise(*size)), rtol=1e-5, atol=1e-5)
+
+
+# One of each library, and the ways in which exporters give their networks.
+EXPORTED: dict[str, tuple[str, dict[str, Any]]] = {
+    "shorter side and crop": ("pooler_output", {"outputs": HUGGING_FACE_OUTPUTS, "batch": 1}),
+    "blue first": ("last_hidden_state", {"outputs": {"last_hidden_state": "tokens"}, "size": (32, 32)}),
+    "timm": ("output0", {"outputs": {"output0": "map"}, "input_name": "x"}),
+    "timm, bordered": ("output", {"outputs": {"output": "vector"}, "size": (32, 32), "batch": 4}),
+    "open_clip": ("image_embeds", {"outputs": {"image_embeds": "vector"}, "text": True}),
+    "open_clip, not square": ("output0", {"outputs": {"output0": "vector"}, "size": (24, 40)}),
+}
+
+
+def bundle_of(source: ModelSource, like: Path, target: Path) -> Path:
+    """Write a bundle of a folder's network, with the calibration of another one: fitting takes seconds."""
+    shutil.copytree(like, target, ignore=shutil.ignore_patterns(layout.LITERT, layout.SAVED_MODEL, layout.WEIGHTS))
+    manifest, spec = Manifest.from_json((like / layout.MANIFEST).read_bytes()), source.preprocessing
+    images = [(target / layout.golden_image(index)).read_bytes() for index in range(layout.GOLDEN_SAMPLES)]
+    golden = [preprocess(decode(content, background=spec.background).pixels, spec) for content in images]
+    network = open_source(source)
+    np.save(target / layout.GOLDEN_EMBEDDINGS, network.write(target, np.stack(golden)))
+    layout.seal(target, replace(manifest, name="tiny", preprocessing=spec, dimension=network.dimension))
+    return target
+
+
+def vector(network: Path, output: str, pictures: Floats) -> Floats:
+    """Run a folder's network as it is, and return one vector a picture, of unit length."""
+    session = onnxruntime.InferenceSession(network)
+    taken = session.get_inputs()[0]
+    batch = np.repeat(pictures[None], taken.shape[0] if isinstance(taken.shape[0], int) else 1, axis=0)
+    words = {each.name: np.ones((1, 3), np.int64) for each in session.get_inputs()[1:]}
+    values = session.run([output], {taken.name: batch} | words)[0][0]
+    features = values if values.ndim == 1 else values[0] if values.ndim == 2 else values.mean(axis=(1, 2))
+    return np.asarray(features / np.linalg.norm(features))
+
+
+@pytest.mark.parametrize("case", EXPORTED, ids=lambda case: case.replace(" ", "_"))
+def test_a_bundle_of_a_folder_answers_as_its_own_library_and_network(
+    case: str, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    (name, values, expected), (output, network) = LAYOUTS[case], EXPORTED[case]
+    source = open_model_folder(make_folder(tmp_path / "model", name, values, external=case == "timm", **network))
+    encoder = load_encoder(bundle_of(source, tiny_bundle, tmp_path / "bundle"), engine="onnx", threads=1)
+    for size in SIZES:
+        given = encoder.prepare(EncodedImage(png(noise(*size)))).pixels
+        answer = vector(source.file, output, expected(noise(*size)))
+        np.testing.assert_allclose(encoder.embed(given[None])[0], answer, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_an_exported_folder_is_served_as_its_own_library_and_network_answer(tmp_path: Path) -> None:
+    name, values, expected = LAYOUTS["shorter side and crop"]
+    folder = make_folder(tmp_path / "model", name, values, outputs=HUGGING_FACE_OUTPUTS)
+    arguments = [draw_flags(tmp_path / "flags"), "--model", folder, "-o", tmp_path / "bundle"]
+    done = CliRunner(env={"COLUMNS": "120"}).invoke(app, [str(argument) for argument in arguments])
+    assert done.exit_code == 0, done.output
+    with ServerProcess(tmp_path / "bundle", tmp_path / "data", "--engine", "onnx") as server:
+        stubs = Stubs(server.channel())
+        for size in SIZES:
+            request = classification.EmbedRequest(image=image(png(noise(*size))))
+            answer = vector(folder / "model.onnx", "pooler_output", expected(noise(*size)))
+            np.testing.assert_allclose(stubs.classification.Embed(request).embedding.values, answer, atol=1e-5)
