@@ -104,6 +104,23 @@ def classification(message: classification_pb.Classification) -> results.Classif
         ambiguity_margin=message.ambiguity_margin,
         model=_last(message.model),
         gallery_revision=message.gallery_revision,
+        hints=hints(message.hints),
+    )
+
+
+def hints(messages: Iterable[resources_pb.Hint]) -> tuple[results.Hint, ...]:
+    """Convert hints; a kind that a later server knows and this client does not becomes OTHER."""
+    names = {number: name.removeprefix("KIND_") for name, number in resources_pb.Hint.Kind.items()}
+    known = results.HintKind.__members__
+    return tuple(
+        results.Hint(
+            kind=results.HintKind(known.get(names.get(each.kind, ""), results.HintKind.OTHER)),
+            message=each.message,
+            recent_queries=each.recent_queries,
+            unknown_queries=each.unknown_queries,
+            shift=each.shift,
+        )
+        for each in messages
     )
 
 
@@ -170,6 +187,7 @@ def diagnosis(message: gallery_pb.DiagnoseGalleryResponse) -> results.Diagnosis:
         too_close_count=message.too_close_count,
         threshold=message.threshold,
         gallery_revision=message.gallery_revision,
+        hints=hints(message.hints),
     )
 
 
