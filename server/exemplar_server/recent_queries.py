@@ -26,8 +26,8 @@ _BLOCK = 64
 # Where more queries than this are near enough to a class, the exemplars do their work.
 _MOST_ACCEPTED = 0.1
 
-# Of a lone pair of classes, where they lie as a whole is a matter of chance.
-_LEAST_CLASSES = 3
+# Where fewer classes lie as a whole is too much a matter of chance.
+_LEAST_CLASSES = 5
 
 # One thing asked over and over lies to one side too. Queries of many have many nearest classes: in effect so many, or
 # this share of a small gallery's.
@@ -105,6 +105,7 @@ class RecentQueries:
             if len(self._kept) >= _MOST_GALLERIES:
                 self._kept.clear()
             kept = self._kept[gallery.id] = _Kept(gallery, [])
+        kept.gallery = gallery  # the same calibration again is then the same object, and quick to compare
         cloud = Cloud.of(embeddings)
         if kept.blocks and kept.blocks[-1].cloud.count < _BLOCK:
             kept.blocks[-1].cloud += cloud

@@ -94,8 +94,8 @@ def test_one_thing_asked_over_and_over_is_no_evidence(nearest: int, told: bool) 
     assert (asked.finding() is not None) is told
 
 
-@pytest.mark.parametrize(("classes", "told"), [(2, False), (3, True)])
-def test_a_gallery_of_two_classes_shows_too_little_of_their_kind(classes: int, told: bool) -> None:
+@pytest.mark.parametrize(("classes", "told"), [(4, False), (5, True)])
+def test_a_gallery_of_four_classes_shows_too_little_of_their_kind(classes: int, told: bool) -> None:
     small, asked = dataclasses.replace(GALLERY, class_count=classes), Asked()
     asked.ask(PHOTOGRAPHS[:60], nearest=classes)
     assert (asked.finding(small, Cloud.of(drawn(0, classes))) is not None) is told
