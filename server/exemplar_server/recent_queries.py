@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from exemplar_encoder.arrays import Floats
 from exemplar_encoder.kinds_of_picture import OTHER_KIND, Cloud, shift
 from exemplar_server.store.records import Gallery
@@ -29,10 +27,9 @@ _MOST_ACCEPTED = 0.1
 # Where fewer classes lie as a whole is too much a matter of chance.
 _LEAST_CLASSES = 5
 
-# One thing asked over and over lies to one side too. Queries of many have many nearest classes: in effect so many, or
-# this share of a small gallery's.
-_NEAREST = 4.0
-_NEAREST_SHARE = 0.7
+# One thing asked over and over lies to one side too, but has few nearest classes. Queries of many things have as many
+# in effect as the root of twice the gallery's classes, or this many.
+_MANY_NEAREST = 12.0
 
 # That the advice can be followed.
 _ENOUGH_EXEMPLARS = 5
@@ -128,19 +125,20 @@ class RecentQueries:
         count = sum(block.cloud.count for block in kept.blocks)
         if count < _LEAST or classes.count < _LEAST_CLASSES or count - unknown > _MOST_ACCEPTED * count:
             return None
-        if _in_effect(sum((block.nearest for block in kept.blocks), Counter())) < min(
-            _NEAREST, _NEAREST_SHARE * gallery.class_count
-        ):
+        if _in_effect(kept.blocks) < min(_MANY_NEAREST, (2 * gallery.class_count) ** 0.5):
             return None
         found = shift(sum((block.cloud for block in kept.blocks[1:]), kept.blocks[0].cloud), classes)
         return OtherKindOfPicture(count, unknown, found, gallery.most_exemplars) if found >= OTHER_KIND else None
 
 
-def _in_effect(nearest: Counter[str]) -> float:
+def _in_effect(blocks: Iterable[_Block]) -> float:
     """Return among how many classes, if all came alike often, two queries would have the same nearest as often."""
-    counts = np.array(list(nearest.values()))
-    pairs = float((counts * (counts - 1)).sum())
-    return float(counts.sum() * (counts.sum() - 1)) / pairs if pairs else float("inf")
+    nearest: Counter[str] = Counter()
+    for block in blocks:
+        nearest.update(block.nearest)
+    count = nearest.total()
+    alike = sum(each * (each - 1) for each in nearest.values())
+    return count * (count - 1) / alike if alike else float("inf")
 
 
 def _same(one: Gallery, other: Gallery) -> bool:
