@@ -13,6 +13,10 @@ from exemplar.v1 import classification_service_pb2 as classification_pb
 from exemplar.v1 import gallery_service_pb2 as gallery_pb
 from exemplar.v1 import resources_pb2 as resources_pb
 
+_HINT_KINDS = {
+    resources_pb.Hint.KIND_OTHER_KIND_OF_PICTURE: results.HintKind.OTHER_KIND_OF_PICTURE,
+}
+
 
 def _last(name: str) -> str:
     return name.rpartition("/")[2]
@@ -110,11 +114,9 @@ def classification(message: classification_pb.Classification) -> results.Classif
 
 def hints(messages: Iterable[resources_pb.Hint]) -> tuple[results.Hint, ...]:
     """Convert hints; a kind that a later server knows and this client does not becomes OTHER."""
-    names = {number: name.removeprefix("KIND_") for name, number in resources_pb.Hint.Kind.items()}
-    known = results.HintKind.__members__
     return tuple(
         results.Hint(
-            kind=results.HintKind(known.get(names.get(each.kind, ""), results.HintKind.OTHER)),
+            kind=_HINT_KINDS.get(each.kind, results.HintKind.OTHER),
             message=each.message,
             recent_queries=each.recent_queries,
             unknown_queries=each.unknown_queries,

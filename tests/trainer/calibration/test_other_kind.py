@@ -20,10 +20,10 @@ def unit(vectors: Floats) -> Floats:
 def labeled(side: float, asked: int = CLASSES, strangers: float = 0.0) -> LabeledGallery:
     """Return classes, pictures of the first of them that lie to one side, and as many strangers to another."""
     rng = np.random.default_rng(0)
-    classes = unit(rng.normal(size=(CLASSES, 32)).astype(np.float32))
+    classes = unit(np.asarray(rng.normal(size=(CLASSES, 32)), np.float32))
     labels = np.repeat(np.arange(asked), EACH)
-    queries = classes[labels] + 0.1 * rng.normal(size=(len(labels), 32)).astype(np.float32)
-    others = rng.normal(size=queries.shape).astype(np.float32)
+    queries = classes[labels] + 0.1 * np.asarray(rng.normal(size=(len(labels), 32)), np.float32)
+    others = np.asarray(rng.normal(size=queries.shape), np.float32)
     queries[:, 0] += side
     others[:, 1] += strangers
     return LabeledGallery(
