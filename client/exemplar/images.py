@@ -27,7 +27,12 @@ else:
     WholeImage: TypeAlias = Any
 
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+SUFFIXES = frozenset(
+    (
+        *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
+        *(".avif", ".heic", ".heif", ".hif"),
+    )
+)
 """Suffixes, in lower case, of the files that are taken for images where a folder holds others too."""
 
 

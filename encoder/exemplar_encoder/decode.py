@@ -1,8 +1,9 @@
 """Image bytes to pixels, for images that strangers send.
 
-Promises: only formats on the allow-list are read; byte and pixel limits are checked before pixels are allocated; EXIF
-orientation is honored; transparency is flattened on a stated background; whatever is wrong with the bytes comes out
-as an `ImageError` with a reason and a sentence, never as an exception of the decoding library.
+Promises: only formats on the allow-list are read; byte and pixel limits are checked before pixels are allocated, by
+what the file declares (only libavif's own limit bounds an AVIF that holds more than that); the orientation that EXIF
+or a container states is honored; transparency is flattened on a stated background; whatever is wrong with the bytes
+comes out as an `ImageError` with a reason and a sentence, never as an exception of the decoding library.
 """
 
 from __future__ import annotations
@@ -18,10 +19,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
+from exemplar_encoder.formats import READ, claimed, format_name, remedy
 from exemplar_encoder.headers import declared_size
 from exemplar_encoder.region import Region, RegionError
-
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
 # Pillow warns of damaged EXIF blocks and of large sizes; both are handled here. A filter set once, since
 # `warnings.catch_warnings` swaps the filters of the whole process and images are decoded on many threads.
@@ -111,7 +111,7 @@ def decode(
     if size is not None:
         _check_size(*size, limits)
     try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        image = Image.open(io.BytesIO(content), formats=READ)
     except Image.DecompressionBombError as error:
         raise _bomb(error, limits) from error
     except UnidentifiedImageError as error:
@@ -120,10 +120,10 @@ def decode(
         raise _damaged(error) from error
     _check_size(image.width, image.height, limits)
     _check_tile(image, limits)
-    # A phone's multi-picture file is a JPEG with more pictures behind it.
-    found = "JPEG" if image.format == "MPO" else image.format or "unknown"
     try:
         image.load()
+        # What is inside a container may be another size than the container said.
+        _check_size(image.width, image.height, limits)
         # Before the region is cut out: how 16 bits become 8 depends on the whole.
         whole = _flatten(_upright(image), background)
         pixels = whole if region is None else _part(whole, region, limits)
@@ -131,7 +131,7 @@ def decode(
         raise
     except Exception as error:
         raise _damaged(error) from error
-    return DecodedImage(pixels, found, whole.width, whole.height)
+    return DecodedImage(pixels, format_name(image.format), whole.width, whole.height)
 
 
 def _part(image: Image.Image, region: Region, limits: ImageLimits) -> Image.Image:
@@ -174,18 +174,20 @@ def _check_tile(image: Image.Image, limits: ImageLimits) -> None:
 
 
 def _unidentified(content: bytes) -> ImageError:
-    if _is_claimed(content):
-        return ImageError(ImageProblem.TRUNCATED, "the image is damaged or cut short: its header cannot be read")
-    names = ", ".join(FORMATS[:-1])
-    return ImageError(
-        ImageProblem.UNSUPPORTED_FORMAT, f"the bytes are not an image in {names} or {FORMATS[-1]} format"
-    )
-
-
-def _is_claimed(content: bytes) -> bool:
-    """Tell from the first bytes what is damaged from what is no image at all, by what the library goes by."""
-    accepts = (Image.OPEN[name][1] for name in FORMATS)
-    return any(accept is None or accept(content[:16]) for accept in accepts)
+    """Tell what is damaged from what is not read here and from what is no image at all."""
+    name = claimed(content)
+    if name is None:
+        *names, last = map(format_name, READ)
+        return ImageError(
+            ImageProblem.UNSUPPORTED_FORMAT, f"the bytes are not an image in {', '.join(names)} or {last} format"
+        )
+    missing = remedy(name)
+    if missing is not None:
+        return ImageError(
+            ImageProblem.UNSUPPORTED_FORMAT,
+            f"the image is {name}, and {missing} where images are decoded (for a service, on the server)",
+        )
+    return ImageError(ImageProblem.TRUNCATED, "the image is damaged or cut short: its header cannot be read")
 
 
 def _damaged(error: Exception) -> ImageError:

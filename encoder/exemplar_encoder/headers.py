@@ -1,26 +1,46 @@
-"""Sizes that WebP and GIF files declare, read without decoding anything.
+"""Sizes that files declare, read without decoding anything.
 
-Pillow allocates the canvas of these two while it opens them, so a limit on pixels has to be checked before that. For
-the other formats it reads the size first, and nothing is needed here.
+Pillow allocates the canvas of WebP and GIF while it opens them, so a limit on pixels has to be checked before that.
+HEIC may show a small part of what is decoded, and AVIF and HEIC beyond their libraries' own limits look like damaged
+ones. For the other formats Pillow reads the size first, and nothing is needed here.
 """
 
 from __future__ import annotations
 
 import re
+import struct
+from collections.abc import Iterator
 
 Size = tuple[int, int]
 
 _GIF_BLOCK = re.compile(rb"[!,;]")
 _GIF_COMMENT = 254
 
+_EXTENT = b"ispe\0"
+
 
 def declared_size(content: bytes) -> Size | None:
-    """Read width and height of a WebP or GIF file; None for anything else, or a header that is cut short."""
+    """Read width and height of a WebP, GIF, AVIF or HEIC file.
+
+    Returns:
+        None for anything else, or a header that is cut short. Of the several images of an AVIF or HEIC, the largest.
+    """
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return _webp_size(content)
     if content[:6] in (b"GIF87a", b"GIF89a") and len(content) >= 13:
         return _gif_size(content)
+    if content[4:8] == b"ftyp":
+        return max(_extents(content), key=lambda size: size[0] * size[1], default=None)
     return None
+
+
+def _extents(content: bytes) -> Iterator[Size]:
+    """Yield what every box of an image's extent says, in whatever boxes it is: its name, version 0, flags, sides."""
+    start = content.find(_EXTENT)
+    while start >= 0 and start + 16 <= len(content):
+        width, height = struct.unpack_from(">II", content, start + 8)
+        yield width, height
+        start = content.find(_EXTENT, start + 1)
 
 
 def _webp_size(content: bytes) -> Size | None:

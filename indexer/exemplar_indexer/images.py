@@ -13,11 +13,17 @@ from exemplar_indexer.items import SourceError
 MAX_BYTES = 32 * 1024 * 1024
 
 # How the files begin that the server reads. The only such list: the server's decoder goes by its library's own, which
-# is not installed where a job only sends files. WebP is told by its container below.
+# is not installed where a job only sends files. WebP, AVIF and HEIC are told by their containers below.
 _SIGNATURES = (
     *(b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8"),
     # TIFF and BigTIFF of either byte order, and TIFF with the version's bytes turned, as some programs write it.
     *(b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+"),
+)
+_BRANDS = frozenset(
+    (
+        *(b"avif", b"avis", b"mif1", b"msf1"),
+        *(b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"),
+    )
 )
 
 
@@ -40,6 +46,8 @@ def read_image(image: str, limit: int = MAX_BYTES) -> bytes:
 
 def looks_like_image(start: bytes) -> bool:
     """Tell from the first 16 bytes whether the server may be able to read the rest."""
+    if start[4:8] == b"ftyp":
+        return start[8:12] in _BRANDS
     return start.startswith(_SIGNATURES) or (start[:4], start[8:12]) == (b"RIFF", b"WEBP")
 
 

@@ -26,8 +26,9 @@ ROOT = Path(__file__).parents[2]
 # pytest puts its own warning filters in place of the decoder's.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore::RuntimeWarning:PIL")
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-EXIF_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "HEIC")
+EXIF_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIC")
+LOSSY = {"JPEG": 40, "AVIF": 10, "HEIC": 10}
 BLUE = (10, 20, 200)
 
 
@@ -37,6 +38,12 @@ def encode(image: Image.Image, kind: str, **options: object) -> bytes:
     if kind in ("JPEG", "MPO"):
         options.setdefault("subsampling", 0)
         options.setdefault("quality", 95)
+    if kind in ("AVIF", "HEIC"):
+        options = {"quality": 100, "subsampling": "4:4:4", **options}
+    if kind == "HEIC":
+        kind = "HEIF"
+        if isinstance(exif := options.get("exif"), Image.Exif):
+            options["exif"] = exif.tobytes()
     stream = io.BytesIO()
     image.save(stream, kind, **options)
     return stream.getvalue()
@@ -70,8 +77,7 @@ def test_every_allowed_format_is_read(kind: str) -> None:
     assert (image.format, image.width, image.height) == (kind, 24, 16)
     assert image.pixels.size == (24, 16)
     assert image.pixels.mode in ("L", "RGB")
-    tolerance = 40 if kind == "JPEG" else 0
-    assert np.abs(pixels(image) - np.asarray(picture())).max() <= tolerance
+    assert np.abs(pixels(image) - np.asarray(picture())).max() <= LOSSY.get(kind, 0)
 
 
 @pytest.mark.parametrize("kind", ["PPM", "ICO", "TGA", "PCX"])
@@ -86,11 +92,56 @@ def test_sound_in_a_riff_file_is_an_unsupported_format_and_not_a_damaged_picture
     assert problem(sound).reason is ImageProblem.UNSUPPORTED_FORMAT
 
 
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF", "AVIF", "HEIC"])
 def test_of_several_frames_the_first_is_taken(kind: str) -> None:
     frames = [Image.new("RGB", (16, 16), color) for color in ((255, 0, 0), (0, 255, 0), (0, 0, 255))]
     image = decode(encode(frames[0], kind, save_all=True, append_images=frames[1:]))
-    assert pixels(image).reshape(-1, 3).tolist() == [[255, 0, 0]] * 256
+    assert np.abs(pixels(image) - [255, 0, 0]).max() <= LOSSY.get(kind, 0)
+
+
+@pytest.mark.parametrize("brand", [b"mif1", b"msf1"])
+@pytest.mark.parametrize("kind", ["AVIF", "HEIC"])
+def test_a_container_of_a_general_brand_is_read_by_what_it_holds(kind: str, brand: bytes) -> None:
+    content = encode(picture(), kind)
+    assert decode(content[:8] + brand + content[12:]).format == kind
+
+
+def test_a_film_is_an_unsupported_format_and_not_a_damaged_picture() -> None:
+    film = struct.pack(">I", 24) + b"ftypisom" + bytes(4) + b"isommp41" + bytes(40)
+    assert problem(film).reason is ImageProblem.UNSUPPORTED_FORMAT
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("kind", "missing", "words"),
+    [
+        ("HEIC", "sys.modules['pillow_heif'] = None", "the image is HEIC.*exemplar\\[heif\\]"),
+        ("AVIF", "PIL.features.modules['avif'] = ('PIL.none', None)", "the image is AVIF.*libavif"),
+    ],
+)
+def test_a_format_that_cannot_be_read_here_is_named_with_what_is_missing(
+    kind: str, missing: str, words: str, tmp_path: Path
+) -> None:
+    picture_file = tmp_path / "picture"
+    picture_file.write_bytes(encode(picture(), kind))
+    program = f"""
+import sys
+from pathlib import Path
+import PIL.features
+{missing}
+from exemplar_encoder import ImageError, decode
+for length in (None, 40):
+    try:
+        decode(Path(sys.argv[1]).read_bytes()[:length])
+    except ImageError as error:
+        print(error.reason.name, error)
+"""
+    command = [sys.executable, "-c", program, str(picture_file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["UNSUPPORTED_FORMAT"] * 2
+    assert all(re.search(words, line) for line in lines)
 
 
 def test_a_phone_s_multi_picture_jpeg_is_a_jpeg() -> None:
@@ -120,7 +171,7 @@ def test_the_exif_orientation_is_honored(kind: str, orientation: int) -> None:
     image = decode(encode(picture(), kind, exif=exif))
     expected = UPRIGHT[orientation](np.asarray(picture())).astype(int)
     assert (image.height, image.width) == expected.shape[:2]
-    assert np.abs(pixels(image) - expected).max() <= (40 if kind == "JPEG" else 0)
+    assert np.abs(pixels(image) - expected).max() <= LOSSY.get(kind, 0)
 
 
 @pytest.mark.parametrize("block", [b"Exif\0\0nonsense", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + bytes(20), b"Exif\0\0"])
@@ -133,6 +184,17 @@ def test_an_orientation_that_means_nothing_is_ignored(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     assert decode(encode(picture(), "PNG", exif=exif)).pixels.size == (24, 16)
+
+
+def test_a_heic_is_turned_by_its_container_whatever_its_exif_block_says() -> None:
+    exif = {}
+    for orientation in (1, 6):
+        block = Image.Exif()
+        block[0x0112] = orientation
+        exif[orientation] = block.tobytes()
+    content = encode(picture(), "HEIC", exif=exif[1])
+    assert exif[1] in content
+    assert decode(content.replace(exif[1], exif[6])).pixels.size == (24, 16)
 
 
 # Modes
@@ -264,12 +326,12 @@ def test_as_many_bytes_as_allowed_are_read() -> None:
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_more_pixels_than_allowed_are_refused_naming_both_numbers(kind: str) -> None:
-    content = encode(picture(60, 50), kind)
-    error = problem(content, ImageLimits(max_pixels=2999))
+    content = encode(picture(128, 64), kind)  # HEIC would be filled up to the next 64
+    error = problem(content, ImageLimits(max_pixels=8191))
     assert error.reason is ImageProblem.TOO_LARGE
-    assert "3,000" in str(error)
-    assert "2,999" in str(error)
-    decode(content, ImageLimits(max_pixels=3000))
+    assert "8,192" in str(error)
+    assert "8,191" in str(error)
+    decode(content, ImageLimits(max_pixels=8192))
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -336,6 +398,13 @@ def _jpeg(width: int, height: int) -> bytes:
     return b"\xff\xd8\xff\xc0" + frame + b"\xff\xda\x00\x0c\x03\x01\0\x02\0\x03\0\0\x3f\0"
 
 
+def _declaring(content: bytes, width: int, height: int) -> bytes:
+    """Have an AVIF or HEIC file declare another size, whatever it shows of it."""
+    assert content.count(b"ispe") == 1
+    start = content.index(b"ispe") + 8
+    return content[:start] + struct.pack(">II", width, height) + content[start + 8 :]
+
+
 BOMBS = {
     "png": _png(60000, 60000) + b"\0\0\0\x01IDAT\0\0\0\0\0",
     "png, under the library's own limit": _png(13000, 13000) + b"\0\0\0\x01IDAT\0\0\0\0\0",
@@ -355,6 +424,12 @@ BOMBS = {
     "webp, lossless, the largest": _webp_lossless(16384),
     "webp, extended": _webp_extended(13000, 13000),
     "webp, extended, the largest": _webp_extended(1 << 24, 1 << 24),
+    "avif": _declaring(encode(picture(), "AVIF"), 60000, 60000),
+    "avif, under the library's own limit": _declaring(encode(picture(), "AVIF"), 13000, 13000),
+    "heic": _declaring(encode(picture(), "HEIC"), 60000, 60000),
+    "heic, under the library's own limit": _declaring(encode(picture(), "HEIC"), 13000, 13000),
+    "heic, with flags": _declaring(encode(picture(), "HEIC"), 13000, 13000).replace(b"ispe\0\0\0\0", b"ispe\0\0\0\1"),
+    "heic, the largest": _declaring(encode(picture(), "HEIC"), (1 << 32) - 1, (1 << 32) - 1),
     "webp, lossy": _webp(b"VP8 ", b"\x10\0\0\x9d\x01\x2a" + struct.pack("<HH", 13000, 13000) + bytes(10)),
 }
 
@@ -372,8 +447,8 @@ def test_declared_sizes_are_refused_before_pixels_are_allocated() -> None:
     program = """
 import resource, sys
 from exemplar_encoder import ImageError, decode
-from tests.encoder.test_decode import BOMBS, encode, picture
-for kind in ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"):
+from tests.encoder.test_decode import BOMBS, FORMATS, encode, picture
+for kind in FORMATS:
     decode(encode(picture(), kind))
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 80_000_000, used + 80_000_000))
@@ -388,6 +463,11 @@ for name, content in BOMBS.items():
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_heic_that_holds_more_than_it_declares_is_refused() -> None:
+    content = _declaring(encode(picture(640, 480), "HEIC"), 64, 48)
+    assert problem(content).reason is ImageProblem.TRUNCATED
 
 
 def test_sixteen_bit_gray_takes_a_few_times_its_size_in_memory() -> None:

@@ -33,6 +33,10 @@ IMAGES = {
     "GIF": encode("GIF"),
     "TIFF": encode("TIFF"),
     "BigTIFF": encode("TIFF", big_tiff=True),
+    "AVIF": encode("AVIF"),
+    "AVIF, animated": encode("AVIF", save_all=True, append_images=[Image.new("RGB", (16, 16))]),
+    "HEIC": encode("HEIF"),
+    "HEIC of a general brand": encode("HEIF").replace(b"ftypheic", b"ftypmif1"),
 }
 
 OTHERS = {
@@ -41,6 +45,7 @@ OTHERS = {
     "PDF": b"%PDF-1.7\n" + bytes(60),
     "sound": b"RIFF\x24\0\0\0WAVEfmt " + bytes(60),
     "ZIP": b"PK\x03\x04" + bytes(60),
+    "film": b"\0\0\0\x18ftypisom\0\0\0\0isommp41" + bytes(60),
     "JPEG 2000": encode("JPEG2000"),
     "ICO": encode("ICO"),
     "PPM": encode("PPM"),

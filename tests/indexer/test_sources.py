@@ -61,6 +61,12 @@ def test_a_folder_below_is_a_class_shown_by_its_first_image(tmp_path: Path) -> N
     assert items(tmp_path)["inverted-jenny"].image == str(tmp_path / "inverted-jenny" / "1.jpg")
 
 
+@pytest.mark.parametrize("suffix", ["HEIC", "heif", "hif", "avif", "jfif"])
+def test_what_phones_and_shops_send_is_an_image(tmp_path: Path, suffix: str) -> None:
+    write(tmp_path / f"IMG_0001.{suffix}")
+    assert set(items(tmp_path)) == {"IMG_0001"}
+
+
 def test_a_nested_folder_is_a_class_named_by_its_path(tmp_path: Path) -> None:
     write(tmp_path / "stamps" / "penny-black" / "1.webp")
     write(tmp_path / "coins" / "penny-black" / "1.tiff")

@@ -223,7 +223,9 @@ class Image(_message.Message):
     CONTENT_FIELD_NUMBER: _builtins.int
     REGION_FIELD_NUMBER: _builtins.int
     content: _builtins.bytes
-    """The file's content: JPEG, PNG, WebP, BMP, GIF (first frame) or TIFF."""
+    """The file's content: JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF or, where the server can read it, HEIC. Of several frames
+    the first counts.
+    """
     @_builtins.property
     def region(self) -> Global___Region:
         """The part that is meant. Absent: the whole image."""
@@ -368,7 +370,7 @@ class Exemplar(_message.Message):
     height: _builtins.int
     """Height in pixels after EXIF orientation, of the whole image."""
     format: _builtins.str
-    """The format that was found: JPEG, PNG, WEBP, BMP, GIF or TIFF."""
+    """The format that was found: JPEG, PNG, WEBP, BMP, GIF, TIFF, AVIF or HEIC."""
     size_bytes: _builtins.int
     """Length of the image as it was sent, in bytes."""
     @_builtins.property
@@ -485,7 +487,7 @@ class Model(_message.Message):
     input_channels: _builtins.int
     """1 (gray) or 3 (RGB)."""
     engine: _builtins.str
-    """The engine that runs it: `litert` or `tensorflow`."""
+    """The engine that runs it: `litert`, `tensorflow` or `onnx`."""
     @_builtins.property
     def calibration(self) -> Global___Calibration:
         """How distances become probabilities and verdicts."""

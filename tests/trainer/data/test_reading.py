@@ -15,7 +15,7 @@ from PIL import Image
 
 from exemplar_encoder import Preprocessing
 from exemplar_trainer.data.image_set import DatasetError, ImageSet
-from exemplar_trainer.data.reading import GROUPS, read_data_set
+from exemplar_trainer.data.reading import GROUPS, read_data_set, read_images
 
 SPEC = Preprocessing(16, 16, 1)
 FLAT = [f"c{label}/{index}_s{index}.png" for label in range(6) for index in range(3)]
@@ -68,6 +68,14 @@ def test_classes_groups_sources_and_paths_are_read_from_the_tree(tmp_path: Path)
         "Greek": [0, 1, 2, 3, 4, 5],
         "Latin": [6, 7, 8, 9, 10, 11],
     }
+
+
+def test_photographs_as_phones_and_shops_send_them_are_read(tmp_path: Path) -> None:
+    for name, kind in (("IMG_1.HEIC", "HEIF"), ("2.avif", "AVIF"), ("3.jfif", "JPEG"), ("4.hif", "HEIF")):
+        for folder in ("a", "b", "c", "d"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.open(io.BytesIO(png(folder + name))).save(tmp_path / folder / name, kind)
+    assert len(read_images(tmp_path, SPEC).labels) == 16
 
 
 def test_a_folder_and_a_zip_of_it_give_the_same_set(tmp_path: Path) -> None:
