@@ -32,7 +32,7 @@ EXTENSIONS = {
     "train": Extension("train", "Train a model on a tree of images and write its bundle."),
     "evaluate": Extension("evaluate", "Measure how good bundles are on images they never saw."),
     "calibrate": Extension("evaluate", "Refit what distances mean in a gallery on labeled pictures of your own."),
-    "export": Extension("train", "Make a bundle of a network as it is: a Keras model, or a published backbone."),
+    "export": Extension("export", "Make a bundle of a network as it is, of ONNX or Keras, to serve it."),
     "index": Extension("index", "Enroll many classes from a folder or a manifest, or write them to shards."),
     "import": Extension("shards,server", "Load shards into a gallery, straight into the store."),
 }

@@ -142,6 +142,11 @@ CONVNEXT = {
     "size": {"shortest_edge": 224},
     **IMAGENET,
 }
+POOLFORMER = DINOV2 | {
+    "crop_pct": 0.9,
+    "image_processor_type": "PoolFormerImageProcessor",
+    "size": {"shortest_edge": 224},
+}
 TIMM: dict[str, Any] = {
     "architecture": "vit_small_patch14_dinov2",
     "num_classes": 0,
@@ -219,11 +224,9 @@ HUGGING_FACE_CASES = {
         DINOV2 | {"image_processor_type": "LevitImageProcessor", "size": {"shortest_edge": 224}},
         crop(224, 256),
     ),
-    "PoolFormer": (
-        DINOV2
-        | {"image_processor_type": "PoolFormerImageProcessor", "size": {"shortest_edge": 224}, "crop_pct": 0.9},
-        crop(224, 248),
-    ),
+    "PoolFormer": (POOLFORMER, crop(224, 248)),
+    "PoolFormer by both sides": (POOLFORMER | {"size": {"height": 224, "width": 224}}, crop(224, 248)),
+    "PoolFormer with no part to crop": (without(POOLFORMER, "crop_pct"), crop(224, 248)),
     "no crop, whatever its size": (SIGLIP | {"do_center_crop": False, "crop_size": 99}, squash(384)),
     "a filter that few use": (SIGLIP | {"resample": 1}, squash(384, "lanczos")),
 }
@@ -510,6 +513,13 @@ def test_a_network_that_takes_no_pictures_is_refused(tmp_path: Path) -> None:
             DINOV2 | {"crop_size": {"shortest_edge": 224}},
             "crop_size is .*; it must be height and width, ",
         ),
+        (
+            "Hugging Face",
+            POOLFORMER | {"size": [224, 320]},
+            "size is .*; it must be one number of pixels, or two equal",
+        ),
+        ("Hugging Face", CONVNEXT | {"size": [224, 224]}, "size is .*; it must be the shorter side in pixels"),
+        ("Hugging Face", ALIGN | {"size": [346, 200]}, "size is .*; it must be one number of pixels for both sides"),
         ("Hugging Face", DINOV2 | {"do_center_crop": False}, "size is .*or do_center_crop true with a crop_size"),
         ("Hugging Face", DINOV2 | {"resample": 5}, r"resample is 5; it must be one of 0 \(nearest\), 1 \(lanczos\)"),
         ("Hugging Face", without(DINOV2, "resample"), r"resample is missing; it must be one of 0 \(nearest\)"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -49,7 +50,7 @@ class PictureModel:
     batch: int | None
     height: int | None
     width: int | None
-    channels: int
+    channels: Literal[1, 3]
     channels_last: bool
 
 
@@ -155,9 +156,8 @@ def _described(path: Path, proto: onnx.ModelProto, pictures: onnx.ValueInfoProto
     if channels not in (1, 3, None):
         raise ModelError(f"{path} takes {_told(pictures)}; it needs pictures of 1 or 3 channels")
     element_type = pictures.type.tensor_type.elem_type
-    return PictureModel(
-        path, proto, pictures.name, output, element_type, batch, height, width, channels or 3, channels_last
-    )
+    known: Literal[1, 3] = 1 if channels == 1 else 3
+    return PictureModel(path, proto, pictures.name, output, element_type, batch, height, width, known, channels_last)
 
 
 def _load_weights(path: Path, proto: onnx.ModelProto) -> None:

@@ -27,6 +27,7 @@ _PIXELS, _FEATURES, _EMBEDDINGS = "exemplar/pixels", "exemplar/features", "exemp
 # Added to a squared length, it keeps a vector of zeros what it is, and is lost beside any other.
 _TINY = 1e-24
 _ERRORS_ONLY = 4
+_SEVERAL = 2
 
 
 def wrap(model: PictureModel, scaling: Scaling, height: int, width: int) -> onnx.ModelProto:
@@ -54,16 +55,19 @@ def wrap(model: PictureModel, scaling: Scaling, height: int, width: int) -> onnx
     opset = next((each.version for each in proto.opset_import if each.domain in ("", "ai.onnx")), 0)
     if opset < _LEAST_OPSET:
         raise ModelError(f"{path} is of opset {opset}; export it with opset {_LEAST_OPSET} or a later one")
-    batch = model.batch or 1
+    batch, size = model.batch, (height, width, model.channels)
     _put_scaling_before(model, scaling, height, width)
     raw = _node(proto.graph, "Cast", [model.output], "exemplar/raw", to=TensorProto.FLOAT)
-    outcome = _outcome(model, raw, (batch, height, width, model.channels))
-    if outcome.ndim not in (2, 3, 4) or len(outcome) != batch:
-        raise ModelError(
-            f"{path}: output {model.output} is {list(outcome.shape)} for {plural(batch, 'picture')}; it must be "
-            "[n, dimension], [n, tokens, dimension] or a map of 4 dimensions: name another with --output"
-        )
-    _put_pooling_after(model, raw, outcome)
+    proto.graph.output.append(onnx.ValueInfoProto(name=raw))
+    try:
+        outcome = _outcome(model, (batch or _SEVERAL, *size))
+    except ModelError:
+        if batch is not None:
+            raise
+        # A file may say any number where its exporter made the graph for the one picture that it was shown.
+        batch, outcome = 1, _outcome(model, (1, *size))
+        proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
+    _put_pooling_after(model, raw, outcome, batch or "n")
     try:
         onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:
@@ -124,7 +128,7 @@ def _put_scaling_before(model: PictureModel, scaling: Scaling, height: int, widt
     model.proto.graph.input.append(helper.make_tensor_value_info(_PIXELS, TensorProto.UINT8, shape))
 
 
-def _put_pooling_after(model: PictureModel, name: str, outcome: Floats) -> None:
+def _put_pooling_after(model: PictureModel, name: str, outcome: Floats, batch: int | str) -> None:
     graph, dimension = model.proto.graph, outcome.shape[-1]
     if outcome.ndim == 3:
         _node(graph, "Gather", [name, _weight(graph, "exemplar/first", np.array(0))], _FEATURES, axis=1)
@@ -138,13 +142,11 @@ def _put_pooling_after(model: PictureModel, name: str, outcome: Floats) -> None:
     else:
         _node(graph, "Identity", [name], _FEATURES)
     del graph.output[:]
-    graph.output.append(helper.make_tensor_value_info(_FEATURES, TensorProto.FLOAT, [model.batch or "n", dimension]))
+    graph.output.append(helper.make_tensor_value_info(_FEATURES, TensorProto.FLOAT, [batch, dimension]))
 
 
-def _outcome(model: PictureModel, name: str, shape: tuple[int, ...]) -> Floats:
-    """Return what a tensor is for black pictures: its shape by what the model does, not by what its file says."""
-    graph = model.proto.graph
-    graph.output.append(onnx.ValueInfoProto(name=name))
+def _outcome(model: PictureModel, shape: tuple[int, ...]) -> Floats:
+    """Return what a batch of black pictures makes: its shape by what the model does, not by what its file says."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -157,6 +159,11 @@ def _outcome(model: PictureModel, name: str, shape: tuple[int, ...]) -> Floats:
         raise ModelError(
             f"{model.path} cannot be run on a picture of {shape[2]} x {shape[1]} pixels: {told}"
         ) from error
+    if outcome.ndim not in (2, 3, 4) or len(outcome) != shape[0]:
+        raise ModelError(
+            f"{model.path}: output {model.output} is {list(outcome.shape)} for {plural(shape[0], 'picture')}; it "
+            "must be [n, dimension], [n, tokens, dimension] or a map of 4 dimensions: name another with --output"
+        )
     return outcome
 
 

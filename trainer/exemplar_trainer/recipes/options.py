@@ -5,7 +5,6 @@ Nothing here needs Keras, so what cannot be meant is refused before it is loaded
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from exemplar_trainer.losses import LOSSES
 from exemplar_trainer.networks.pretrained import BACKBONES, PUBLISHED, is_backbone, is_file, refuse_input
 from exemplar_trainer.recipes.recipe import Recipe
 from exemplar_trainer.recipes.shipped import RECIPES
+from exemplar_trainer.recipes.size import parse_size
 
 
 class OptionError(ValueError):
@@ -88,7 +88,10 @@ def recipe_from(given: TrainOptions) -> Recipe:
 
 
 def _preprocessing(given: TrainOptions, base: Preprocessing, in_color: bool) -> Preprocessing:
-    width, height = parse_size(given.size) if given.size else (base.width, base.height)
+    try:
+        width, height = parse_size(given.size) if given.size else (base.width, base.height)
+    except ValueError as error:
+        raise OptionError(str(error)) from error
     in_color = in_color or base.channels == 3
     framing = given.framing or ("whole" if in_color else base.framing)
     try:
@@ -124,11 +127,3 @@ def _one_of(what: str, given: str, known: tuple[str, ...], further: str = "") ->
     if given not in known:
         names = ", ".join(name for name in known if name)
         raise OptionError(f"there is no {what} {given!r}; there are {names}{further}")
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Return `(width, height)` of "64" or "96x64"; OptionError where it is neither."""
-    found = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4}))?", text)
-    if found is None:
-        raise OptionError(f"--size takes a side or WIDTHxHEIGHT in pixels, such as 64 or 96x64, not {text!r}")
-    return int(found[1]), int(found[2] or found[1])

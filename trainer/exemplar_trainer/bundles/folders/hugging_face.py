@@ -86,12 +86,12 @@ def _way(settings: Settings, name: str) -> tuple[int, int, Fit, int | None]:
         if shorter >= _CONVNEXT_SQUASHES:
             return shorter, shorter, "squash", None
         return shorter, shorter, "crop", int(shorter / settings.number("crop_pct", 224 / 256))
-    if name == "PoolFormer" and "crop_pct" in settings:
+    if name == "PoolFormer":
         # Two equal sides are the shorter side too, once there is a part to crop.
         shorter = shorter or (height if height == width else None)
         if shorter is None:
             raise settings.error("size", "one number of pixels, or two equal ones")
-        shorter = int(shorter / settings.number("crop_pct", 1.0))
+        shorter = int(shorter / settings.number("crop_pct", 0.9))
     elif name == "Levit" and shorter is not None:
         shorter = int((256 / 224) * shorter)
     if not settings.flag("do_center_crop", "crop_size" in settings):
