@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from exemplar_encoder import EncodedImage, load_encoder
+from exemplar_encoder import Bundle, EncodedImage, load_encoder
 from exemplar_encoder.bundle import REPORT
+from exemplar_trainer.bundles import from_run
 from tests.e2e.training_command import train, trained
 from tests.trainer.backbones import settled_backbone, small_backbone
 from tests.trainer.flags import draw_flags
@@ -73,6 +75,19 @@ def test_weights_that_cannot_be_loaded_leave_no_run_behind(flags: Path, tmp_path
     assert done.exit_code == 1
     assert "other.weights.h5, as weights of mobilenetv3-small, cannot be loaded" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_what_keras_prints_is_no_part_of_the_json(
+    flags: Path, tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finish_loudly(*anything: object) -> Bundle:
+        print("Downloading data from afar")
+        return Bundle.load(tiny_bundle)
+
+    monkeypatch.setattr(from_run, "finish_run", finish_loudly)
+    done = train(flags, "--run", tmp_path / "run", "--json")
+    assert json.loads(done.stdout)["id"] == Bundle.load(tiny_bundle).id
+    assert "Downloading data from afar" in done.stderr
 
 
 def test_a_missing_weights_file_is_one_sentence(flags: Path, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -191,7 +193,9 @@ def train(
 
     to_go_on = f"To go on: exemplar train --resume --run {shlex.quote(str(run))}"
     try:
-        with failures(*known, CheckpointError, DivergedError), RunScreen(quiet=as_json) as screen:
+        # What Keras prints of its downloads belongs with the progress, not with the outcome.
+        kinds = (*known, CheckpointError, DivergedError)
+        with failures(*kinds), redirect_stdout(sys.stderr), RunScreen(quiet=as_json) as screen:
             screen.begin(asked, run)
             bundle = finish_run(asked, run, screen.watcher(asked))
     except TrainingStoppedError as stopped:

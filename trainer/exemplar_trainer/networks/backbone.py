@@ -70,8 +70,10 @@ def load_pretrained(network: keras.Model, name: str, weights: str) -> None:
     except WeightsError:
         raise
     except Exception as error:  # whatever Keras's reader or downloader meets; a failed download is a bare Exception
-        what = f"the published weights of {name}" if published else f"{weights}, as weights of {name},"
-        raise WeightsError(f"{what} cannot be loaded: {error}") from error
+        if published:
+            hint = "where there is no way to the web, fetch that file elsewhere and give it with --weights"
+            raise WeightsError(f"the published weights of {name} cannot be loaded: {error}; {hint}") from error
+        raise WeightsError(f"{weights}, as weights of {name}, cannot be loaded: {error}") from error
     try:
         for layer in source.layers:
             if layer.weights:
