@@ -14,9 +14,7 @@ from typer.testing import CliRunner, Result
 from exemplar_encoder import Bundle, EncodedImage, load_encoder
 from exemplar_encoder.bundle import REPORT
 from exemplar_trainer.cli.export import app
-from exemplar_trainer.cli.foreign_model import BACKBONES as NAMES
 from exemplar_trainer.cli.foreign_model import ForeignModel
-from exemplar_trainer.networks import BACKBONES
 from tests.trainer.backbones import settled_backbone
 from tests.trainer.flags import draw_flags
 
@@ -126,10 +124,6 @@ def test_a_backbone_without_weights_is_the_same_every_time() -> None:
     assert made == "mobilenetv3-small, random weights"
     assert (spec.shape, spec.fit) == ((32, 48, 3), "squash")
     np.testing.assert_array_equal(network.embed(pixels), again.embed(pixels))
-
-
-def test_the_backbones_that_are_known_without_keras_are_those_of_keras() -> None:
-    assert list(NAMES) == list(BACKBONES)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a model"])

@@ -58,7 +58,7 @@ def fetch(
         print_json({"model": model.name, "folder": str(folder), "sha256": model.sha256, "license": model.license})
     else:
         print_line(f"{folder} holds {model.name}, under {model.license}: {model.credit}.")
-        print_line(f"Next: exemplar export PICTURES --model {folder} --output BUNDLE")
+        print_line(f"Next: exemplar export PICTURES --model {folder} -o BUNDLE")
 
 
 def fetch_model(model: PublishedModel, folder: Path, quiet: bool = False) -> None:

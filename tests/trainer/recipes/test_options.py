@@ -66,6 +66,18 @@ def test_a_backbone_takes_color_and_begins_with_published_weights(name: str) -> 
     assert recipe_from(TrainOptions(recipe="color", backbone=name)).weights == "imagenet"
 
 
+def test_a_backbone_out_of_a_file_begins_with_its_own_weights(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    changed = recipe_from(TrainOptions(backbone="own.keras"))
+    assert changed.name == "photo"
+    assert changed.network == changed.weights == str(tmp_path / "own.keras")
+    assert recipe_from(TrainOptions(backbone="own.keras", weights="none")).weights == ""
+    with pytest.raises(OptionError, match=r"own\.keras has its own weights"):
+        recipe_from(TrainOptions(backbone="own.keras", weights="other.weights.h5"))
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

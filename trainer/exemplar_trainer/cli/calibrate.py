@@ -12,7 +12,7 @@ from rich.text import Text
 from exemplar import Calibration
 from exemplar.commands.output import print_facts, print_json, print_line, print_table
 from exemplar.commands.session import Session, client_command
-from exemplar_trainer.cli.console import activities, counting, failures, notes
+from exemplar_trainer.cli.console import activities, counting, fail, failures, notes
 
 if TYPE_CHECKING:
     from exemplar_encoder import Calibration as FittedCalibration
@@ -57,6 +57,9 @@ def _clear(session: Session, gallery: str) -> None:
 
 
 def _calibrate(session: Session, gallery: str, images: Path, dry_run: bool, html: Path | None, seed: int) -> None:
+    if not images.is_dir():
+        fail(f"{images} is no folder")
+    # What follows takes seconds to import; nobody should wait for it to be told what was wrong.
     from exemplar_trainer.calibration.from_gallery import cross_fit, refit
     from exemplar_trainer.calibration.labeled_images import LabeledImagesError, embed_labeled_images
     from exemplar_trainer.data.wording import abridged

@@ -17,21 +17,12 @@ from exemplar.commands.output import print_error
 from exemplar_trainer.bundles.scaling import PIXELS, Scaling
 from exemplar_trainer.cli.backend import load_backend
 from exemplar_trainer.cli.console import fail, failures
+from exemplar_trainer.networks.pretrained import BACKBONES, PUBLISHED, WeightsError
 from exemplar_trainer.recipes.size import parse_size
 
 if TYPE_CHECKING:
     from exemplar_encoder import Preprocessing
     from exemplar_trainer.bundles.network import Network
-
-# Those of `networks.BACKBONES`, which takes Keras to import.
-BACKBONES = (
-    "mobilenetv3-small",
-    "mobilenetv3-large",
-    "efficientnetv2-b0",
-    "efficientnetv2-b1",
-    "efficientnetv2-b2",
-    "efficientnetv2-b3",
-)
 
 _BACKBONE, _KERAS, _ONNX, _FOLDER = "a --backbone", "a .keras file", "an .onnx file", "a model's folder"
 
@@ -178,7 +169,6 @@ class ForeignModel:
         from exemplar_encoder import Preprocessing
         from exemplar_trainer.bundles.keras_model import open_backbone, open_model
         from exemplar_trainer.bundles.keras_network import KerasNetwork
-        from exemplar_trainer.networks.backbone import PUBLISHED, WeightsError
 
         if self.model is not None:
             made, base = self.model.name, open_model(self.model, self._scaling())
