@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+from pathlib import Path
+
 import keras
 import numpy as np
 import onnxruntime
+import pytest
 
 from demo import efficientnet_lite, efficientnet_lite_keras
 from demo.efficientnet_lite import State, Variant
@@ -49,3 +54,10 @@ def test_the_network_in_keras_is_the_one_in_onnx() -> None:
     found = np.asarray(keras.ops.mean(network(images), axis=(1, 2)))
     assert expected.std() > 0.1
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_weights_that_ask_for_anything_but_tensors_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pth"
+    file.write_bytes(pickle.dumps(os.getcwd))
+    with pytest.raises(pickle.UnpicklingError, match="getcwd has no place in a file of weights"):
+        efficientnet_lite.read_state(file)
