@@ -28,7 +28,7 @@ def main(
     jobs: list[tuple[str, ...]] = [
         ("encoder_throughput", "--bundle", str(bundles[0])),
         ("server_footprint", "--bundle", str(bundles[0])),
-        ("server_throughput", "--bundle", str(bundles[0])),
+        ("serving", "--bundle", str(bundles[0])),
         ("index_kill", "--bundle", str(bundles[0])),
         ("gpu_index",),
         ("milvus_index",),

@@ -12,8 +12,8 @@ import grpc
 import numpy as np
 import typer
 
+from benchmarks.drawn import picture
 from benchmarks.results import record
-from benchmarks.server_throughput import picture
 from demo.server_process import ServerProcess
 from exemplar.v1 import classification_service_pb2 as pb
 from exemplar.v1 import classification_service_pb2_grpc as pb_grpc
