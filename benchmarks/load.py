@@ -43,7 +43,7 @@ def available() -> bool:
 
 
 def call(address: str, method: str, message: bytes, in_flight: int, seconds: float) -> Load:
-    """Call a method over and over.
+    """Call a method of gRPC over and over.
 
     Args:
         address: host and port, without TLS.
@@ -53,22 +53,34 @@ def call(address: str, method: str, message: bytes, in_flight: int, seconds: flo
         seconds: how long, after a fifth of that to warm up.
     """
     connections = min(CONNECTIONS, in_flight)
+    flags = ["-c", str(connections), "-m", str(-(-in_flight // connections))]
+    flags += ["-H", "content-type: application/grpc", "-H", "te: trailers"]
+    body = b"\0" + struct.pack(">I", len(message)) + message
+    return _load(flags, f"http://{address}{method}", body, seconds)
+
+
+def post(url: str, body: bytes, kind: str, in_flight: int, seconds: float) -> Load:
+    """Do as `call` by HTTP/1.1, with a connection to each call in flight; `kind` is the content's type."""
+    flags = ["--h1", "-c", str(in_flight), "-H", f"content-type: {kind}"]
+    return _load(flags, url, body, seconds)
+
+
+def _load(flags: list[str], url: str, body: bytes, seconds: float) -> Load:
+    warm_up = max(1.0, seconds / 5)
     with tempfile.TemporaryDirectory() as scratch:
-        body, log = Path(scratch, "body"), Path(scratch, "log")
-        body.write_bytes(b"\0" + struct.pack(">I", len(message)) + message)
-        command = ["h2load", "-c", str(connections), "-m", str(-(-in_flight // connections))]
-        command += ["-D", f"{seconds:.0f}", "--warm-up-time", f"{max(1.0, seconds / 5):.0f}", "-d", str(body)]
-        command += ["-H", "content-type: application/grpc", "-H", "te: trailers", "--log-file", str(log)]
+        file, log = Path(scratch, "body"), Path(scratch, "log")
+        file.write_bytes(body)
+        command = ["h2load", *flags, "-D", f"{seconds:.0f}", "--warm-up-time", f"{warm_up:.0f}"]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([*command, f"http://{address}{method}"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [*command, "-d", str(file), "--log-file", str(log), url], check=True, stdout=subprocess.DEVNULL
+        )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         milliseconds = np.loadtxt(log, usecols=2, ndmin=1) / 1000
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    whole = seconds + max(1.0, seconds / 5)
     rate = len(milliseconds) / seconds
-    return Load(
-        rate, float(np.median(milliseconds)), float(np.quantile(milliseconds, 0.99)), 1000 * spent / (rate * whole)
-    )
+    generator = 1000 * spent / (rate * (seconds + warm_up))
+    return Load(rate, float(np.median(milliseconds)), float(np.quantile(milliseconds, 0.99)), generator)
 
 
 def processor_seconds(pid: int) -> float:

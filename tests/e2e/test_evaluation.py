@@ -259,7 +259,7 @@ def test_several_bundles_answer_the_same_questions_and_a_page_shows_them(
         (["runs", "{data}"], "holds no runs; expected"),
         (["calibration", "{data}"], "takes 3 held-out groups of 4 classes or more; here are 2"),
         (["pairs", "{data}/Alphabet00", "{data}"], "no exemplar in"),
-        (["pairs", "{data}/nowhere", "{data}"], "holds no images"),
+        (["pairs", "{data}/nowhere", "{data}"], "there is no such folder or zip file"),
         (["pairs", "{data}", "{data}", "--way", "500"], "500-way tasks need 500"),
     ],
 )

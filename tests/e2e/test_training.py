@@ -260,6 +260,7 @@ def test_a_run_that_is_refused_can_be_started_again_in_the_same_folder(tmp_path:
 
 @pytest.mark.parametrize("name", ["[bold]data[/nope]", "[/]", ":smile:", "[link=x]y"])
 def test_names_with_brackets_and_colons_are_printed_as_they_are(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir(parents=True)
     done = train(tmp_path / name, "--run", tmp_path / "run")
     assert done.exit_code == 1
     assert f"Training {Path(name).stem}-default with recipe default" in done.stderr
