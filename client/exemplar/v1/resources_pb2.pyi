@@ -485,14 +485,14 @@ class Model(_message.Message):
     input_channels: _builtins.int
     """1 (gray) or 3 (RGB)."""
     engine: _builtins.str
-    """The engine that runs it: `litert` or `tensorflow`."""
+    """The engine that runs it: `litert`, `tensorflow` or `onnx`."""
     @_builtins.property
     def calibration(self) -> Global___Calibration:
         """How distances become probabilities and verdicts."""
 
     @_builtins.property
     def figures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]:
-        """Figures that the trainer measured on classes that training never saw."""
+        """Figures measured when the bundle was made, on the classes that `calibration` was fitted on."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
