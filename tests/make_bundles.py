@@ -38,6 +38,7 @@ def make_tiny(target: Path) -> None:
         draw_alphabets(Path(scratch), alphabets=40, characters=8, drawers=6)
         parts = split(read_images(Path(scratch), _SPEC), HELD_OUT)
     training, unseen = parts.training, parts.held_out
+    judged_on = f"{len(unseen.class_names)} classes that training never saw"
     facts = [("network", "averages of 8 x 8 cells and a linear discriminant"), ("training classes", "304")]
     told = {
         "held_out": list(HELD_OUT),
@@ -46,7 +47,7 @@ def make_tiny(target: Path) -> None:
         "training_images": len(training.labels),
         "held_out_classes": len(unseen.class_names),
     }
-    origin = Origin("tiny", "linear discriminant", _SPEC, facts, told)
+    origin = Origin("tiny", "linear discriminant", _SPEC, judged_on, facts, told)
     make_bundle(KerasNetwork(_network(training)), origin, unseen, training, target)
 
 

@@ -66,7 +66,7 @@ class Bundle:
 
     @property
     def figures(self) -> tuple[Figure, ...]:
-        """Figures measured on classes that training never saw."""
+        """Figures measured when it was made, on the classes that its calibration was fitted on."""
         return self.manifest.figures
 
     def golden(self) -> tuple[list[bytes], Floats]:

@@ -38,7 +38,7 @@ class Manifest:
         created: when, ISO 8601 in UTC.
         dimension: length of an embedding.
         preprocessing: how images become the network's input.
-        figures: what was measured on classes that training never saw.
+        figures: what was measured when it was made, on the classes that its calibration was fitted on.
         training: free facts for people: groups held out, steps, seed.
         files: SHA-256 of every file but the manifest and its checksum, by path.
         format_version: of the bundle's layout.

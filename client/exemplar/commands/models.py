@@ -87,12 +87,12 @@ def show(model: Model) -> None:
             "false-accept rate": percent(calibration.default_false_accept_rate),
             "ambiguity error rate": percent(calibration.ambiguity_error_rate),
             "calibration": calibration.method,
-            "calibrated on": calibration.fitted_on,
+            "measured and calibrated on": calibration.fitted_on,
         }
     )
     if model.figures:
         print_table(
-            ["measured on classes never trained on", "value", "95 % interval"],
+            ["figure", "value", "95 % interval"],
             [[figure.name, f"{figure.value:.4g}", interval(figure)] for figure in model.figures],
             right=("value",),
         )

@@ -494,7 +494,7 @@ class Model(_message.Message):
 
     @_builtins.property
     def figures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]:
-        """Figures that the trainer measured on classes that training never saw."""
+        """Figures measured when the bundle was made, on the classes that `calibration` was fitted on."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from exemplar_trainer.calibration.check import CalibrationCheck, check_calibration
+from exemplar_trainer.evaluation.spaces import Space
 from tests.trainer.calibration.six_groups import EMBEDDINGS, SET
 from tests.trainer.synthetic_sets import gaussian_embeddings, synthetic_set
 
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def check() -> CalibrationCheck:
-    return check_calibration(EMBEDDINGS, SET)
+    return check_calibration([Space(EMBEDDINGS, SET)])
 
 
 @pytest.mark.slow
@@ -36,7 +37,7 @@ def test_stated_probabilities_come_true(check: CalibrationCheck) -> None:
 @pytest.mark.parametrize("spread", [0.001, 1.0, 1000.0])
 def test_the_smallest_sets_are_judged(groups: dict[str, int], each: int, spread: float) -> None:
     images = synthetic_set(groups, images_per_class=each)
-    check = check_calibration(gaussian_embeddings(images, spread=spread), images)
+    check = check_calibration([Space(gaussian_embeddings(images, spread=spread), images)])
     assert check.way >= 1
     assert all(0 <= rate <= 1 for rate in check.open_set.realized + check.open_set.accepted)
 
@@ -44,4 +45,4 @@ def test_the_smallest_sets_are_judged(groups: dict[str, int], each: int, spread:
 def test_embeddings_that_all_coincide_are_judged() -> None:
     images = synthetic_set({"A": 6, "B": 6})
     same = np.tile(np.eye(4, dtype=np.float32)[0], (len(images.labels), 1))
-    assert check_calibration(same, images).open_set.known > 0
+    assert check_calibration([Space(same, images)]).open_set.known > 0

@@ -10,7 +10,8 @@ import pytest
 
 from exemplar_encoder.arrays import Floats, Floats64, Ints
 from exemplar_trainer.networks.residual import residual_network
-from exemplar_trainer.training.whitening import whiten, whitening
+from exemplar_trainer.training.whitening import whiten
+from exemplar_trainer.training.within_class import whitening
 from tests.trainer.synthetic_sets import synthetic_set
 
 SIDE = 16

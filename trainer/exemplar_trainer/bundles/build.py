@@ -1,8 +1,8 @@
-"""From a base network and classes it never saw to a bundle: measure, calibrate, report, export."""
+"""From a base network and classes to judge it by to a bundle: measure, calibrate, report, export."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +15,14 @@ from exemplar_encoder.arrays import Floats
 from exemplar_trainer.bundles.network import Network
 from exemplar_trainer.bundles.write import export_bundle
 from exemplar_trainer.calibration.check import check_calibration
-from exemplar_trainer.calibration.from_held_out import fit_calibration, pair_distances
+from exemplar_trainer.calibration.from_held_out import fit_spaces, pair_distances
+from exemplar_trainer.calibration.observations import GALLERIES
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.evaluation.accuracy import Accuracy, measure
-from exemplar_trainer.evaluation.episodes import EpisodeError, Protocol, draw_episodes
+from exemplar_trainer.evaluation.episodes import EpisodeError, Protocol
 from exemplar_trainer.evaluation.open_set import OpenSet
+from exemplar_trainer.evaluation.spaces import Space, draw_in
+from exemplar_trainer.evaluation.tasks import Task
 from exemplar_trainer.reports.bundle import Findings, render_report
 from exemplar_trainer.reports.contact_sheet import draw_named_queries
 
@@ -27,7 +30,6 @@ EPISODES = 400
 
 _BACKGROUND_CLASSES = 512
 
-_UNSEEN = "Measured on classes that training never saw; every query decided on its own."
 _SEEN_SINCE = (
     "Measured with a network of the same recipe on classes that its training never saw; every query decided on its "
     "own. The network of this bundle was then trained on all classes, these too."
@@ -51,6 +53,8 @@ class Origin:
         name: the bundle's.
         recipe: the recipe's name, or another word for how the network was made.
         preprocessing: the network's input.
+        judged_on: the classes that it is measured and calibrated on, and what is known of its training on them, in
+            words.
         facts: rows for the report, name and value.
         training: free facts for the manifest.
         records: the log of its training.
@@ -60,6 +64,7 @@ class Origin:
     name: str
     recipe: str
     preprocessing: Preprocessing
+    judged_on: str
     facts: Sequence[tuple[str, str]]
     training: dict[str, Any]
     records: Sequence[dict[str, Any]] = field(default=())
@@ -69,46 +74,53 @@ class Origin:
 def make_bundle(
     network: Network,
     origin: Origin,
-    unseen: ImageSet,
+    judging: ImageSet,
     strangers: ImageSet,
     target: Path,
     measured: Network | None = None,
+    spaces: Sequence[Space] = (),
 ) -> Bundle:
     """Measure a network and export it.
 
     Args:
         network: the base network.
         origin: where it comes from.
-        unseen: classes it was not trained on, to measure and calibrate with.
-        strangers: other classes, to fill galleries up with while it is calibrated; those among `unseen` are left out.
+        judging: classes to measure and calibrate with, none of which it was trained on here.
+        strangers: other classes, to fill galleries up with while it is calibrated; those among `judging` are left
+            out.
         target: the bundle's folder.
         measured: the network to measure and calibrate with, where `network` itself has seen these classes.
+        spaces: embeddings to measure and calibrate with, where these are not the network's own, or are there already.
 
     Raises:
         BundleError: see `export_bundle`.
     """
     judged = measured or network
-    embeddings = judged.embed(unseen.pixels)
-    accuracies = _accuracies(embeddings, unseen)
-    background = _background(judged, strangers, unseen, origin.seed)
-    calibration = fit_calibration(embeddings, unseen, background=background)
-    check = check_calibration(embeddings, unseen, background=background)
-    genuine, impostor = pair_distances(embeddings, unseen)
-    hits, misses = draw_named_queries(embeddings, unseen, accuracies[0][0], 24, seed=1)
+    spaces = spaces or [Space(judged.embed(judging.pixels), judging)]
+    accuracies = [(protocol, measure(embeddings, tasks)) for protocol, embeddings, tasks in episodes(spaces)]
+    background = _background(judged, strangers, judging, origin.seed)
+    number = -(-GALLERIES // len(spaces))
+    calibration = fit_spaces(spaces, origin.judged_on, background=background, number=number)
+    check = check_calibration(spaces, background=background, number=number)
+    pairs = [pair_distances(space.embeddings, space.images) for space in spaces]
+    genuine, impostor = (np.concatenate(distances) for distances in zip(*pairs, strict=True))
+    shown = _as_in(judging, spaces[0].images)
+    protocol, *_ = next(episodes(spaces[:1]))
+    hits, misses = draw_named_queries(spaces[0].embeddings, shown, protocol, 24, seed=1)
     created = datetime.now(UTC).isoformat(timespec="seconds")
     report = render_report(
         Findings(
             title=f"{origin.name} (recipe {origin.recipe})",
-            lead=_UNSEEN if measured is None else _SEEN_SINCE,
+            lead=_SEEN_SINCE if measured else f"Measured on {origin.judged_on}; every query decided on its own.",
             facts=[("made", created), *origin.facts],
             accuracies=[(protocol.name, accuracy) for protocol, accuracy in accuracies],
-            by_group=_by_group(embeddings, unseen),
+            by_group=_by_group(spaces),
             calibration=calibration,
             check=check,
             genuine=genuine,
             impostor=impostor,
             records=origin.records,
-            held_out=unseen,
+            held_out=shown,
             hits=hits,
             misses=misses,
         )
@@ -137,39 +149,48 @@ def _figures(accuracies: Sequence[tuple[Protocol, Accuracy]], judged: OpenSet) -
     )
 
 
-def _accuracies(embeddings: Floats, unseen: ImageSet) -> list[tuple[Protocol, Accuracy]]:
-    """Measure by every protocol that the classes can supply; a small set gets the largest episodes it has."""
-    found = []
+def episodes(spaces: Sequence[Space]) -> Iterator[tuple[Protocol, Floats, list[Task]]]:
+    """Yield every protocol that the classes can supply, with its episodes as `draw_in` returns them.
+
+    A small set gets the largest that it has.
+    """
+    supplied = False
     for protocol in PROTOCOLS:
         try:
-            found.append((protocol, _measure(embeddings, unseen, protocol)))
+            drawn = draw_in(spaces, protocol, EPISODES, seed=0)
         except EpisodeError:  # too few classes or images for this one; the next may do
             continue
-    if not found:
-        protocol = Protocol(min(5, len(unseen.class_names)))
-        found.append((protocol, _measure(embeddings, unseen, protocol)))
-    return found
+        supplied = True
+        yield protocol, *drawn
+    if not supplied:
+        protocol = Protocol(min(5, *(len(space.images.class_names) for space in spaces)))
+        yield protocol, *draw_in(spaces, protocol, EPISODES, seed=0)
 
 
-def _by_group(embeddings: Floats, unseen: ImageSet) -> list[tuple[str, Accuracy]]:
+def _by_group(spaces: Sequence[Space]) -> list[tuple[str, Accuracy]]:
+    groups = sorted({group for space in spaces for group in space.images.groups})
     rows = []
-    for group, classes in unseen.classes_by_group.items():
-        if len(unseen.classes_by_group) < 2 or len(classes) < 2:
-            continue
-        inside = np.flatnonzero(np.isin(unseen.labels, classes))
-        protocol = Protocol(min(20, len(classes)), 1, within_group=bool(group))
-        accuracy = _measure(embeddings[inside], unseen.only(classes.tolist()), protocol, episodes=100)
-        rows.append((f"{group or '(no group)'}, {protocol.way}-way", accuracy))
+    for group in groups if len(groups) >= 2 else ():
+        held = [(space, space.images.classes_by_group.get(group, ())) for space in spaces]
+        inside = [space.only(list(classes)) for space, classes in held if len(classes) >= 2]
+        if inside:
+            way = min(20, *(len(space.images.class_names) for space in inside))
+            protocol = Protocol(way, 1, within_group=bool(group))
+            accuracy = measure(*draw_in(inside, protocol, 100, seed=0))
+            rows.append((f"{group or '(no group)'}, {protocol.way}-way", accuracy))
     return rows
 
 
-def _measure(embeddings: Floats, images: ImageSet, protocol: Protocol, episodes: int = EPISODES) -> Accuracy:
-    return measure(embeddings, draw_episodes(images, protocol, episodes, seed=0))
+def _as_in(judging: ImageSet, images: ImageSet) -> ImageSet:
+    """Return a set of some of the classes with their pixels."""
+    names = set(images.class_names)
+    kept = [label for label, name in enumerate(judging.class_names) if name in names]
+    return judging if len(kept) == len(judging.class_names) else judging.only(kept)
 
 
-def _background(network: Network, strangers: ImageSet, unseen: ImageSet, seed: int) -> Floats | None:
-    """Embed one image of each of some classes that are not among the unseen ones; None where there are no others."""
-    others = [label for label, name in enumerate(strangers.class_names) if name not in unseen.class_names]
+def _background(network: Network, strangers: ImageSet, judging: ImageSet, seed: int) -> Floats | None:
+    """Embed one image of each of some classes that are not among those that judge; None where there are no others."""
+    others = [label for label, name in enumerate(strangers.class_names) if name not in judging.class_names]
     if not others:
         return None
     firsts = np.array([strangers.members[label][0] for label in others])

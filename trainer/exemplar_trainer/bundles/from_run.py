@@ -10,7 +10,7 @@ from typing import Any
 from exemplar_encoder import Bundle
 from exemplar_trainer.bundles.build import Origin, make_bundle
 from exemplar_trainer.bundles.keras_network import KerasNetwork
-from exemplar_trainer.data.wording import abridged
+from exemplar_trainer.data.wording import abridged, plural
 from exemplar_trainer.networks.pretrained import PUBLISHED
 from exemplar_trainer.training.run import Trained, Watcher, train
 from exemplar_trainer.training.run_folder import BUNDLE, Run, finished_bundle
@@ -39,6 +39,7 @@ def _origin(run: Run, trained: Trained) -> Origin:
         name=run.name,
         recipe=recipe.name,
         preprocessing=recipe.preprocessing,
+        judged_on=f"{plural(len(parts.held_out.class_names), 'class', 'classes')} that training never saw",
         facts=_facts(run, trained),
         training={
             "held_out": [] if run.final_of else names,

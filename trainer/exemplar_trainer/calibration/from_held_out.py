@@ -1,11 +1,15 @@
-"""Fits a calibration on classes the network never saw; see `Calibration` for the model behind it.
+"""Fits a calibration on classes that a network is judged by; see `Calibration` for the model behind it.
 
 Galleries of many sizes are put together from the set, of one group and of all, half of them with exemplars from one
 source (such as a drawer) where classes share some; queries of enrolled and of other classes meet them. The margin
-among more classes than the set has is found in galleries that are filled up with classes training saw.
+among more classes than the set has is found in galleries that are filled up with classes training saw. Thresholds are
+in units of a gallery's spacing, so galleries of several spaces are fitted together.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,6 +27,7 @@ from exemplar_trainer.calibration.observations import (
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.data.pairs import draw_pairs, draw_strangers
 from exemplar_trainer.evaluation.distances import pairwise_distances
+from exemplar_trainer.evaluation.spaces import Space
 
 _MAX_IMAGES = 4000
 _MAX_CLASSES = 2000
@@ -33,7 +38,7 @@ _MAX_ENROLLED = 40_000  # of a size, in all galleries
 def fit_calibration(
     embeddings: Floats, images: ImageSet, seed: int = 0, background: Floats | None = None
 ) -> Calibration:
-    """Fit on all classes of a set.
+    """Fit on all classes of a set that training never saw.
 
     Args:
         embeddings: float32 `[images, dimension]` of unit length.
@@ -41,11 +46,34 @@ def fit_calibration(
         seed: which images are left out of a very large set.
         background: an embedding of each of some classes that training saw, float32 `[n, dimension]`.
     """
-    rng = np.random.default_rng([seed, 6])
-    everything = _at_most(len(images.class_names), _MAX_CLASSES, seed)
-    galleries = _galleries(embeddings, images, everything, rng)
-    larger = [] if background is None else _larger_galleries(embeddings, images, everything, background, rng)
-    return fit_observations(galleries, f"{len(images.class_names):,} classes that training never saw", larger=larger)
+    fitted_on = f"{len(images.class_names):,} classes that training never saw"
+    return fit_spaces([Space(embeddings, images)], fitted_on, seed, background)
+
+
+def fit_spaces(
+    spaces: Sequence[Space], fitted_on: str, seed: int = 0, background: Floats | None = None, number: int = GALLERIES
+) -> Calibration:
+    """Fit on the classes of several spaces together.
+
+    Args:
+        spaces: at least two classes of at least two images in each.
+        fitted_on: the classes, in words.
+        seed: which images are left out of a very large set.
+        background: an embedding of each of some classes that training saw, float32 `[n, dimension]`; of one space.
+        number: galleries of a size to observe in each space, at most.
+    """
+    names = np.unique([group for space in spaces for group in space.images.groups])
+    taken = [_at_most(len(space.images.class_names), _MAX_CLASSES, seed) for space in spaces]
+    most = min(_nearly(classes) for classes in taken)  # one size for all spaces, so that each says something of it
+    galleries: list[Observation] = []
+    larger: list[Observation] = []
+    for space, classes in zip(spaces, taken, strict=True):
+        groups = np.searchsorted(names, np.array(space.images.groups))
+        observed = _Observed(space.embeddings, space.images, groups, np.random.default_rng([seed, 6]))
+        galleries += _galleries(observed, classes, most, number)
+        if background is not None:
+            larger += _larger_galleries(observed, classes, background)
+    return fit_observations(galleries, fitted_on, larger=larger)
 
 
 def pair_distances(embeddings: Floats, images: ImageSet, seed: int = 0) -> tuple[Floats, Floats]:
@@ -63,42 +91,51 @@ def pair_distances(embeddings: Floats, images: ImageSet, seed: int = 0) -> tuple
     return distances[same], distances[near if near.any() else ~same]
 
 
-def _galleries(embeddings: Floats, images: ImageSet, everything: Ints, rng: np.random.Generator) -> list[Observation]:
+@dataclass(frozen=True)
+class _Observed:
+    """A space, the group of each of its classes as a number that all spaces share, and the draw of its galleries."""
+
+    embeddings: Floats
+    images: ImageSet
+    groups: Ints
+    rng: np.random.Generator
+
+
+def _galleries(observed: _Observed, everything: Ints, most: int, number: int) -> list[Observation]:
     """Observe galleries of many sizes, of one group and of all: services know things of one kind, or of many."""
-    groups = [group for group in images.classes_by_group.values() if len(group) >= 2]
+    rng = observed.rng
+    groups = [group for group in observed.images.classes_by_group.values() if len(group) >= 2]
     found: list[Observation] = []
     for pools in (groups, [everything]):
         largest = max((len(pool) for pool in pools), default=0)
         sizes = [size for size in SIZES if size < largest]
         if pools is not groups:
-            sizes.append(_nearly(everything))
+            sizes.append(most)
         for way in sorted(set(sizes)):
             if way == 1 and found and pools is not groups:
                 continue  # a lone class shows nothing of its kind, and strangers of its own group come nearest
             able = [pool for pool in pools if len(pool) > way]
-            for _ in range(_number(way)):
+            for _ in range(_number(way, number)):
                 classes = rng.permutation(able[rng.integers(len(able))])
-                found.append(_gallery(embeddings, images, rng, classes[:way], classes[way:]))
+                found.append(_gallery(observed, classes[:way], classes[way:]))
     return found
 
 
-def _larger_galleries(
-    embeddings: Floats, images: ImageSet, everything: Ints, background: Floats, rng: np.random.Generator
-) -> list[Observation]:
+def _larger_galleries(observed: _Observed, everything: Ints, background: Floats) -> list[Observation]:
     """Observe galleries of more classes than the set has: nearly all of its own, and some of the `background`."""
     way = _nearly(everything)
     found = []
     for size in (size for size in SIZES if way < size <= way + len(background)):
         for _ in range(_number(size)):
-            classes = rng.permutation(everything)
-            filling = rng.permutation(background)[: size - way]
-            found.append(_gallery(embeddings, images, rng, classes[:way], classes[way:], filling))
+            classes = observed.rng.permutation(everything)
+            filling = observed.rng.permutation(background)[: size - way]
+            found.append(_gallery(observed, classes[:way], classes[way:], filling))
     return found
 
 
-def _number(way: int) -> int:
+def _number(way: int, most: int = GALLERIES) -> int:
     """Return how many galleries of a size to observe: each has a few strangers in the tail that small rates mean."""
-    return max(_LEAST_GALLERIES, min(GALLERIES, _MAX_ENROLLED // way))
+    return max(_LEAST_GALLERIES, min(most, _MAX_ENROLLED // way))
 
 
 def _nearly(everything: Ints) -> int:
@@ -106,14 +143,8 @@ def _nearly(everything: Ints) -> int:
     return len(everything) - max(1, len(everything) // 10)
 
 
-def _gallery(
-    embeddings: Floats,
-    images: ImageSet,
-    rng: np.random.Generator,
-    enrolled: Ints,
-    others: Ints,
-    filling: Floats | None = None,
-) -> Observation:
+def _gallery(observed: _Observed, enrolled: Ints, others: Ints, filling: Floats | None = None) -> Observation:
+    embeddings, images, rng = observed.embeddings, observed.images, observed.rng
     count = min(MOST_QUERIES, max(QUERIES, len(enrolled)))
     pairs, source = draw_pairs(images, enrolled, rng, one_source=bool(rng.random() < 0.5))
     asked = rng.permutation(len(enrolled))[:count]
@@ -121,8 +152,7 @@ def _gallery(
     strangers = draw_strangers(images, unknown, rng, source)
     exemplars = embeddings[pairs[:, 0]]
     classes = exemplars if filling is None else np.concatenate([exemplars, filling])
-    groups = np.unique(images.groups, return_inverse=True)[1][unknown]
-    return observe(classes, embeddings[pairs[asked, 1]], asked, embeddings[strangers], groups)
+    return observe(classes, embeddings[pairs[asked, 1]], asked, embeddings[strangers], observed.groups[unknown])
 
 
 def _whole_classes(images: ImageSet, seed: int) -> Ints:

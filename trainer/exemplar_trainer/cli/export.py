@@ -104,16 +104,24 @@ def export(
             show_default="imagenet",
         ),
     ] = "",
+    adapt: Annotated[
+        bool,
+        typer.Option(
+            "--adapt",
+            help="Fit a linear map behind the network to your kind of pictures, judged by classes that it was not "
+            "fitted to; it is kept where it surely helps.",
+        ),
+    ] = False,
     name: Annotated[str, typer.Option(help="The bundle's name for people.")] = "",
     max_unreadable: Annotated[
         int, typer.Option(min=0, help="Leave out at most this many images that cannot be read; one more is an error.")
     ] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
-    """Make a bundle of a network as it is, and measure and calibrate it on images of your own.
+    """Make a bundle of a network that others trained, and measure and calibrate it on images of your own.
 
-    None of these images is trained on, so all of them measure. The more classes, the better the calibration; twenty
-    of four images each are a fair start.
+    The more classes, the better the calibration; twenty of four images each are a fair start. Where the network's
+    makers trained it on pictures of the same classes, it does better on them than it will on others.
     """
     foreign = ForeignModel(model, backbone, weights, size, output, pixels, mean, std, fit, resample, framing)
     foreign.check()
@@ -130,7 +138,7 @@ def export(
         network, spec, made = foreign.open(notes(quiet=as_json).print)
         title = name or foreign.title
         with RunScreen(quiet=as_json) as screen:
-            made_bundle = export_external(
+            made_bundle, adapted = export_external(
                 network,
                 made,
                 spec,
@@ -139,7 +147,10 @@ def export(
                 title,
                 max_unreadable,
                 screen.reading("Embedding them, measuring and calibrating, then exporting"),
+                adapt,
             )
     screen.finish(made_bundle)
+    if adapted:
+        notes(quiet=as_json).print(adapted)
     if as_json:
         typer.echo(json.dumps(outcome(made_bundle), indent=1))

@@ -27,10 +27,10 @@ class Findings:
         lead: the images that the figures were measured on, in a sentence.
         facts: rows of plain facts about the run, name and value.
         accuracies: overall figures, by the name of the episodes.
-        by_group: accuracy within each held-out group, by its name and the way of its episodes.
+        by_group: accuracy within each group, by its name and the way of its episodes.
         calibration: as shipped.
         check: as cross-fitted.
-        genuine: distances of pairs of one held-out class.
+        genuine: distances of pairs of one class that was measured on.
         impostor: distances of pairs of two.
         records: the run's log; empty for a network that was trained elsewhere.
         held_out: the images that were measured on.

@@ -50,7 +50,7 @@ def distance_histogram(genuine: Floats, impostor: Floats, calibration: Calibrati
     axes.axvline(threshold, color="black", linestyle="--", label=label)
     axes.set(xlabel="distance", ylabel="density")
     axes.legend(framealpha=0.9, edgecolor="none")  # the threshold may lie behind it
-    return _plot("Histogram of distances", "Distances between two images of held-out classes", figure)
+    return _plot("Histogram of distances", "Distances between two images of the classes measured on", figure)
 
 
 def reliability_diagram(found: OpenSet, name: str = "Reliability") -> Plot:
