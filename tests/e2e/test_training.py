@@ -264,7 +264,7 @@ def test_names_with_brackets_and_colons_are_printed_as_they_are(tmp_path: Path, 
     done = train(tmp_path / name, "--run", tmp_path / "run")
     assert done.exit_code == 1
     assert f"Training {Path(name).stem}-default with recipe default" in done.stderr
-    assert f"{name}: there is no such folder or zip file" in done.stderr
+    assert f"{name} holds no images" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def export_external(
     max_unreadable: int = 20,
     on_image: OnCount = uncounted,
     adapt: bool = False,
-) -> tuple[Bundle, str]:
+) -> Bundle:
     """Measure and calibrate a base network on images of the user's, and make a bundle of it.
 
     Args:
@@ -43,9 +43,6 @@ def export_external(
         max_unreadable: how many images may be skipped.
         on_image: told of images read and images in all.
         adapt: adapt it to these images where that surely helps, see `fit_adaptation`.
-
-    Returns:
-        The bundle, and what came of adapting in a sentence, empty where nobody asked.
 
     Raises:
         DatasetError: as `read_data_set`, and as `require_enough`.
@@ -75,15 +72,13 @@ def export_external(
         "held_out_classes": count,
         "made": made,
     }
-    sentence = ""
     if adapt:
         adaptation = fit_adaptation(features, images)
-        sentence = adaptation.sentence
-        facts.append(("adapted to these images", sentence))
+        facts.append(("adapted to these images", adaptation.sentence))
         training["adaptation"] = adaptation.facts()
         if adaptation.helps:
             network = network.adapted(adaptation.matrix, adaptation.offset)
             spaces = adaptation.spaces
             judged_on = f"{judged_on}. Each was judged by adaptations fitted to other classes"
     origin = Origin(name, "export", spec, judged_on, facts, training)
-    return make_bundle(network, origin, images, images, target, spaces=spaces), sentence
+    return make_bundle(network, origin, images, images, target, spaces=spaces)

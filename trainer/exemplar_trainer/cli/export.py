@@ -138,7 +138,7 @@ def export(
         network, spec, made = foreign.open(notes(quiet=as_json).print)
         title = name or foreign.title
         with RunScreen(quiet=as_json) as screen:
-            made_bundle, adapted = export_external(
+            made_bundle = export_external(
                 network,
                 made,
                 spec,
@@ -150,7 +150,5 @@ def export(
                 adapt,
             )
     screen.finish(made_bundle)
-    if adapted:
-        notes(quiet=as_json).print(adapted)
     if as_json:
         typer.echo(json.dumps(outcome(made_bundle), indent=1))

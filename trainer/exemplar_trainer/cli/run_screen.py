@@ -113,6 +113,9 @@ class RunScreen:
                 name = figure.name.removesuffix(" accuracy")
                 table.add_row(name, f"{figure.value:.1%}", f"{figure.low:.1%} to {figure.high:.1%}")
         self._notes.print(table)
+        self._notes.print(f"Measured on {bundle.calibration.fitted_on}.")
+        if adaptation := bundle.manifest.training.get("adaptation"):
+            self._notes.print(adaptation["sentence"])
         self._notes.print(f"Bundle  {bundle.path}  ({bundle.id[:12]})")
         self._notes.print(f"Report  {bundle.path / REPORT}")
 
@@ -122,5 +125,7 @@ def outcome(bundle: Bundle) -> dict[str, Any]:
     return {
         "bundle": str(bundle.path),
         "id": bundle.id,
+        "measured_on": bundle.calibration.fitted_on,
+        "adaptation": bundle.manifest.training.get("adaptation"),
         "figures": [asdict(figure) for figure in bundle.figures],
     }
