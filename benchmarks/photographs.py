@@ -10,6 +10,7 @@ those that `demo/objects.py` renders, photograph against photograph and catalog 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import tempfile
 from collections import defaultdict
@@ -73,13 +74,11 @@ def _measure(
     for number, (fitted, asked) in enumerate((halves, halves[::-1])):
         own = folder / f"{name}-{number}"
         for part, chosen in (("fitted", fitted), ("asked", asked)):
-            (own / part).mkdir(parents=True)
             for each in chosen:
-                (own / part / each.name).symlink_to(each.resolve())
+                shutil.copytree(each, own / part / each.name)
         if exemplars is not None:
-            (own / "exemplars").mkdir()
             for each in asked:
-                (own / "exemplars" / each.name).symlink_to(exemplars / each.name)
+                shutil.copytree(exemplars / each.name, own / "exemplars" / each.name)
         for kind, flags in (("as it is", ()), ("adapted", ("--adapt",))):
             bundle = own / kind.replace(" ", "-")
             network = folder / "network" / "model.onnx"

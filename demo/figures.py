@@ -13,7 +13,8 @@ def figures(measured: Measured) -> list[tuple[str, str]]:
     found = []
     within = [answer for answers in measured.by_alphabet.values() for answer in answers]
     if within:
-        found.append((f"{WAY}-way within an alphabet, one example", _percent(answer.right for answer in within)))
+        where = " within an alphabet" if any(measured.by_alphabet) else ""
+        found.append((f"{WAY}-way{where}, one example", _percent(answer.right for answer in within)))
     classes = len({answer.truth.class_id for answer in measured.everything if answer.truth})
     right = _percent(answer.right for answer in measured.everything)
     found.append((f"whole gallery, {classes} classes, one example", right))
@@ -32,6 +33,7 @@ def accuracy_by_alphabet(measured: Measured) -> Table:
     rows = [
         (alphabet.replace("_", " "), _percent(answer.right for answer in answers))
         for alphabet, answers in measured.by_alphabet.items()
+        if alphabet
     ]
     return Table(("alphabet", f"{WAY}-way, one example"), rows)
 

@@ -71,7 +71,7 @@ def _photographs(folder: Path | None, output: Path) -> tuple[Path, str]:
 
 
 def _split(source: Path, output: Path) -> tuple[Path, list[Character]]:
-    """Link every second class into a folder to fit on, and return the others."""
+    """Copy every second class into a folder to fit on, and return the others."""
     classes: dict[Path, list[Path]] = {}
     for path in sorted(source.rglob("*")):
         if path.suffix.lower() in SUFFIXES and path.is_file():
@@ -90,7 +90,9 @@ def _split(source: Path, output: Path) -> tuple[Path, list[Character]]:
         if number % 2:
             new.append(Character("", name, images[0], tuple(images[1:])))
         else:
-            (fitted / name).symlink_to(folder.resolve())
+            (fitted / name).mkdir()
+            for image in images:
+                shutil.copy(image, fitted / name)
     return fitted, new
 
 
