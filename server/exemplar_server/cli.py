@@ -12,10 +12,13 @@ import typer
 from exemplar_server.config import ConfigError, load_settings
 from exemplar_server.errors import StartError
 from exemplar_server.faiss_wheels import check_faiss_wheels
+from exemplar_server.log_stream import LogStream
 from exemplar_server.logs import configure_logs
+from exemplar_server.process_memory import limit_memory
 
 app = typer.Typer(add_completion=False)
 
+_LAST_LINES = 1.0  # seconds that the end waits for the log
 _LIMITS = "Limits"
 _SECURITY = "Security"
 
@@ -58,6 +61,14 @@ def serve(
     ] = None,
     max_message_bytes: Annotated[
         int | None, typer.Option(help="Bytes in a message.", show_default="32 MiB", rich_help_panel=_LIMITS)
+    ] = None,
+    max_calls: Annotated[
+        int | None,
+        typer.Option(help="Calls to answer at once, of all callers.", show_default="1024", rich_help_panel=_LIMITS),
+    ] = None,
+    max_bytes_in_flight: Annotated[
+        int | None,
+        typer.Option(help="Bytes in all messages being answered.", show_default="96 MiB", rich_help_panel=_LIMITS),
     ] = None,
     max_image_bytes: Annotated[
         int | None, typer.Option(help="Bytes in an image.", show_default="16 MiB", rich_help_panel=_LIMITS)
@@ -112,7 +123,9 @@ def serve(
     except ConfigError as error:
         _say(str(error))
         raise typer.Exit(2) from error
-    configure_logs(settings.log_format, settings.log_level)
+    limit_memory()
+    log = LogStream(sys.stderr)
+    configure_logs(settings.log_format, settings.log_level, log)
     structlog.get_logger().info("settings", **settings.shown())
     try:
         check_faiss_wheels()
@@ -121,10 +134,13 @@ def serve(
 
         from exemplar_server.serve import serve as run
 
-        uvloop.run(run(settings))
+        uvloop.run(run(settings, lambda: log.dropped))
     except StartError as error:
+        log.drain(_LAST_LINES)
         _say(str(error))
         raise typer.Exit(1) from error
+    finally:
+        log.drain(_LAST_LINES)
 
 
 def _say(message: str) -> None:

@@ -84,6 +84,8 @@ class ServerSettings(BaseSettings):
     queue_capacity: int = Field(1024, ge=1)
     max_batch_items: int = Field(256, ge=1)
     max_message_bytes: int = Field(32 * MIB, ge=MIB)
+    max_calls: int = Field(1024, ge=2)
+    max_bytes_in_flight: int = Field(96 * MIB, ge=MIB)
     max_image_bytes: int = Field(16 * MIB, ge=1)
     max_image_pixels: int = Field(50_000_000, ge=1)
     max_data_bytes: int | None = Field(None, ge=MIB)

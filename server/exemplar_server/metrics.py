@@ -22,6 +22,9 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter("exemplar_requests", "Requests answered.", ("method", "code"), registry=self.registry)
+        self.refusals = Counter(
+            "exemplar_refusals", "Requests refused, by the reason told.", ("method", "reason"), registry=self.registry
+        )
         self.request_seconds = self._seconds("request", "Time to answer a request.", ("method", "code"))
         self.decode_seconds = self._seconds("decode", "Time to decode and preprocess an image.")
         self.wait_seconds = self._seconds("queue_wait", "Time a decoded image waited for the encoder.")
@@ -52,6 +55,15 @@ class Metrics:
             self._children[method, code] = found
         found[0].inc()
         found[1].observe(seconds)
+
+    def refused(self, method: str, reason: str) -> None:
+        """Count one request that was refused."""
+        self.refusals.labels(method, reason).inc()
+
+    def watch_dropped_lines(self, count: Callable[[], int]) -> None:
+        """Show how many lines of the log nobody took in time, asked for when the page is read."""
+        dropped = Gauge("exemplar_log_lines_dropped", "Lines of the log lost.", registry=self.registry)
+        dropped.set_function(count)
 
     def watch_galleries(self, sizes: Callable[[], Iterable[tuple[str, int]]]) -> None:
         """Show the number of classes of each gallery, asked for when the page is read."""

@@ -8,7 +8,10 @@ anew that differ.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import threading
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 import structlog
@@ -26,9 +29,16 @@ from exemplar_server.store import GalleryStore, IndexOptions, open_store
 
 _log = structlog.get_logger()
 
+# After draining, to close the store and to end threads.
+_CLOSING = 10.0
 
-async def serve(settings: ServerSettings) -> None:
+
+async def serve(settings: ServerSettings, dropped_lines: Callable[[], int] = lambda: 0) -> None:
     """Serve until SIGTERM or SIGINT.
+
+    Args:
+        settings: all of them.
+        dropped_lines: tells how many lines of the log were lost.
 
     Raises:
         StartError: the server cannot start; the message says why.
@@ -38,6 +48,7 @@ async def serve(settings: ServerSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     metrics = Metrics()
+    metrics.watch_dropped_lines(dropped_lines)
     async with AsyncExitStack() as stack:
         listener = await listen(settings, metrics)
         stack.push_async_callback(listener.close)
@@ -82,10 +93,23 @@ async def serve(settings: ServerSettings) -> None:
                 galleries=sum(1 for _ in _sizes(store)),
             )
         await stop.wait()
+        _end_for_sure(settings.drain_seconds + _CLOSING)
         _log.info("draining", seconds=settings.drain_seconds)
         if not await listener.drain(settings.drain_seconds):
             _log.warning("drain time is over; calls are cut off")
     _log.info("stopped")
+
+
+def _end_for_sure(seconds: float) -> None:
+    """End the process after this time, whatever still keeps it: what was acknowledged is on disk."""
+
+    def end() -> None:
+        _log.error("something did not end in time; the process ends without it")
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
 
 
 def _open_metrics(settings: ServerSettings, metrics: Metrics, stack: AsyncExitStack) -> str | None:

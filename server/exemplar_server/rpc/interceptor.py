@@ -1,24 +1,29 @@
-"""Every call passes here: is the server open, is the caller allowed, how did it end.
+"""Every call passes here: who is it, is the server open, is there room; then it is read and answered; how did it end.
 
-Calls are refused while the server loads and while it drains; errors of the domain become statuses, and anything else
-becomes INTERNAL with an id that is also in the log. Health checks pass unasked, since they are how one learns that
-the server is closed.
+Callers are known and let in by their headers alone: a call that is refused costs no more than them, whatever it would
+send. Calls are refused while the server loads and while it drains; errors of the domain become statuses, and anything
+else becomes INTERNAL with an id that is also in the log. Health checks pass unasked, since they are how one learns
+that the server is closed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hmac
+import math
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, TypeAlias
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 
-from exemplar_server.errors import ServiceError, UnauthenticatedError, UnavailableError
+from exemplar_server.call import Call, begin
+from exemplar_server.errors import InvalidArgumentError, ServiceError, UnauthenticatedError, UnavailableError
 from exemplar_server.metrics import Metrics
+from exemplar_server.rpc.admission import Admission
 from exemplar_server.rpc.dependencies import Context
 from exemplar_server.rpc.status import abort, code_of
 
@@ -32,9 +37,10 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps each handler once; see the module."""
 
-    def __init__(self, metrics: Metrics, token: str | None) -> None:
+    def __init__(self, metrics: Metrics, token: str | None, admission: Admission) -> None:
         self._log = structlog.get_logger()
         self._metrics = metrics
+        self._admission = admission
         self._expected = None if token is None else f"Bearer {token}".encode()
         self._refusal: UnavailableError | None = UnavailableError(
             "LOADING", "the server is still loading its model and galleries", retry_after=_LOADING_RETRY
@@ -78,8 +84,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
         if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(
-                self._unary(method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
+            # To gRPC it takes a stream of messages, of which it reads one: a handler of one is called with it read.
+            return grpc.stream_unary_rpc_method_handler(
+                self._unary(method, handler), None, handler.response_serializer
             )
         if handler.stream_stream:  # reflection, the only stream there is
             return grpc.stream_stream_rpc_method_handler(
@@ -87,21 +94,28 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             )
         raise TypeError(f"{method} is of a kind that cannot be wrapped")
 
-    def _unary(self, method: str, handler: Any) -> Any:
+    def _unary(self, method: str, handler: Handler) -> Any:
         short = method.rpartition("/")[2]
+        answer: Any = handler.unary_unary
 
-        async def call(request: Any, context: Context) -> Any:
+        async def call(requests: AsyncIterator[bytes], context: Context) -> Any:
             start = perf_counter()
             code = "OK"
+            this = Call(context.peer(), _deadline(context))
+            place = None
+            refusal: ServiceError | None
             self._in_flight += 1
             self._idle.clear()
             try:
                 self._admit(context)
-                return await handler(request, context)
+                place = self._admission.enter(this.caller)
+                begin(this)
+                return await answer(_parsed(await place.read(context.read()), handler), context)
             except ServiceError as error:
                 code = code_of(error).name
+                self._metrics.refused(short, error.reason)
                 self._log.info("refused", method=short, code=code, reason=error.reason, message=error.message[:1000])
-                await abort(context, error)
+                refusal = error
             except asyncio.CancelledError:
                 code = "CANCELLED"
                 raise
@@ -109,14 +123,21 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 code = "INTERNAL"
                 incident = uuid.uuid4().hex[:12]
                 self._log.exception("failed", method=short, incident=incident)
-                await context.abort(
-                    grpc.StatusCode.INTERNAL, f"the server failed; its log tells more under incident {incident}"
-                )
+                refusal = None
             finally:
+                this.gone = True
+                if place is not None:
+                    place.leave()
                 self._in_flight -= 1
                 if not self._in_flight:
                     self._idle.set()
                 self._metrics.answered(short, code, perf_counter() - start)
+            # gRPC keeps what ends a call in a cycle of references, and the frames of an error hold its request.
+            if refusal is None:
+                told = f"the server failed; its log tells more under incident {incident}"
+                await context.abort(grpc.StatusCode.INTERNAL, told)
+            refusal.__traceback__ = refusal.__cause__ = refusal.__context__ = None
+            return await abort(context, refusal)
 
         return call
 
@@ -146,3 +167,24 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise UnauthenticatedError(
                 "TOKEN_INVALID", "the call needs the server's token, as metadata `authorization: Bearer <token>`"
             )
+
+
+def _deadline(context: Context) -> float:
+    remaining = context.time_remaining()
+    return math.inf if remaining is None else monotonic() + remaining
+
+
+def _parsed(content: Any, handler: Handler) -> Any:
+    """Return the message of a call.
+
+    Raises:
+        InvalidArgumentError: there is none, or it is none of the method's.
+    """
+    if isinstance(content, bytes):
+        try:
+            return handler.request_deserializer(content) if handler.request_deserializer else content
+        except DecodeError as error:
+            problem: Exception | str = error
+    else:
+        problem = "it is missing"
+    raise InvalidArgumentError("MESSAGE_MALFORMED", f"the request is no message of this method: {problem}")

@@ -27,6 +27,7 @@ from exemplar_server.enrollment import Enroller
 from exemplar_server.errors import StartError
 from exemplar_server.inspection import Inspector
 from exemplar_server.metrics import Metrics
+from exemplar_server.rpc.admission import Admission
 from exemplar_server.rpc.classification import ClassificationServicer
 from exemplar_server.rpc.dependencies import Dependencies
 from exemplar_server.rpc.gallery_servicer import GalleryServicer
@@ -46,6 +47,8 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 
 # A call has ended for the interceptor when its answer is made; this is to send it, and to close health watches.
 _LAST_ANSWERS = 2.0
+
+_ANY_NUMBER = 1_000_000
 
 
 @dataclass
@@ -96,12 +99,20 @@ async def listen(settings: ServerSettings, metrics: Metrics) -> Listener:
         StartError: the address cannot be had, or a TLS file cannot be read.
     """
     token = settings.token.get_secret_value() if settings.token else None
-    interceptor = CallInterceptor(metrics, token)
+    admission = Admission(settings.max_calls, settings.max_bytes_in_flight, settings.max_message_bytes)
+    interceptor = CallInterceptor(metrics, token, admission)
     options = [
         # Without this a second server shares the port in silence, and each gets some of the calls.
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
+        # More calls of one connection wait in the caller's process; it would have no places for them here.
+        ("grpc.max_concurrent_streams", settings.max_calls // 2),
+        # gRPC ends calls that it has not handed over with a bare CANCELLED; all are to be told when to come back.
+        ("grpc.server.max_pending_requests", _ANY_NUMBER),
+        ("grpc.server.max_pending_requests_hard_limit", _ANY_NUMBER),
+        # What is not asked for is not taken in, however fast it arrives: a stream's window stays small.
+        ("grpc.http2.bdp_probe", 0),
     ]
     if settings.max_connection_age is not None:
         options.append(("grpc.max_connection_age_ms", int(settings.max_connection_age * 1000)))
