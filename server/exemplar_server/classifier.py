@@ -21,6 +21,7 @@ from exemplar_server.batches import answer_each
 from exemplar_server.decision_rules import DecisionRules
 from exemplar_server.errors import FailedPreconditionError, InvalidArgumentError, ServiceError, invalid_field
 from exemplar_server.metrics import Metrics
+from exemplar_server.reading_threads import ReadingThreads
 from exemplar_server.recent_queries import OtherKindOfPicture, RecentQueries
 from exemplar_server.store.gallery_store import GalleryStore
 from exemplar_server.store.records import LARGEST_VALUE, Candidate, Gallery, Search, usable
@@ -31,6 +32,10 @@ MAX_TOP_K = 100
 # Searching costs about a nanosecond for each of these; up to a millisecond is less than handing it to a thread and
 # waiting for the answer costs under load.
 _INLINE_PRODUCTS = 1_000_000
+
+# So many queries of a batch are searched and decided at a time. Between them others have their turn: a batch keeps a
+# single caller waiting for a few milliseconds, holds the index as long, and little memory, however many classes tie.
+SLICE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,7 @@ class Classifier:
         self.store = store
         self.rules = DecisionRules(encoder.bundle.calibration)
         self.recent = RecentQueries()
+        self.threads = ReadingThreads()
         self._batcher = batcher
         self._metrics = metrics
 
@@ -115,6 +121,14 @@ class Classifier:
             raise _empty(gallery_id)
 
         async def conclude(given: list[GivenEmbedding]) -> list[Classification | ServiceError]:
+            concluded: list[Classification | ServiceError] = []
+            for start in range(0, len(given), SLICE):
+                if start:
+                    await asyncio.sleep(0)
+                concluded += await conclude_slice(given[start : start + SLICE])
+            return concluded
+
+        async def conclude_slice(given: list[GivenEmbedding]) -> Sequence[Classification | ServiceError]:
             embeddings = np.stack([query.values for query in given])
             found = await self.search(gallery, embeddings, top_k, NEAREST_CONSIDERED)
             if not found.gallery.class_count:  # the last class was deleted meanwhile
@@ -174,7 +188,7 @@ class Classifier:
         if queries.size * gallery.class_count <= _INLINE_PRODUCTS and not self.store.remote:
             found = self.store.search(gallery.id, queries, count, considered)
         else:
-            found = await asyncio.to_thread(self.store.search, gallery.id, queries, count, considered)
+            found = await self.threads.search(lambda: self.store.search(gallery.id, queries, count, considered))
         self._metrics.search_seconds.observe(perf_counter() - start)
         return found
 

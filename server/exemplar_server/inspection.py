@@ -6,13 +6,14 @@ Looks and compares, and changes nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from exemplar_encoder import EncodedImage
 from exemplar_encoder.arrays import Floats
+from exemplar_encoder.kinds_of_picture import Cloud
 from exemplar_server.batcher import EmbeddedImage
 from exemplar_server.classifier import Classifier
 from exemplar_server.errors import DataLossError, NotFoundError, ServiceError
@@ -94,12 +95,15 @@ class Inspector:
     async def diagnose_gallery(self, gallery_id: str, max_pairs: int) -> Diagnosis:
         """Find the pairs of classes most easily confused, and whether queries are another kind of picture."""
         gallery = await self._classifier.gallery(gallery_id)
-        gaps = await asyncio.to_thread(self._store.gaps, gallery_id)
-        threshold = self._classifier.rules.make(gallery, gallery.class_count, gaps).threshold
-        pairs, close, revision = await asyncio.to_thread(self._store.nearest_pairs, gallery_id, max_pairs, threshold)
-        classes = await asyncio.to_thread(self._store.cloud, gallery_id)
-        other_kind = self._classifier.recent.finding(gallery, classes)
-        return Diagnosis(pairs, close, threshold, revision, other_kind)
+
+        def diagnose(go_on: Callable[[], None]) -> tuple[list[Pair], int, float, int, Cloud]:
+            gaps = self._store.gaps(gallery_id)
+            threshold = self._classifier.rules.make(gallery, gallery.class_count, gaps).threshold
+            pairs, close, revision = self._store.nearest_pairs(gallery_id, max_pairs, threshold, go_on)
+            return pairs, close, threshold, revision, self._store.cloud(gallery_id)
+
+        pairs, close, threshold, revision, classes = await self._classifier.threads.read_long(diagnose)
+        return Diagnosis(pairs, close, threshold, revision, self._classifier.recent.finding(gallery, classes))
 
     def compare(
         self, gallery: Gallery, classes: Sequence[ComparedClass], joining: int

@@ -65,6 +65,7 @@ async def serve(settings: ServerSettings, dropped_lines: Callable[[], int] = lam
         )
         stack.callback(batcher.close)
         classifier = Classifier(encoder, batcher, store, metrics)
+        stack.callback(classifier.threads.close)
         inspector = Inspector(classifier)
         enroller = Enroller(classifier, inspector, metrics)
         stack.callback(enroller.close)

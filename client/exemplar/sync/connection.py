@@ -123,7 +123,28 @@ class Connection:
             if (size := batch[0].ByteSize()) > MAX_ITEM_BYTES:
                 done.append(too_large(size, MAX_ITEM_BYTES))
                 continue
-            response = self._call(method, request(batch), timeout)
-            for each in response.results:
-                done.append(item_error(each.error) if each.HasField("error") else read(each))
+            done += self._answers(method, batch, request, read, timeout)
         return done
+
+    def _answers(
+        self,
+        method: grpc.UnaryUnaryMultiCallable[Request, Any],
+        batch: list[Item],
+        request: Callable[[list[Item]], Request],
+        read: Callable[[Any], Result],
+        timeout: float | None,
+    ) -> list[Result | ExemplarError]:
+        response = self._call(method, request(batch), timeout)
+        answers = [item_error(each.error) if each.HasField("error") else read(each) for each in response.results]
+        left = [place for place, answer in enumerate(answers) if _had_no_room(answer)]
+        fitting = len(batch) - len(left)
+        for start in range(0, len(left) if fitting else 0, max(1, fitting)):  # as many as fitted, since these did not
+            places = left[start : start + fitting]
+            again = self._answers(method, [batch[place] for place in places], request, read, timeout)
+            for place, answer in zip(places, again, strict=True):
+                answers[place] = answer
+        return answers
+
+
+def _had_no_room(answer: object) -> bool:
+    return isinstance(answer, ExemplarError) and answer.reason == "ANSWER_TOO_LARGE"

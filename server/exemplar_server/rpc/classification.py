@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import numpy as np
 
 from exemplar.v1 import classification_service_pb2 as pb
@@ -9,9 +11,10 @@ from exemplar.v1 import classification_service_pb2_grpc as pb_grpc
 from exemplar.v1 import resources_pb2
 from exemplar_encoder import EncodedImage
 from exemplar_server.batches import answer_each, parse_each
-from exemplar_server.classifier import GivenEmbedding, Options, Query
+from exemplar_server.classifier import SLICE, GivenEmbedding, Options, Query
 from exemplar_server.errors import ServiceError, invalid_field
 from exemplar_server.rpc import messages
+from exemplar_server.rpc.answer_sizes import AnswerSizes
 from exemplar_server.rpc.dependencies import Context, Dependencies
 from exemplar_server.rpc.images import parse_image
 from exemplar_server.rpc.names import parse_gallery, parse_model
@@ -42,12 +45,17 @@ class ClassificationServicer(pb_grpc.ClassificationServiceServicer):
         self._dependencies.check_batch("queries", request.queries)
         queries = parse_each(lambda message: _query("query", message), request.queries)
         options = _options(request.options)
+        results = await self._dependencies.classifier.classify(gallery, queries, options)
         response = pb.BatchClassifyResponse()
-        for result in await self._dependencies.classifier.classify(gallery, queries, options):
-            if isinstance(result, ServiceError):
-                response.results.add(error=to_status(result))
+        sizes = AnswerSizes(gallery, self._dependencies.answer_bytes)
+        for index, result in enumerate(results):
+            if index % SLICE == SLICE - 1:
+                await asyncio.sleep(0)  # others have their turn
+            fitting = result if isinstance(result, ServiceError) else sizes.take(result)
+            if isinstance(fitting, ServiceError):
+                response.results.add(error=to_status(fitting))
             else:
-                response.results.add(classification=messages.classification(result, gallery))
+                response.results.add(classification=messages.classification(fitting, gallery))
         return response
 
     async def Embed(self, request: pb.EmbedRequest, context: Context) -> pb.EmbedResponse:  # noqa: N802

@@ -16,6 +16,9 @@ from exemplar_server.store import GalleryStore
 # The limit that a gRPC client has where nobody set one.
 _MESSAGE_THAT_ALL_TAKE = 4 * 1024 * 1024
 
+# Of an answer's bytes, for what surrounds its items.
+_ENVELOPE = 64 * 1024
+
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
@@ -28,6 +31,7 @@ class Dependencies:
 
     def __init__(self, max_batch_items: int, max_message_bytes: int) -> None:
         self.max_batch_items = max_batch_items
+        self.answer_bytes = max_message_bytes - _ENVELOPE
         self.page_bytes = min(max_message_bytes, _MESSAGE_THAT_ALL_TAKE) * 3 // 4
 
     @property

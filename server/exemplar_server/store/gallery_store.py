@@ -217,8 +217,13 @@ class GalleryStore(Galleries, Protocol):
         """Return a gallery's classes as a whole, see `Search`."""
         ...
 
-    def nearest_pairs(self, gallery: str, count: int, threshold: float) -> tuple[list[Pair], int, int]:
-        """Find the `count` nearest pairs of classes, how many pairs are nearer than `threshold`, and the revision."""
+    def nearest_pairs(
+        self, gallery: str, count: int, threshold: float, go_on: Callable[[], None] = lambda: None
+    ) -> tuple[list[Pair], int, int]:
+        """Find the `count` nearest pairs of classes, how many pairs are nearer than `threshold`, and the revision.
+
+        `go_on` is called now and then; what it raises ends the search.
+        """
         ...
 
     def on_availability(self, tell: Callable[[bool], None]) -> None:

@@ -67,9 +67,11 @@ class IndexedStore(SqlTruth):
         """See `GalleryStore`."""
         return self._indexes.get(gallery).cloud()
 
-    def nearest_pairs(self, gallery: str, count: int, threshold: float) -> tuple[list[Pair], int, int]:
+    def nearest_pairs(
+        self, gallery: str, count: int, threshold: float, go_on: Callable[[], None] = lambda: None
+    ) -> tuple[list[Pair], int, int]:
         """See `GalleryStore`."""
-        return self._indexes.get(gallery).nearest_pairs(count, threshold)
+        return self._indexes.get(gallery).nearest_pairs(count, threshold, go_on)
 
     def compare_indexes(self) -> None:
         """See `GalleryStore`."""

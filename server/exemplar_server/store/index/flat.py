@@ -13,7 +13,7 @@ import faiss
 import numpy as np
 
 from exemplar_encoder.arrays import Floats, Ints
-from exemplar_server.store.index.vector_index import Fingerprints, exact_distances, fingerprint
+from exemplar_server.store.index.vector_index import Fingerprints, exact_distances_of, fingerprint
 
 # FAISS's batch search computes |x|^2 + |y|^2 - 2xy in float32, on a CPU and on a GPU; this bounds its error, relative
 # to the squared norms.
@@ -68,8 +68,7 @@ class FlatIndex:
             lambda fetched: self._index.search(queries, fetched), min(count, total), total, self.slack(queries), total
         )
         assert rows is not None, "all of them may be fetched"
-        vectors = self._index.reconstruct_batch(rows.ravel()).reshape(*rows.shape, self.dimension)
-        return rows, exact_distances(vectors, queries)
+        return rows, exact_distances_of(rows, queries, self._index.reconstruct_batch)
 
     def slack(self, queries: Floats) -> float:
         """Return by how much FAISS's rounding may change one squared distance from `queries` against another."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -131,7 +132,7 @@ class GalleryIndex:
         self.gaps()
         return self._gaps.classes
 
-    def nearest_pairs(self, count: int, threshold: float) -> tuple[list[Pair], int, int]:
+    def nearest_pairs(self, count: int, threshold: float, go_on: Callable[[], None]) -> tuple[list[Pair], int, int]:
         """See `GalleryStore`; works on a copy of the vectors, so that changes go on."""
         rows, vectors, revision = self._everything()
         names, _ = self._truth.class_rows(self._id, rows)
@@ -139,7 +140,7 @@ class GalleryIndex:
         ids = np.array([names[row].class_id for row in rows[there].tolist()], object)
         order = np.argsort(ids)
         ids, vectors = ids[order], vectors[there][order]
-        indices, distances, close = nearest_pairs(vectors, count, threshold)
+        indices, distances, close = nearest_pairs(vectors, count, threshold, go_on)
         pairs = [
             Pair(ids[first], ids[second], distance)
             for (first, second), distance in zip(indices.tolist(), distances.tolist(), strict=True)

@@ -19,7 +19,7 @@ import structlog
 from exemplar_encoder.arrays import Floats, Ints
 from exemplar_server.store.index.flat import FlatIndex, fetch
 from exemplar_server.store.index.gpu_device import LARGEST_COUNT, DeviceIndex, Gpu, out_of_memory
-from exemplar_server.store.index.vector_index import Fingerprints, exact_distances
+from exemplar_server.store.index.vector_index import Fingerprints, exact_distances_of
 
 _STALE = -1
 
@@ -75,8 +75,8 @@ class GpuIndex:
             return self._host.nearest(queries, count)
         held = rows != _STALE
         some = rows[held][0]  # each query has found a row
-        vectors = self._host.vectors(np.where(held, rows, some).ravel()).reshape(*rows.shape, self.dimension)
-        return rows, np.where(held, exact_distances(vectors, queries), np.float32(np.inf))
+        distances = exact_distances_of(np.where(held, rows, some), queries, self._host.vectors)
+        return rows, np.where(held, distances, np.float32(np.inf))
 
     def rows(self) -> Ints:
         """See `VectorIndex`."""

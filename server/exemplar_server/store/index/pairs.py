@@ -6,6 +6,8 @@ n^2/2 distances: about a second for 10,000 vectors, and minutes beyond 100,000.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from exemplar_encoder.arrays import Floats, Ints
@@ -13,13 +15,16 @@ from exemplar_encoder.arrays import Floats, Ints
 _BLOCK_CELLS = 1_000_000
 
 
-def nearest_pairs(vectors: Floats, count: int, threshold: float) -> tuple[Ints, Floats, int]:
+def nearest_pairs(
+    vectors: Floats, count: int, threshold: float, go_on: Callable[[], None] = lambda: None
+) -> tuple[Ints, Floats, int]:
     """Find the nearest pairs.
 
     Args:
         vectors: float32 `[n, dimension]`; of two pairs equally far apart the one with the earlier rows comes first.
         count: how many pairs to return at most.
         threshold: Euclidean distance below which a pair is counted.
+        go_on: called before each block; what it raises ends the search.
 
     Returns:
         Index pairs int64 `[m, 2]` with the lesser index first, their Euclidean distances float32 `[m]` ascending, and
@@ -34,6 +39,7 @@ def nearest_pairs(vectors: Floats, count: int, threshold: float) -> tuple[Ints, 
     slack = 1e-5 * float(squares.max(initial=0.0)) * 2
     step = max(1, _BLOCK_CELLS // max(1, n))
     for start in range(0, n, step):
+        go_on()
         stop = min(n, start + step)
         squared = squares[start:stop, None] + squares[None, start:] - 2 * (vectors[start:stop] @ vectors[start:].T)
         reach = max(cutoff, threshold) ** 2 + slack

@@ -8,12 +8,16 @@ Searches may run beside each other. The caller sees to it that nothing else runs
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from exemplar_encoder.arrays import Floats, Ints
+
+# So many values of vectors are gathered at once.
+_CELLS = 1 << 20
 
 Fingerprints = npt.NDArray[np.uint64]
 
@@ -98,6 +102,23 @@ class VectorIndex(Protocol):
 def exact_distances(vectors: Floats, queries: Floats) -> Floats:
     """Return the distances float32 `[n, m]` of `queries` `[n, dimension]` to `vectors` `[n, m, dimension]`."""
     return np.asarray(np.sqrt(np.square(vectors - queries[:, None, :]).sum(axis=-1)), np.float32)
+
+
+def exact_distances_of(rows: Ints, queries: Floats, vectors: Callable[[Ints], Floats]) -> Floats:
+    """Return the distances float32 `[n, m]` of `queries` `[n, dimension]` to some rows each, in bounded memory.
+
+    Args:
+        rows: int64 `[n, m]`; there may be as many as the gallery has, where all of them tie.
+        queries: float32 `[n, dimension]`.
+        vectors: returns the vectors of rows int64 `[k]`.
+    """
+    distances = np.empty(rows.shape, np.float32)
+    step = max(1, _CELLS // max(1, rows.shape[1] * queries.shape[1]))
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step]
+        found = vectors(part.ravel()).reshape(*part.shape, queries.shape[1])
+        distances[start : start + step] = exact_distances(found, queries[start : start + step])
+    return distances
 
 
 def fingerprint(rows: Ints, vectors: Floats) -> Fingerprints:
