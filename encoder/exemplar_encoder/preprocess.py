@@ -15,7 +15,7 @@ from PIL import Image
 from pydantic import ConfigDict
 
 from exemplar_encoder.arrays import Pixels
-from exemplar_encoder.ink.framing import InkBox, ink_box
+from exemplar_encoder.ink.framing import InkBox, gray, ink_box
 from exemplar_encoder.ink.levels import stretched
 from exemplar_encoder.region import Box
 
@@ -106,9 +106,8 @@ class Preprocessing:
 
     @property
     def gray_background(self) -> int:
-        """The gray that Pillow makes of the background's color (ITU-R 601)."""
-        red, green, blue = self.background
-        return (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
+        """The gray that Pillow makes of the background's color."""
+        return gray(self.background)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -235,6 +234,7 @@ def _boxed(image: Image.Image, box: InkBox, spec: Preprocessing) -> tuple[Image.
 def _on_background(
     image: Image.Image, spec: Preprocessing, size: tuple[int, int], place: tuple[int, int]
 ) -> Image.Image:
-    canvas = Image.new("RGB", (1, 1), spec.background).convert(image.mode).resize(size)
+    color = spec.gray_background if image.mode == "L" else spec.background
+    canvas = Image.new(image.mode, size, color)
     canvas.paste(image, place)
     return canvas

@@ -8,6 +8,9 @@ are no drawings stay as they are, and so does black on white.
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
+
 import numpy as np
 from PIL import Image
 
@@ -32,26 +35,41 @@ def stretched(image: Image.Image, background: int) -> Image.Image:
     Returns:
         An image of the same mode and size; the image itself where it is blank or no drawing.
     """
-    counts = np.array(image.histogram(), dtype=np.float64)
-    levels = np.arange(256.0)
-    total = counts.sum()
-    paper = float(np.searchsorted(np.cumsum(counts), total / 2))
-    dark = float(np.searchsorted(np.cumsum(counts), _STRAY * total, side="right"))
-    light = 255.0 - float(np.searchsorted(np.cumsum(counts[::-1]), _STRAY * total, side="right"))
+    # Of each level, how many pixels are of it or darker.
+    counted = np.cumsum(image.histogram())
+    total = int(counted[-1])
+    find = counted.searchsorted
+    paper, dark = int(find(total / 2)), int(find(_STRAY * total, side="right"))
+    light = int(find(total - _STRAY * total))
     ink = dark if paper - dark >= light - paper else light
-    difference = ink - paper
-    if abs(difference) < _FAINT:
+    if abs(ink - paper) < _FAINT:
         return image
-    if counts[np.abs(levels - paper) >= _PAPER * abs(difference)].sum() > _MOST * total:
+    reach = math.ceil(_PAPER * abs(ink - paper))
+    inked = (int(counted[paper - reach]) if paper >= reach else 0) + total
+    inked -= int(counted[min(255, paper + reach - 1)])
+    if inked > _MOST * total:
         return image
-    if abs(_border(image) - paper) >= _PAPER * abs(difference):
+    pixels = image.tobytes()
+    if abs(_border(pixels, image.width) - paper) >= _PAPER * abs(ink - paper):
         return image  # what most of it is ends before its edges: a bold figure, which would turn over
+    table = _table(paper, ink, background)
+    return image if table == _SAME else Image.frombytes("L", image.size, pixels.translate(table))
+
+
+_SAME = bytes(range(256))
+
+
+@lru_cache(4096)
+def _table(paper: int, ink: int, background: int) -> bytes:
+    """Return what each level becomes."""
     end = 0.0 if background >= 128 else 255.0
-    share = np.clip(((levels - paper) / difference - _GRAIN) / (1 - 2 * _GRAIN), 0.0, 1.0)
-    return image.point(np.rint(background + share * (end - background)).astype(int).tolist())
+    share = np.clip(((np.arange(256.0) - paper) / (ink - paper) - _GRAIN) / (1 - 2 * _GRAIN), 0.0, 1.0)
+    return np.rint(background + share * (end - background)).astype(np.uint8).tobytes()
 
 
-def _border(image: Image.Image) -> float:
-    """Find the median level along the edges."""
-    pixels = np.asarray(image)
-    return float(np.median(np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])))
+def _border(pixels: bytes, width: int) -> float:
+    """Find the median level along the edges of an image of one byte a pixel."""
+    rows, columns = pixels[:width] + pixels[-width:], pixels[::width] + pixels[width - 1 :: width]
+    edges = np.sort(np.frombuffer(rows + columns, np.uint8))
+    half = len(edges) // 2
+    return (int(edges[half - 1]) + int(edges[half])) / 2  # there is an even number of them
