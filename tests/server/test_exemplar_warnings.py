@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from exemplar_encoder import PreparedImage, Preprocessing, preprocess_with_margin
+from exemplar_encoder import PreparedImage, Preprocessing, fitted
 from exemplar_encoder.arrays import Pixels
 from exemplar_server.exemplar_warnings import WarningKind, image_warnings, neighbor_warnings
 
@@ -15,8 +15,8 @@ FRAMED = Preprocessing(64, 64, 1, resample="bilinear", framing="ink")
 
 
 def prepared(image: Image.Image, spec: Preprocessing = INPUT) -> PreparedImage:
-    pixels, shown = preprocess_with_margin(image, spec)
-    return PreparedImage(pixels, "PNG", image.width, image.height, shown, "")
+    view = fitted(image, spec)
+    return PreparedImage(view.pixels, "PNG", image.width, image.height, view.shown, view.enlargement, "")
 
 
 def kinds(image: Image.Image, spec: Preprocessing = INPUT) -> list[WarningKind]:
