@@ -40,7 +40,7 @@ VARIANTS = {"lite0": Variant(1.0, 224), "lite1": Variant(1.1, 240), "lite2": Var
 # The stages: how many blocks, and the stride of the first. Of the first and the last stage depth changes nothing.
 _STAGES = ((1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1))
 
-_EPSILON = 1e-3  # of batch normalization
+EPSILON = 1e-3  # of batch normalization
 _OPSET = 17
 
 
@@ -145,7 +145,7 @@ def build(state: State, variant: Variant) -> onnx.ModelProto:
     """
     graph = _Graph(state)
     x = graph.convolution("pixel_values", "_conv_stem", "_bn0", stride=2)
-    for number, stride in enumerate(_strides(variant)):
+    for number, stride in enumerate(strides(variant)):
         x = graph.block(x, f"_blocks.{number}.", stride)
     x = graph.convolution(x, "_conv_head", "_bn1")
     pooled = graph.node("GlobalAveragePool", [x])
@@ -163,12 +163,13 @@ def build(state: State, variant: Variant) -> onnx.ModelProto:
     return model
 
 
-def _strides(variant: Variant) -> list[int]:
-    strides = []
+def strides(variant: Variant) -> list[int]:
+    """Return the stride of every block."""
+    found: list[int] = []
     for stage, (count, stride) in enumerate(_STAGES):
         repeated = stage not in (0, len(_STAGES) - 1)
-        strides += [stride] + [1] * ((math.ceil(count * variant.depth) if repeated else count) - 1)
-    return strides
+        found += [stride] + [1] * ((math.ceil(count * variant.depth) if repeated else count) - 1)
+    return found
 
 
 class _Graph:
@@ -191,7 +192,7 @@ class _Graph:
         weight, bias, mean, variance = (
             self._state[f"{normalization}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")
         )
-        scale = weight / np.sqrt(variance + _EPSILON)
+        scale = weight / np.sqrt(variance + EPSILON)
         inputs = [
             x,
             self._weight(f"{name}.kernel", kernel * scale[:, None, None, None]),

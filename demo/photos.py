@@ -110,7 +110,7 @@ def _model(model: Path | None, output: Path) -> Path:
 def _export(fitted: Path, model: Path, output: Path) -> Path:
     heading(f"Exporting {model.name}, adapted to one half of the classes")
     bundle = output / "bundle"
-    command = [EXEMPLAR, "export", str(fitted), "--model", str(model), "--adapt", "--output", str(bundle)]
+    command = [EXEMPLAR, "export", str(fitted), "--model", str(model), "--adapt", "-o", str(bundle)]
     subprocess.run(command, check=True)
     return bundle
 

@@ -32,7 +32,7 @@ EXTENSIONS = {
     "train": Extension("train", "Train a model on a tree of images and write its bundle."),
     "evaluate": Extension("evaluate", "Measure how good bundles are on images they never saw."),
     "calibrate": Extension("evaluate", "Refit what distances mean in a gallery on labeled pictures of your own."),
-    "export": Extension("train", "Make a bundle of a network as it is: a Keras model, or a published backbone."),
+    "export": Extension("export", "Make a bundle of a network as it is, of ONNX or Keras, to serve it."),
     "index": Extension("index", "Enroll many classes from a folder or a manifest, or write them to shards."),
     "import": Extension("shards,server", "Load shards into a gallery, straight into the store."),
 }
@@ -83,7 +83,7 @@ app.add_typer(galleries.app, name="galleries", rich_help_panel="Keep")
 app.add_typer(classes.app, name="classes", rich_help_panel="Keep")
 app.add_typer(exemplars.app, name="exemplars", rich_help_panel="Keep")
 app.command("diagnose", rich_help_panel="Keep")(diagnose.diagnose)
-app.command("models", rich_help_panel="Keep")(models.models)
+app.add_typer(models.app, name="models", rich_help_panel="Keep")
 
 
 def _version(wanted: bool) -> None:

@@ -13,6 +13,10 @@ from exemplar.v1 import classification_service_pb2 as classification_pb
 from exemplar.v1 import gallery_service_pb2 as gallery_pb
 from exemplar.v1 import resources_pb2 as resources_pb
 
+_HINT_KINDS = {
+    resources_pb.Hint.KIND_OTHER_KIND_OF_PICTURE: results.HintKind.OTHER_KIND_OF_PICTURE,
+}
+
 
 def _last(name: str) -> str:
     return name.rpartition("/")[2]
@@ -104,6 +108,21 @@ def classification(message: classification_pb.Classification) -> results.Classif
         ambiguity_margin=message.ambiguity_margin,
         model=_last(message.model),
         gallery_revision=message.gallery_revision,
+        hints=hints(message.hints),
+    )
+
+
+def hints(messages: Iterable[resources_pb.Hint]) -> tuple[results.Hint, ...]:
+    """Convert hints; a kind that a later server knows and this client does not becomes OTHER."""
+    return tuple(
+        results.Hint(
+            kind=_HINT_KINDS.get(each.kind, results.HintKind.OTHER),
+            message=each.message,
+            recent_queries=each.recent_queries,
+            unknown_queries=each.unknown_queries,
+            shift=each.shift,
+        )
+        for each in messages
     )
 
 
@@ -170,6 +189,7 @@ def diagnosis(message: gallery_pb.DiagnoseGalleryResponse) -> results.Diagnosis:
         too_close_count=message.too_close_count,
         threshold=message.threshold,
         gallery_revision=message.gallery_revision,
+        hints=hints(message.hints),
     )
 
 

@@ -37,6 +37,13 @@ class WarningKind(StrEnum):
     OTHER = "OTHER"
 
 
+class HintKind(StrEnum):
+    """What a hint is about."""
+
+    OTHER_KIND_OF_PICTURE = "OTHER_KIND_OF_PICTURE"
+    OTHER = "OTHER"
+
+
 @dataclass(frozen=True)
 class Gallery:
     """A named set of classes; `false_accept_rate` and `calibration` are None where the model's hold.
@@ -104,11 +111,27 @@ class Match:
 
 
 @dataclass(frozen=True)
+class Hint:
+    """Something that a gallery's latest queries tell of it: in words, and the evidence as numbers.
+
+    It rests on `recent_queries`, of which `unknown_queries` were UNKNOWN. `shift` says how far they lie from the
+    classes as a whole: about 0 for queries of the exemplars' kind, 1 at most.
+    """
+
+    kind: HintKind
+    message: str
+    recent_queries: int
+    unknown_queries: int
+    shift: float
+
+
+@dataclass(frozen=True)
 class Classification:
     """The answer to one query: the verdict, the nearest classes (nearest first), and what decided it.
 
     `threshold` is the distance beyond which the nearest class is not accepted at `false_accept_rate`; the two
-    nearest must differ by `ambiguity_margin` for MATCH.
+    nearest must differ by `ambiguity_margin` for MATCH. `hints` say why the query may be UNKNOWN, where there is
+    evidence.
     """
 
     verdict: Verdict
@@ -119,6 +142,7 @@ class Classification:
     ambiguity_margin: float
     model: str
     gallery_revision: int
+    hints: tuple[Hint, ...] = ()
 
     @property
     def class_id(self) -> str | None:
@@ -211,12 +235,13 @@ class ConfusablePair:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The nearest pairs of a gallery, nearest first, and how many in all are below the threshold."""
+    """The nearest pairs of a gallery, nearest first, how many in all are below the threshold, and hints."""
 
     pairs: tuple[ConfusablePair, ...]
     too_close_count: int
     threshold: float
     gallery_revision: int
+    hints: tuple[Hint, ...] = ()
 
 
 @dataclass(frozen=True)

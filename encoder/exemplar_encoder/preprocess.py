@@ -21,13 +21,16 @@ from exemplar_encoder.region import Box
 
 Framing = Literal["whole", "ink"]
 Levels = Literal["kept", "stretched"]
-Resample = Literal["box", "bilinear", "bicubic"]
+Resample = Literal["box", "bilinear", "bicubic", "lanczos", "nearest"]
 Fit = Literal["letterbox", "crop", "squash"]
+Halving = Literal["down", "even"]
 
 _FILTERS = {
     "box": Image.Resampling.BOX,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "nearest": Image.Resampling.NEAREST,
 }
 
 # This many of the image's pixels to a pixel of the input are kept before the filter, along each axis.
@@ -43,11 +46,15 @@ class Preprocessing:
     With `fit` "letterbox" an image is fitted into the input in its own proportions: with `framing` "whole" all of it,
     with "ink" the square around what differs from the background, see `ink_box`. Networks from elsewhere may want
     one of two other fits. "crop": the shorter side is resized to `resize` pixels, or so far that the input is just
-    filled, and the middle is cut out. "squash": all of the image, its proportions given up. Where the image does not
-    reach is `background` (RGB, 0 to 255).
+    filled, and the middle is cut out. "squash": all of the image, its proportions given up; with a `resize`, both
+    sides are resized to it, and the middle is cut out. Where an odd number of pixels is cut off, its half is rounded
+    by `halving`, "down" as transformers does or to the "even" number as torchvision does: a pixel in what they see.
 
-    `resample` is an area-aware filter: `box` averages, `bilinear` is a little smoother, `bicubic` sharper. With
-    `levels` "stretched", for drawings in one channel, paper becomes background and ink its opposite, see `stretched`.
+    Where the image does not reach is `background` (RGB, 0 to 255).
+
+    `resample` is an area-aware filter: `box` averages, `bilinear` is a little smoother, `bicubic` and `lanczos` are
+    sharper. `nearest`, which picks pixels, is for networks that were trained so. With `levels` "stretched", for
+    drawings in one channel, paper becomes background and ink its opposite, see `stretched`.
     """
 
     # Of what a bundle says here nothing may be passed over.
@@ -62,6 +69,7 @@ class Preprocessing:
     levels: Levels = "kept"
     fit: Fit = "letterbox"
     resize: int | None = None
+    halving: Halving = "down"
 
     def __post_init__(self) -> None:
         """Refuse what no network can take."""
@@ -84,11 +92,13 @@ class Preprocessing:
             raise ValueError("levels are stretched in one channel, with framing ink, only")
         if self.fit not in ("letterbox", "crop", "squash"):
             raise ValueError(f"fit must be letterbox, crop or squash, not {self.fit!r}")
+        if self.halving not in ("down", "even"):
+            raise ValueError(f"halving must be down or even, not {self.halving!r}")
         if self.framing == "ink" and self.fit != "letterbox":
             raise ValueError(f"framing ink goes with fit letterbox only, not {self.fit}")
         if self.resize is not None:
-            if self.fit != "crop":
-                raise ValueError(f"resize goes with fit crop only, not {self.fit}")
+            if self.fit == "letterbox":
+                raise ValueError("resize goes with fit crop and squash only, not letterbox")
             if not isinstance(self.resize, int):
                 raise TypeError(f"resize must be a whole number of pixels, not {self.resize!r}")
             if self.resize < 8:
@@ -158,26 +168,40 @@ def _letterboxed(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, 
 
 
 def _squashed(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Box, float]:
-    """Show all of the image over all of the input."""
-    enlargement = min(spec.width / image.width, spec.height / image.height)
-    return _resized(image, (spec.width, spec.height), spec), (0, 0, spec.width, spec.height), enlargement
+    """Show all of the image over all of the input, or the middle of what it was squashed into."""
+    size = (spec.width, spec.height) if spec.resize is None else (spec.resize, spec.resize)
+    enlargement = min(size[0] / image.width, size[1] / image.height)
+    return *_middle(_resized(image, size, spec), spec), enlargement
 
 
 def _cropped(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Box, float]:
-    """Show the middle of the image, resized; sizes and edges are rounded down, as the networks' own programs do."""
+    """Show the middle of the image, resized in its own proportions.
+
+    Sizes are rounded as the programs of the networks do: torchvision's `Resize` for a given shorter side, and
+    `ResizeKeepRatio` of timm and open_clip where the input is just filled.
+    """
     image = _without_ends(image, spec)
     if spec.resize is not None:
         shorter = min(image.size)
         size = (spec.resize * image.width // shorter, spec.resize * image.height // shorter)
-    elif spec.width * image.height >= spec.height * image.width:
-        size = (spec.width, spec.width * image.height // image.width)
     else:
-        size = (spec.height * image.width // image.height, spec.height)
-    enlargement = min(size) / min(image.size)
-    image = _resized(image, size, spec)
-    left, top = (image.width - spec.width) // 2, (image.height - spec.height) // 2
+        ratio = min(image.width / spec.width, image.height / spec.height)
+        size = (round(image.width / ratio), round(image.height / ratio))
+    return *_middle(_resized(image, size, spec), spec), min(size) / min(image.size)
+
+
+def _middle(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Box]:
+    """Cut the input out of the middle of an image, or put a smaller one there."""
+    left, top = _before(image.width - spec.width, spec.halving), _before(image.height - spec.height, spec.halving)
     shown = (max(0, -left), max(0, -top), min(spec.width, image.width - left), min(spec.height, image.height - top))
-    return _on_background(image, spec, (spec.width, spec.height), (-left, -top)), shown, enlargement
+    return _on_background(image, spec, (spec.width, spec.height), (-left, -top)), shown
+
+
+def _before(surplus: int, halving: Halving) -> int:
+    """Return how many pixels of a surplus are cut off before the middle; negative: how many of a lack go there."""
+    if halving == "down":
+        return surplus // 2
+    return round(surplus / 2) if surplus >= 0 else -(-surplus // 2)
 
 
 def _without_ends(image: Image.Image, spec: Preprocessing) -> Image.Image:

@@ -1,7 +1,7 @@
 """Embedding the items of one shard: images are read and decoded by threads, and embedded in batches in their order.
 
 What a shard holds depends on its items and the bundle alone. The engine's whole batches are cut at the same places
-whoever embeds, and LiteRT computes an image's embedding to the same bits whatever else is in the batch.
+whoever embeds, and on a CPU an image's embedding has the same bits whatever else is in its batch.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from time import perf_counter
 
 import numpy as np
 
-from exemplar_encoder import Bundle, DecisionRule, EncodedImage, Encoder, ImageError, ImageProblem, Verdict
+from exemplar_encoder import Bundle, Decision, DecisionRule, EncodedImage, Encoder, ImageError, ImageProblem, Verdict
 from exemplar_encoder.arrays import Floats
 from exemplar_encoder.calibration import NEAREST_CONSIDERED
 from exemplar_server.batcher import Batcher, EmbeddedImage, Inspection
@@ -21,6 +21,7 @@ from exemplar_server.batches import answer_each
 from exemplar_server.decision_rules import DecisionRules
 from exemplar_server.errors import FailedPreconditionError, InvalidArgumentError, ServiceError, invalid_field
 from exemplar_server.metrics import Metrics
+from exemplar_server.recent_queries import OtherKindOfPicture, RecentQueries
 from exemplar_server.store.gallery_store import GalleryStore
 from exemplar_server.store.records import LARGEST_VALUE, Candidate, Gallery, Search, usable
 
@@ -54,7 +55,10 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """The answer to a query; `matches` are classes with the probability that the query is of them."""
+    """The answer to a query; `matches` are classes with the probability that the query is of them.
+
+    `other_kind` says why it may be UNKNOWN, where there is evidence; it is None for every other verdict.
+    """
 
     verdict: Verdict
     probability: float
@@ -64,6 +68,7 @@ class Classification:
     ambiguity_margin: float
     model: str
     gallery_revision: int
+    other_kind: OtherKindOfPicture | None
 
 
 class Classifier:
@@ -73,6 +78,7 @@ class Classifier:
         self.encoder = encoder
         self.store = store
         self.rules = DecisionRules(encoder.bundle.calibration)
+        self.recent = RecentQueries()
         self._batcher = batcher
         self._metrics = metrics
 
@@ -114,9 +120,15 @@ class Classifier:
             if not found.gallery.class_count:  # the last class was deleted meanwhile
                 return [_empty(gallery_id)] * len(given)
             rule = self.rules.rule(found.gallery, found.gaps, options.false_accept_rate)
+            decisions = [rule.decide(distances) for distances in found.distances]
+            nearest = [near[0].class_id for near in found.results]
+            unknown = sum(decision.verdict is Verdict.UNKNOWN for decision in decisions)
+            self.recent.add(found.gallery, embeddings, nearest, unknown)
+            other_kind = self.recent.finding(found.gallery, found.classes) if unknown else None
             revision = found.gallery.revision
             return [
-                self._conclude(rule, *near, revision) for near in zip(found.results, found.distances, strict=True)
+                self._conclude(rule, *each, revision, other_kind)
+                for each in zip(decisions, found.results, strict=True)
             ]
 
         checked: list[Query | ServiceError] = [
@@ -191,9 +203,13 @@ class Classifier:
         return query
 
     def _conclude(
-        self, rule: DecisionRule, nearest: list[Candidate], distances: list[float], revision: int
+        self,
+        rule: DecisionRule,
+        decision: Decision,
+        nearest: list[Candidate],
+        revision: int,
+        other_kind: OtherKindOfPicture | None,
     ) -> Classification:
-        decision = rule.decide(distances)
         return Classification(
             decision.verdict,
             decision.probabilities[0],
@@ -203,6 +219,7 @@ class Classifier:
             rule.margin,
             self.bundle.id,
             revision,
+            other_kind if decision.verdict is Verdict.UNKNOWN else None,
         )
 
 

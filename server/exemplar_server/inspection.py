@@ -17,6 +17,7 @@ from exemplar_server.batcher import EmbeddedImage
 from exemplar_server.classifier import Classifier
 from exemplar_server.errors import DataLossError, NotFoundError, ServiceError
 from exemplar_server.exemplar_warnings import ExemplarWarning, image_warnings, neighbor_warnings
+from exemplar_server.recent_queries import OtherKindOfPicture
 from exemplar_server.store.records import Candidate, Exemplar, Gallery, NewExemplar, Pair, Search
 
 CHECK_NEIGHBORS = 5
@@ -36,12 +37,16 @@ class ExemplarCheck:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The nearest pairs of a gallery, nearest first, and how many are nearer than the threshold in all."""
+    """The nearest pairs of a gallery, nearest first, and how many are nearer than the threshold in all.
+
+    `other_kind` is there where the latest queries are another kind of picture than the exemplars.
+    """
 
     pairs: list[Pair]
     too_close_count: int
     threshold: float
     gallery_revision: int
+    other_kind: OtherKindOfPicture | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +92,14 @@ class Inspector:
         return ExemplarCheck(warnings, nearest, exemplar)
 
     async def diagnose_gallery(self, gallery_id: str, max_pairs: int) -> Diagnosis:
-        """Find the pairs of classes most easily confused."""
+        """Find the pairs of classes most easily confused, and whether queries are another kind of picture."""
         gallery = await self._classifier.gallery(gallery_id)
         gaps = await asyncio.to_thread(self._store.gaps, gallery_id)
         threshold = self._classifier.rules.make(gallery, gallery.class_count, gaps).threshold
         pairs, close, revision = await asyncio.to_thread(self._store.nearest_pairs, gallery_id, max_pairs, threshold)
-        return Diagnosis(pairs, close, threshold, revision)
+        classes = await asyncio.to_thread(self._store.cloud, gallery_id)
+        other_kind = self._classifier.recent.finding(gallery, classes)
+        return Diagnosis(pairs, close, threshold, revision, other_kind)
 
     def compare(
         self, gallery: Gallery, classes: Sequence[ComparedClass], joining: int

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 import exemplar
@@ -17,6 +18,7 @@ from demo.server_process import ServerProcess
 from exemplar import Client, Enrollment
 from exemplar_encoder import Bundle, Calibration, DecisionRule
 from exemplar_encoder.calibration import gaps_of
+from exemplar_encoder.kinds_of_picture import OTHER_KIND
 from exemplar_trainer.calibration.labeled_images import embed_labeled_images
 from exemplar_trainer.cli.calibrate import app
 from exemplar_trainer.evaluation.tasks import NO_CLASS
@@ -97,6 +99,7 @@ def test_a_fit_is_stored_shown_and_applied_until_it_is_cleared(
     assert (found["stored"], found["queries"], found["classes"]) == (True, ENROLLED * 5, ENROLLED)
     assert (found["stranger_pictures"], len(found["stranger_folders"])) == (60, 12)
     assert (found["left_out"], found["skipped"]) == (0, [])
+    assert found["other_kind_of_picture"] is (found["shift"] >= OTHER_KIND)
     fitted = Calibration.from_json(json.dumps(found["calibration"]))
     stored = client.get_gallery(taught).calibration
     assert stored is not None
@@ -130,6 +133,36 @@ def test_a_dry_run_stores_nothing_reports_the_same_and_needs_no_keras(
     assert "Alphabet05-character00 and 7 more" in told.stderr
     assert page.read_text().count("data:image/png;base64,") == 3
     assert "http" not in page.read_text()
+
+
+def drawn_over(picture: Path, to: Path) -> None:
+    """Write a drawing with the same thick frame and bars over it, as no exemplar has."""
+    with Image.open(picture) as drawing:
+        pixels = np.array(drawing.convert("L"))
+    pixels[:25], pixels[-25:], pixels[:, 40:65] = 0, 0, 0
+    Image.fromarray(pixels).save(to)
+
+
+@pytest.mark.slow
+def test_pictures_of_another_kind_are_told_of_and_what_can_be_set_is_set(
+    client: Client, taught: str, labeled: Path, tmp_path: Path
+) -> None:
+    for each in list(client.classes(taught))[20:]:
+        client.delete_class(taught, each.id)
+    for name in [each.id for each in client.classes(taught)]:
+        (tmp_path / name).mkdir()
+        for picture in (labeled / name).iterdir():
+            drawn_over(picture, tmp_path / name / picture.name)
+    shift = embed_labeled_images(client, taught, tmp_path, seed=0).gallery.shift
+    assert embed_labeled_images(client, taught, labeled, seed=0).gallery.shift < OTHER_KIND <= shift
+    done = run(client, taught, tmp_path)
+    assert done.exit_code == 0, done.output
+    told = " ".join(done.stdout.split())
+    assert "another kind of picture than the exemplars" in told
+    assert f"shift {shift:.2f}" in told
+    assert "of them where 5% of strangers may be" in told
+    assert "enroll 3 to 5 pictures of each class" in told
+    assert client.get_gallery(taught).calibration is not None
 
 
 def test_pictures_that_are_exemplars_or_came_before_are_no_queries(

@@ -48,6 +48,15 @@ def test_a_bundle_that_was_trained_on_what_it_is_asked_about_is_marked(
     assert " *" not in call(*asked).stdout
 
 
+def test_several_ways_are_asked_for_one_after_the_other(tiny_bundle: Path, drawn_alphabets: Path) -> None:
+    several = ("--way", "5", "--way", "3", "--number", "4", "-b", tiny_bundle)
+    asked = evaluate("episodes", drawn_alphabets, *several, "--shot", "1", "--shot", "2")
+    assert [(result["way"], result["shot"]) for result in asked] == [(5, 1), (5, 2), (3, 1), (3, 2)]
+    assert [result["way"] for result in evaluate("openset", drawn_alphabets, *several)] == [5, 3]
+    alphabet = drawn_alphabets / "Alphabet00"
+    assert [result["way"] for result in evaluate("pairs", alphabet, alphabet, *several)] == [5, 3]
+
+
 def test_one_two_and_five_exemplars_are_asked_for_where_every_class_has_the_images(
     tiny_bundle: Path, drawn_alphabets: Path, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from exemplar_encoder import Bundle, EncodedImage, load_encoder
 from exemplar_encoder.bundle import REPORT
 from exemplar_trainer.cli.export import app
+from exemplar_trainer.cli.foreign_model import ForeignModel
 from tests.trainer.backbones import settled_backbone
 from tests.trainer.flags import draw_flags
 
@@ -104,6 +105,27 @@ def test_a_model_that_cannot_be_served_is_refused_with_what_it_needs(
     assert not (tmp_path / "bundle").exists()
 
 
+def test_what_keras_prints_of_a_download_is_no_part_of_the_outcome(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", str(tmp_path))  # where no weights are yet
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody answers there
+    words = ("--backbone", "mobilenetv3-small", "--json")
+    done = export(tmp_path, *words, "-o", tmp_path / "bundle")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "Downloading data from" in done.stderr
+    assert "the published weights of mobilenetv3-small cannot be loaded" in done.stderr
+
+
+def test_a_backbone_without_weights_is_the_same_every_time() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 48, 3), dtype=np.uint8)
+    asked = ForeignModel(backbone="mobilenetv3-small", weights="none", size="48x32", fit="squash")
+    (network, spec, made), (again, _, _) = asked.open(print), asked.open(print)
+    assert made == "mobilenetv3-small, random weights"
+    assert (spec.shape, spec.fit) == ((32, 48, 3), "squash")
+    np.testing.assert_array_equal(network.embed(pixels), again.embed(pixels))
+
+
 @pytest.mark.parametrize("content", [None, b"", b"not a model"])
 def test_a_file_that_is_no_model_is_named(content: bytes | None, drawn_alphabets: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
@@ -122,12 +144,31 @@ def test_a_file_that_is_no_model_is_named(content: bytes | None, drawn_alphabets
         (("--model", "a.keras", "--backbone", "mobilenetv3-small"), "name either a --model or a --backbone"),
         (("--backbone", "vgg"), "there is no backbone 'vgg'"),
         (("--model", "a.keras", "--pixels", "0-9"), "--pixels is one of 0-255, 0-1, -1-1"),
-        (("--model", "a.keras", "--framing", "half"), "there is no framing 'half'"),
-        (("--model", "a.keras", "--size", "64"), "--weights and --size are a backbone's"),
-        (("--backbone", "mobilenetv3-small", "--pixels", "0-1"), "--pixels is a model's"),
+        (("--model", "a.keras", "--framing", "half"), "'half' is not one of 'whole', 'ink'"),
+        (("--model", "a.keras", "--size", "64"), "--size goes with a --backbone or an .onnx file, not with a .keras"),
+        (
+            ("--backbone", "mobilenetv3-small", "--pixels", "0-1"),
+            "--pixels goes with a .keras file or an .onnx file,",
+        ),
+        (("--backbone", "mobilenetv3-small", "--output", "last"), "--output goes with an .onnx file or a model's"),
+        (("--model", "folder", "--fit", "crop"), "--fit goes with a --backbone or a .keras file or an .onnx file"),
+        (("--model", "a.onnx", "--weights", "none"), "--weights goes with a --backbone, not with an .onnx file"),
+        (("--model", "a.onnx", "--size", "64"), "say what numbers the model takes pixels as: --pixels"),
+        (("--model", "a.onnx", "--pixels", "0-1", "--size", "big"), "--size takes a side or WIDTHxHEIGHT in pixels"),
+        (("--model", "a.onnx", "--mean", "0.5"), "give --mean and --std together, or --pixels instead of both"),
+        (("--model", "a.onnx", "--mean", "1", "--std", "1", "--pixels", "0-1"), "give --mean and --std together"),
+        (("--model", "a.onnx", "--mean", "1,2", "--std", "1"), "--mean takes one number, or three such as"),
+        (("--model", "a.onnx", "--mean", "1,nan,2", "--std", "1"), "not '1,nan,2'"),
+        (("--model", "a.onnx", "--mean", "1", "--std", "1,0,1"), "--std divides, so none of it can be 0"),
+        (
+            ("--model", "a.onnx", "--pixels", "0-1", "--framing", "ink", "--fit", "crop"),
+            "--framing ink goes with --fit letterbox, not with crop",
+        ),
     ],
 )
-def test_wrong_usage_is_exit_code_2(words: tuple[str, ...], answer: str, tmp_path: Path) -> None:
+def test_wrong_usage_is_exit_code_2_and_says_what_is_right(
+    words: tuple[str, ...], answer: str, tmp_path: Path
+) -> None:
     done = export(tmp_path, *words, "-o", tmp_path / "bundle")
     assert done.exit_code == 2
     assert answer in " ".join(done.stderr.replace("│", " ").split())

@@ -11,14 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2
 
 from demo.server_process import ServerProcess
 from exemplar.v1 import classification_service_pb2 as classification
+from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import model_service_pb2 as models
+from exemplar_encoder import Bundle, decode, preprocess
 from exemplar_encoder.bundle import MANIFEST
-from tests.e2e.stubs import Stubs, image, png, refusal
+from tests.e2e.stubs import Stubs, classify, image, png, refusal
+from tests.onnx_bundles import reference
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -130,6 +134,33 @@ def test_serving_needs_no_tensorflow(configured: ServerProcess) -> None:
     mapped = Path(f"/proc/{configured.pid}/maps").read_text()
     assert "faiss" in mapped
     assert "tensorflow" not in mapped
+
+
+@pytest.mark.process
+def test_a_bundle_for_onnx_runtime_is_served_without_tensorflow_and_litert(
+    onnx_bundle: Path, tmp_path: Path, drawings: dict[str, list[bytes]]
+) -> None:
+    classes = dict(list(drawings.items())[:12])
+    with ServerProcess(onnx_bundle, tmp_path / "data", "--engine", "onnx") as server:
+        stubs = Stubs(server.channel())
+        (model,) = stubs.models.ListModels(models.ListModelsRequest()).models
+        assert (model.engine, server.wait_for("serving")["engine"]) == ("onnx", "onnx")
+        gallery = stubs.galleries.CreateGallery(galleries.CreateGalleryRequest(gallery_id="letters")).gallery.name
+        enrollments = [
+            galleries.Enrollment(class_id=name, images=[image(pictures[0])]) for name, pictures in classes.items()
+        ]
+        stubs.galleries.BatchEnrollClasses(
+            galleries.BatchEnrollClassesRequest(gallery=gallery, enrollments=enrollments)
+        )
+        for name, pictures in classes.items():
+            assert classify(stubs, gallery, pictures[0]).matches[0].class_id == name
+            served = stubs.classification.Embed(classification.EmbedRequest(image=image(pictures[1])))
+            pixels = preprocess(decode(pictures[1]).pixels, Bundle.load(onnx_bundle).manifest.preprocessing)
+            assert np.abs(np.array(served.embedding.values) - reference(pixels[None])[0]).max() < 1e-5
+        mapped = Path(f"/proc/{server.pid}/maps").read_text()
+        assert "onnxruntime" in mapped
+        assert "tensorflow" not in mapped
+        assert "ai_edge_litert" not in mapped
 
 
 @pytest.mark.process

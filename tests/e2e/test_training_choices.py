@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
-from exemplar_encoder import EncodedImage, load_encoder
+from exemplar_encoder import Bundle, EncodedImage, load_encoder
 from exemplar_encoder.bundle import REPORT
+from exemplar_trainer.bundles import from_run
 from tests.e2e.training_command import train, trained
-from tests.trainer.backbones import settled_backbone
+from tests.trainer.backbones import settled_backbone, small_backbone
 from tests.trainer.flags import draw_flags
 
 
@@ -45,6 +48,46 @@ def test_a_backbone_is_trained_from_a_weights_file(flags: Path, tmp_path: Path) 
     assert bundle.manifest.training["held_out"] == ["bright"]  # a group, as classes.csv has it
     assert keras.saving.load_model(bundle.path / "base_network.keras").output_shape == (None, 256)
     assert "small.weights.h5" in (bundle.path / REPORT).read_text()
+
+
+@pytest.mark.slow
+def test_a_backbone_of_the_users_own_is_trained_out_of_its_file(flags: Path, tmp_path: Path) -> None:
+    small_backbone().save(tmp_path / "own.keras")
+    options = ("--backbone", tmp_path / "own.keras", "--frozen", "--size", "32", "--steps", "1")
+    bundle = trained(flags, "--run", tmp_path / "run", *options)
+    assert bundle.manifest.recipe == "photo"
+    network = keras.saving.load_model(bundle.path / "base_network.keras")
+    mine, its = (
+        each.get_layer("filters").get_weights() for each in (network, keras.saving.load_model(tmp_path / "own.keras"))
+    )
+    for one, other in zip(mine, its, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
+    assert "own.keras" in (bundle.path / REPORT).read_text()
+
+
+def test_weights_that_cannot_be_loaded_leave_no_run_behind(flags: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "other.weights.h5"
+    weights.write_bytes(b"of another network")
+    done = train(
+        *(flags, "--run", tmp_path / "run", "--size", "32", "--steps", "1"),
+        *("--backbone", "mobilenetv3-small", "--weights", weights),
+    )
+    assert done.exit_code == 1
+    assert "other.weights.h5, as weights of mobilenetv3-small, cannot be loaded" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_keras_prints_is_no_part_of_the_json(
+    flags: Path, tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finish_loudly(*anything: object) -> Bundle:
+        print("Downloading data from afar")
+        return Bundle.load(tiny_bundle)
+
+    monkeypatch.setattr(from_run, "finish_run", finish_loudly)
+    done = train(flags, "--run", tmp_path / "run", "--json")
+    assert json.loads(done.stdout)["id"] == Bundle.load(tiny_bundle).id
+    assert "Downloading data from afar" in done.stderr
 
 
 def test_a_missing_weights_file_is_one_sentence(flags: Path, tmp_path: Path) -> None:

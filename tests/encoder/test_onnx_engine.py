@@ -16,8 +16,6 @@ from exemplar_encoder import Bundle, BundleError, load_encoder
 from exemplar_encoder import bundle as layout
 from exemplar_encoder.bundle import seal
 from exemplar_encoder.encoder import EngineName
-from exemplar_encoder.engines import BATCH_SIZES
-from exemplar_encoder.engines.onnx import OnnxEngine
 from tests.onnx_bundles import make_onnx_bundle, network, reference
 
 SHAPE = (32, 32, 1)
@@ -42,11 +40,12 @@ def test_any_number_of_images_is_embedded_whatever_batch_the_graph_was_made_for(
         assert np.abs(embeddings - reference(pixels)).max(initial=0) < 1e-5
 
 
-def test_a_graph_for_any_batch_runs_whole_batches_and_another_those_of_its_size(tmp_path: Path) -> None:
-    file = tmp_path / "model.onnx"
-    for batch, sizes in (("n", BATCH_SIZES), (5, (5,))):
-        onnx.save(network(SHAPE, batch), file)
-        assert OnnxEngine(file, threads=1).batch_sizes == sizes
+def test_on_a_cpu_an_embedding_has_the_same_bits_whatever_else_is_embedded(onnx_bundle: Path) -> None:
+    encoder = load_encoder(onnx_bundle, threads=2)
+    pixels = np.random.default_rng(0).integers(0, 256, (11, *SHAPE), dtype=np.uint8)
+    together = encoder.embed(pixels)
+    for index in range(11):
+        assert np.array_equal(encoder.embed(pixels[index : index + 1])[0], together[index])
 
 
 # Which engine runs a bundle

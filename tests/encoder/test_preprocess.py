@@ -13,6 +13,7 @@ from PIL import Image
 
 from exemplar_encoder import Preprocessing, decode, fitted, preprocess
 from exemplar_encoder.arrays import Pixels
+from exemplar_encoder.preprocess import Halving
 from exemplar_trainer.data.reading import read_data_set
 
 GRAY = Preprocessing(32, 32, 1)
@@ -79,7 +80,7 @@ def test_the_box_filter_averages_blocks(factor: int, mode: str) -> None:
 
 def test_all_filters_average_rather_than_pick_pixels() -> None:
     stripes = Image.fromarray(np.tile(np.array([0, 255], dtype=np.uint8), (320, 160)))
-    for resample in ("box", "bilinear", "bicubic"):
+    for resample in ("box", "bilinear", "bicubic", "lanczos"):
         pixels = preprocess(stripes, Preprocessing(32, 32, 1, resample=resample))
         assert 120 <= pixels.min() <= pixels.max() <= 135
 
@@ -89,14 +90,26 @@ FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BI
 SIZES = [(300, 200), (201, 300), (77, 131), (64, 64), (65, 64), (32, 32), (20, 31), (9, 90), (400, 40)]
 
 
+def before(surplus: int, halving: Halving) -> int:
+    """Do as transformers, or as torchvision: an odd surplus is halved to the even number, an odd lack goes behind."""
+    half, odd = divmod(surplus, 2)
+    if halving == "down":
+        return half
+    if surplus < 0:
+        return half + odd
+    return half + 1 if odd and half % 2 else half
+
+
 def cropped(image: Image.Image, spec: Preprocessing) -> tuple[Pixels, Pixels]:
     """Crop as published networks' own programs do, in whole arrays; return also where the image is, 0 or 1."""
     width, height = image.size
-    if spec.resize is None:
+    if spec.fit == "squash" and spec.resize is not None:
+        size = (spec.resize, spec.resize)
+    elif spec.resize is None:
         if spec.width / width >= spec.height / height:
-            size = (spec.width, int(spec.width * height / width))
+            size = (spec.width, round(spec.width * height / width))
         else:
-            size = (int(spec.height * width / height), spec.height)
+            size = (round(spec.height * width / height), spec.height)
     elif width <= height:
         size = (spec.resize, int(spec.resize * height / width))
     else:
@@ -108,19 +121,20 @@ def cropped(image: Image.Image, spec: Preprocessing) -> tuple[Pixels, Pixels]:
     inside = np.zeros(around.shape[:2], dtype=np.uint8)
     around[edge : edge + size[1], edge : edge + size[0]] = resized
     inside[edge : edge + size[1], edge : edge + size[0]] = 1
-    top, left = edge + (size[1] - spec.height) // 2, edge + (size[0] - spec.width) // 2
+    top = edge + before(size[1] - spec.height, spec.halving)
+    left = edge + before(size[0] - spec.width, spec.halving)
     window = np.s_[top : top + spec.height, left : left + spec.width]
     return around[window], inside[window]
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("resize", [None, 24, 32, 33, 36, 51])
-@pytest.mark.parametrize("resample", FILTERS)
+@pytest.mark.parametrize("halving", ["down", "even"])
 @pytest.mark.parametrize("shape", [(32, 32), (31, 24), (24, 40)])
 def test_a_crop_is_the_middle_of_the_resized_image(
-    size: tuple[int, int], resize: int | None, resample: Literal["bilinear", "bicubic"], shape: tuple[int, int]
+    size: tuple[int, int], resize: int | None, halving: Halving, shape: tuple[int, int]
 ) -> None:
-    spec = Preprocessing(*shape, 3, (9, 8, 7), resample, fit="crop", resize=resize)
+    spec = Preprocessing(*shape, 3, (9, 8, 7), "bicubic", fit="crop", resize=resize, halving=halving)
     image = noise(*size, "RGB")
     pixels, shown, _ = fitted(image, spec)
     expected, inside = cropped(image, spec)
@@ -157,6 +171,19 @@ def test_a_squashed_image_fills_the_input_out_of_proportion(
     assert shown == (0, 0, 40, 24)
 
 
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("resize", [24, 32, 33, 36, 51])
+def test_a_squashed_image_may_be_cropped(size: tuple[int, int], resize: int) -> None:
+    spec = Preprocessing(31, 24, 3, (9, 8, 7), "bicubic", fit="squash", resize=resize)
+    image = noise(*size, "RGB")
+    pixels, shown, _ = fitted(image, spec)
+    expected, inside = cropped(image, spec)
+    assert np.array_equal(pixels, expected)
+    left, top, right, bottom = shown
+    assert inside[top:bottom, left:right].all()
+    assert inside.sum() == (right - left) * (bottom - top)
+
+
 def test_a_hair_line_keeps_a_pixel() -> None:
     assert preprocess(Image.new("L", (5000, 8), 0), GRAY).min() == 0
 
@@ -185,17 +212,17 @@ def test_the_trainer_reads_images_as_the_encoder_does(tmp_path: Path) -> None:
         {"width": 7},
         {"height": 0},
         {"channels": 2},
-        {"resample": "nearest"},
+        {"resample": "hamming"},
         {"background": (255, 255)},
         {"background": (0, 0, 256)},
         {"background": (0, 0, -1)},
         {"width": 32.5},
         {"width": "32"},
         {"fit": "stretch"},
+        {"fit": "crop", "halving": "up"},
         {"fit": "squash", "channels": 1, "framing": "ink"},
         {"fit": "crop", "channels": 1, "framing": "ink"},
         {"resize": 36},
-        {"fit": "squash", "resize": 36},
         {"fit": "crop", "resize": 7},
         {"fit": "crop", "resize": 36.0},
     ],

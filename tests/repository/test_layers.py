@@ -46,7 +46,7 @@ ROOMS: dict[str, set[str]] = {
 WITHOUT_KERAS = ("data", "evaluation", "calibration", "reports")
 
 # Of the room that makes bundles, what any network passes through; the extra `export` is enough for it.
-WITHOUT_KERAS_IN_BUNDLES = ("build", "write", "network")
+WITHOUT_KERAS_IN_BUNDLES = ("external_model", "onnx_model")
 
 
 def imports(path: Path) -> Iterator[str]:

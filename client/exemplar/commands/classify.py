@@ -15,6 +15,7 @@ from exemplar.commands.output import (
     percent,
     plain,
     print_error,
+    print_hints,
     print_json,
     print_line,
     print_table,
@@ -93,6 +94,8 @@ def show(pictures: Sequence[Picture], answers: Sequence[Classification | Exempla
                 "dim",
             )
         )
+    # Many pictures go in several requests, and the evidence grows with each: the last says the most.
+    print_hints([hint for answer in answered for hint in answer.hints][-1:])
     for picture, answer in zip(pictures, answers, strict=True):
         if isinstance(answer, ExemplarError):
             print_error(sentence(answer, [picture]))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from exemplar.commands.output import print_json, print_line, print_table
+from exemplar.commands.output import print_hints, print_json, print_line, print_table
 from exemplar.commands.parameters import GalleryId
 from exemplar.commands.session import Session, client_command
 
@@ -18,7 +18,11 @@ def diagnose(
     gallery: GalleryId,
     max_pairs: Annotated[int, typer.Option(min=1, max=1000, help="Pairs to show at most.")] = 20,
 ) -> None:
-    """Find the pairs of classes most easily confused."""
+    """Find the pairs of classes most easily confused.
+
+    Where the latest queries are another kind of picture than the exemplars, it
+    says so too.
+    """
     found = session.client.diagnose(gallery, max_pairs)
     if session.as_json:
         print_json(found)
@@ -41,3 +45,4 @@ def diagnose(
     print_line(
         f"{count} nearer than the threshold of {found.threshold:.3f} (gallery revision {found.gallery_revision})."
     )
+    print_hints(found.hints)

@@ -1,35 +1,55 @@
-"""`exemplar models`: list the models that the server has loaded."""
+"""`exemplar models`: list the models that a server has loaded, and fetch published ones."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from exemplar import Figure, Model
+from exemplar.commands.fetch import fetch
 from exemplar.commands.output import moment, percent, print_facts, print_json, print_table
 from exemplar.commands.session import Session, client_command
 
 
+class Models(typer.core.TyperGroup):
+    """A group whose first command is meant where none is named: `exemplar models 3fa1` is of a loaded model."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the first command before words that begin with none, nor ask for help."""
+        if not args or args[0] not in (*self.commands, *ctx.help_option_names):
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=Models,
+    help="List the models that a server has loaded, or fetch a published one to make a bundle of.\n\n"
+    "`exemplar models [MODEL]` is short for `exemplar models loaded [MODEL]`.",
+)
+
+
+@app.command()
 @client_command
-def models(
+def loaded(
     session: Session,
     model: Annotated[
         str | None, typer.Argument(help="Id of a model, or how it begins, to show all of it.", show_default=False)
     ] = None,
 ) -> None:
-    """List the loaded models, or show one in full."""
-    loaded = list(session.client.models())
+    """List the models that the server has loaded, or show one in full."""
+    found = list(session.client.models())
     if model:
-        begun = [each for each in loaded if each.id.startswith(model)]
-        found = begun[0] if len(begun) == 1 else session.client.get_model(model)
+        begun = [each for each in found if each.id.startswith(model)]
+        one = begun[0] if len(begun) == 1 else session.client.get_model(model)
         if session.as_json:
-            print_json(found)
+            print_json(one)
         else:
-            show(found)
+            show(one)
         return
     if session.as_json:
-        print_json({"models": loaded})
+        print_json({"models": found})
         return
     print_table(
         ["model", "name", "recipe", "input", "dimension", "engine", "made"],
@@ -43,10 +63,13 @@ def models(
                 each.engine,
                 moment(each.create_time),
             ]
-            for each in loaded
+            for each in found
         ],
         right=("dimension",),
     )
+
+
+app.command()(fetch)
 
 
 def show(model: Model) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from exemplar import ExemplarError
+from exemplar import ExemplarError, Hint
 
 VERDICT_STYLES = {"MATCH": "bold green", "AMBIGUOUS": "bold yellow", "UNKNOWN": "bold red"}
 
@@ -75,6 +75,12 @@ def print_error(sentence: str) -> None:
 def print_line(line: str | Text) -> None:
     """Print a line of text, never read as markup."""
     console().print(line, markup=False)
+
+
+def print_hints(hints: Iterable[Hint]) -> None:
+    """Print each hint on a line of its own."""
+    for hint in hints:
+        print_line(Text.assemble((f"{hint.kind} ", "bold yellow"), hint.message))
 
 
 def percent(share: float) -> str:

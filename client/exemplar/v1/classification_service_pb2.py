@@ -26,7 +26,7 @@ from exemplar.v1 import resources_pb2 as exemplar_dot_v1_dot_resources__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(exemplar/v1/classification_service.proto\x12\x0b\x65xemplar.v1\x1a\x1b\x65xemplar/v1/resources.proto\x1a\x17google/rpc/status.proto\"z\n\x15\x43lassificationOptions\x12\x12\n\x05top_k\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1e\n\x11\x66\x61lse_accept_rate\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05model\x18\x03 \x01(\tB\x08\n\x06_top_kB\x14\n\x12_false_accept_rate\"\xd5\x01\n\x05Match\x12\x12\n\nclass_name\x18\x01 \x01(\t\x12\x10\n\x08\x63lass_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x36\n\nattributes\x18\x04 \x03(\x0b\x32\".exemplar.v1.Match.AttributesEntry\x12\x10\n\x08\x64istance\x18\x05 \x01(\x01\x12\x13\n\x0bprobability\x18\x06 \x01(\x01\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe2\x01\n\x0e\x43lassification\x12%\n\x07verdict\x18\x01 \x01(\x0e\x32\x14.exemplar.v1.Verdict\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\x12#\n\x07matches\x18\x03 \x03(\x0b\x32\x12.exemplar.v1.Match\x12\x11\n\tthreshold\x18\x04 \x01(\x01\x12\x19\n\x11\x66\x61lse_accept_rate\x18\x05 \x01(\x01\x12\x18\n\x10\x61mbiguity_margin\x18\x06 \x01(\x01\x12\r\n\x05model\x18\x07 \x01(\t\x12\x18\n\x10gallery_revision\x18\x08 \x01(\x03\"z\n\x0f\x43lassifyRequest\x12\x0f\n\x07gallery\x18\x01 \x01(\t\x12!\n\x05query\x18\x02 \x01(\x0b\x32\x12.exemplar.v1.Query\x12\x33\n\x07options\x18\x03 \x01(\x0b\x32\".exemplar.v1.ClassificationOptions\"G\n\x10\x43lassifyResponse\x12\x33\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32\x1b.exemplar.v1.Classification\"\x81\x01\n\x14\x42\x61tchClassifyRequest\x12\x0f\n\x07gallery\x18\x01 \x01(\t\x12#\n\x07queries\x18\x02 \x03(\x0b\x32\x12.exemplar.v1.Query\x12\x33\n\x07options\x18\x03 \x01(\x0b\x32\".exemplar.v1.ClassificationOptions\"J\n\x15\x42\x61tchClassifyResponse\x12\x31\n\x07results\x18\x01 \x03(\x0b\x32 .exemplar.v1.BatchClassifyResult\"{\n\x13\x42\x61tchClassifyResult\x12\x35\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32\x1b.exemplar.v1.ClassificationH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"1\n\x0c\x45mbedRequest\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.exemplar.v1.Image\":\n\rEmbedResponse\x12)\n\tembedding\x18\x01 \x01(\x0b\x32\x16.exemplar.v1.Embedding\"7\n\x11\x42\x61tchEmbedRequest\x12\"\n\x06images\x18\x01 \x03(\x0b\x32\x12.exemplar.v1.Image\"D\n\x12\x42\x61tchEmbedResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.exemplar.v1.BatchEmbedResult\"n\n\x10\x42\x61tchEmbedResult\x12+\n\tembedding\x18\x01 \x01(\x0b\x32\x16.exemplar.v1.EmbeddingH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result*a\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n\rVERDICT_MATCH\x10\x01\x12\x15\n\x11VERDICT_AMBIGUOUS\x10\x02\x12\x13\n\x0fVERDICT_UNKNOWN\x10\x03\x32\xcf\x02\n\x15\x43lassificationService\x12I\n\x08\x43lassify\x12\x1c.exemplar.v1.ClassifyRequest\x1a\x1d.exemplar.v1.ClassifyResponse\"\x00\x12X\n\rBatchClassify\x12!.exemplar.v1.BatchClassifyRequest\x1a\".exemplar.v1.BatchClassifyResponse\"\x00\x12@\n\x05\x45mbed\x12\x19.exemplar.v1.EmbedRequest\x1a\x1a.exemplar.v1.EmbedResponse\"\x00\x12O\n\nBatchEmbed\x12\x1e.exemplar.v1.BatchEmbedRequest\x1a\x1f.exemplar.v1.BatchEmbedResponse\"\x00\x42+\n\x0f\x64\x65v.exemplar.v1P\x01Z\x16\x65xemplar/v1;exemplarv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(exemplar/v1/classification_service.proto\x12\x0b\x65xemplar.v1\x1a\x1b\x65xemplar/v1/resources.proto\x1a\x17google/rpc/status.proto\"z\n\x15\x43lassificationOptions\x12\x12\n\x05top_k\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1e\n\x11\x66\x61lse_accept_rate\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05model\x18\x03 \x01(\tB\x08\n\x06_top_kB\x14\n\x12_false_accept_rate\"\xd5\x01\n\x05Match\x12\x12\n\nclass_name\x18\x01 \x01(\t\x12\x10\n\x08\x63lass_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x36\n\nattributes\x18\x04 \x03(\x0b\x32\".exemplar.v1.Match.AttributesEntry\x12\x10\n\x08\x64istance\x18\x05 \x01(\x01\x12\x13\n\x0bprobability\x18\x06 \x01(\x01\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x84\x02\n\x0e\x43lassification\x12%\n\x07verdict\x18\x01 \x01(\x0e\x32\x14.exemplar.v1.Verdict\x12\x13\n\x0bprobability\x18\x02 \x01(\x01\x12#\n\x07matches\x18\x03 \x03(\x0b\x32\x12.exemplar.v1.Match\x12\x11\n\tthreshold\x18\x04 \x01(\x01\x12\x19\n\x11\x66\x61lse_accept_rate\x18\x05 \x01(\x01\x12\x18\n\x10\x61mbiguity_margin\x18\x06 \x01(\x01\x12\r\n\x05model\x18\x07 \x01(\t\x12\x18\n\x10gallery_revision\x18\x08 \x01(\x03\x12 \n\x05hints\x18\t \x03(\x0b\x32\x11.exemplar.v1.Hint\"z\n\x0f\x43lassifyRequest\x12\x0f\n\x07gallery\x18\x01 \x01(\t\x12!\n\x05query\x18\x02 \x01(\x0b\x32\x12.exemplar.v1.Query\x12\x33\n\x07options\x18\x03 \x01(\x0b\x32\".exemplar.v1.ClassificationOptions\"G\n\x10\x43lassifyResponse\x12\x33\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32\x1b.exemplar.v1.Classification\"\x81\x01\n\x14\x42\x61tchClassifyRequest\x12\x0f\n\x07gallery\x18\x01 \x01(\t\x12#\n\x07queries\x18\x02 \x03(\x0b\x32\x12.exemplar.v1.Query\x12\x33\n\x07options\x18\x03 \x01(\x0b\x32\".exemplar.v1.ClassificationOptions\"J\n\x15\x42\x61tchClassifyResponse\x12\x31\n\x07results\x18\x01 \x03(\x0b\x32 .exemplar.v1.BatchClassifyResult\"{\n\x13\x42\x61tchClassifyResult\x12\x35\n\x0e\x63lassification\x18\x01 \x01(\x0b\x32\x1b.exemplar.v1.ClassificationH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"1\n\x0c\x45mbedRequest\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.exemplar.v1.Image\":\n\rEmbedResponse\x12)\n\tembedding\x18\x01 \x01(\x0b\x32\x16.exemplar.v1.Embedding\"7\n\x11\x42\x61tchEmbedRequest\x12\"\n\x06images\x18\x01 \x03(\x0b\x32\x12.exemplar.v1.Image\"D\n\x12\x42\x61tchEmbedResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.exemplar.v1.BatchEmbedResult\"n\n\x10\x42\x61tchEmbedResult\x12+\n\tembedding\x18\x01 \x01(\x0b\x32\x16.exemplar.v1.EmbeddingH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result*a\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n\rVERDICT_MATCH\x10\x01\x12\x15\n\x11VERDICT_AMBIGUOUS\x10\x02\x12\x13\n\x0fVERDICT_UNKNOWN\x10\x03\x32\xcf\x02\n\x15\x43lassificationService\x12I\n\x08\x43lassify\x12\x1c.exemplar.v1.ClassifyRequest\x1a\x1d.exemplar.v1.ClassifyResponse\"\x00\x12X\n\rBatchClassify\x12!.exemplar.v1.BatchClassifyRequest\x1a\".exemplar.v1.BatchClassifyResponse\"\x00\x12@\n\x05\x45mbed\x12\x19.exemplar.v1.EmbedRequest\x1a\x1a.exemplar.v1.EmbedResponse\"\x00\x12O\n\nBatchEmbed\x12\x1e.exemplar.v1.BatchEmbedRequest\x1a\x1f.exemplar.v1.BatchEmbedResponse\"\x00\x42+\n\x0f\x64\x65v.exemplar.v1P\x01Z\x16\x65xemplar/v1;exemplarv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,8 +36,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.exemplar.v1P\001Z\026exemplar/v1;exemplarv1'
   _globals['_MATCH_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_MATCH_ATTRIBUTESENTRY']._serialized_options = b'8\001'
-  _globals['_VERDICT']._serialized_start=1560
-  _globals['_VERDICT']._serialized_end=1657
+  _globals['_VERDICT']._serialized_start=1594
+  _globals['_VERDICT']._serialized_end=1691
   _globals['_CLASSIFICATIONOPTIONS']._serialized_start=111
   _globals['_CLASSIFICATIONOPTIONS']._serialized_end=233
   _globals['_MATCH']._serialized_start=236
@@ -45,27 +45,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MATCH_ATTRIBUTESENTRY']._serialized_start=400
   _globals['_MATCH_ATTRIBUTESENTRY']._serialized_end=449
   _globals['_CLASSIFICATION']._serialized_start=452
-  _globals['_CLASSIFICATION']._serialized_end=678
-  _globals['_CLASSIFYREQUEST']._serialized_start=680
-  _globals['_CLASSIFYREQUEST']._serialized_end=802
-  _globals['_CLASSIFYRESPONSE']._serialized_start=804
-  _globals['_CLASSIFYRESPONSE']._serialized_end=875
-  _globals['_BATCHCLASSIFYREQUEST']._serialized_start=878
-  _globals['_BATCHCLASSIFYREQUEST']._serialized_end=1007
-  _globals['_BATCHCLASSIFYRESPONSE']._serialized_start=1009
-  _globals['_BATCHCLASSIFYRESPONSE']._serialized_end=1083
-  _globals['_BATCHCLASSIFYRESULT']._serialized_start=1085
-  _globals['_BATCHCLASSIFYRESULT']._serialized_end=1208
-  _globals['_EMBEDREQUEST']._serialized_start=1210
-  _globals['_EMBEDREQUEST']._serialized_end=1259
-  _globals['_EMBEDRESPONSE']._serialized_start=1261
-  _globals['_EMBEDRESPONSE']._serialized_end=1319
-  _globals['_BATCHEMBEDREQUEST']._serialized_start=1321
-  _globals['_BATCHEMBEDREQUEST']._serialized_end=1376
-  _globals['_BATCHEMBEDRESPONSE']._serialized_start=1378
-  _globals['_BATCHEMBEDRESPONSE']._serialized_end=1446
-  _globals['_BATCHEMBEDRESULT']._serialized_start=1448
-  _globals['_BATCHEMBEDRESULT']._serialized_end=1558
-  _globals['_CLASSIFICATIONSERVICE']._serialized_start=1660
-  _globals['_CLASSIFICATIONSERVICE']._serialized_end=1995
+  _globals['_CLASSIFICATION']._serialized_end=712
+  _globals['_CLASSIFYREQUEST']._serialized_start=714
+  _globals['_CLASSIFYREQUEST']._serialized_end=836
+  _globals['_CLASSIFYRESPONSE']._serialized_start=838
+  _globals['_CLASSIFYRESPONSE']._serialized_end=909
+  _globals['_BATCHCLASSIFYREQUEST']._serialized_start=912
+  _globals['_BATCHCLASSIFYREQUEST']._serialized_end=1041
+  _globals['_BATCHCLASSIFYRESPONSE']._serialized_start=1043
+  _globals['_BATCHCLASSIFYRESPONSE']._serialized_end=1117
+  _globals['_BATCHCLASSIFYRESULT']._serialized_start=1119
+  _globals['_BATCHCLASSIFYRESULT']._serialized_end=1242
+  _globals['_EMBEDREQUEST']._serialized_start=1244
+  _globals['_EMBEDREQUEST']._serialized_end=1293
+  _globals['_EMBEDRESPONSE']._serialized_start=1295
+  _globals['_EMBEDRESPONSE']._serialized_end=1353
+  _globals['_BATCHEMBEDREQUEST']._serialized_start=1355
+  _globals['_BATCHEMBEDREQUEST']._serialized_end=1410
+  _globals['_BATCHEMBEDRESPONSE']._serialized_start=1412
+  _globals['_BATCHEMBEDRESPONSE']._serialized_end=1480
+  _globals['_BATCHEMBEDRESULT']._serialized_start=1482
+  _globals['_BATCHEMBEDRESULT']._serialized_end=1592
+  _globals['_CLASSIFICATIONSERVICE']._serialized_start=1694
+  _globals['_CLASSIFICATIONSERVICE']._serialized_end=2029
 # @@protoc_insertion_point(module_scope)

@@ -166,6 +166,7 @@ class Classification(_message.Message):
     AMBIGUITY_MARGIN_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     GALLERY_REVISION_FIELD_NUMBER: _builtins.int
+    HINTS_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
     """The server's conclusion."""
     probability: _builtins.float
@@ -184,6 +185,10 @@ class Classification(_message.Message):
     def matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Match]:
         """The nearest classes, nearest first; ties by class id."""
 
+    @_builtins.property
+    def hints(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Hint]:
+        """Why the query may be UNKNOWN, where the gallery's latest queries give evidence; never for another verdict."""
+
     def __init__(
         self,
         *,
@@ -195,10 +200,11 @@ class Classification(_message.Message):
         ambiguity_margin: _builtins.float = ...,
         model: _builtins.str = ...,
         gallery_revision: _builtins.int = ...,
+        hints: _abc.Iterable[_resources_pb2.Hint] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ambiguity_margin", b"ambiguity_margin", "false_accept_rate", b"false_accept_rate", "gallery_revision", b"gallery_revision", "matches", b"matches", "model", b"model", "probability", b"probability", "threshold", b"threshold", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ambiguity_margin", b"ambiguity_margin", "false_accept_rate", b"false_accept_rate", "gallery_revision", b"gallery_revision", "hints", b"hints", "matches", b"matches", "model", b"model", "probability", b"probability", "threshold", b"threshold", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1157,6 +1157,7 @@ class DiagnoseGalleryResponse(_message.Message):
     TOO_CLOSE_COUNT_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
     GALLERY_REVISION_FIELD_NUMBER: _builtins.int
+    HINTS_FIELD_NUMBER: _builtins.int
     too_close_count: _builtins.int
     """How many pairs are nearer than the threshold, in all."""
     threshold: _builtins.float
@@ -1167,6 +1168,10 @@ class DiagnoseGalleryResponse(_message.Message):
     def pairs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConfusablePair]:
         """The nearest pairs, nearest first."""
 
+    @_builtins.property
+    def hints(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Hint]:
+        """What the gallery's latest queries tell."""
+
     def __init__(
         self,
         *,
@@ -1174,10 +1179,11 @@ class DiagnoseGalleryResponse(_message.Message):
         too_close_count: _builtins.int = ...,
         threshold: _builtins.float = ...,
         gallery_revision: _builtins.int = ...,
+        hints: _abc.Iterable[_resources_pb2.Hint] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gallery_revision", b"gallery_revision", "pairs", b"pairs", "threshold", b"threshold", "too_close_count", b"too_close_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gallery_revision", b"gallery_revision", "hints", b"hints", "pairs", b"pairs", "threshold", b"threshold", "too_close_count", b"too_close_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

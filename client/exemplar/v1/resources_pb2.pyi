@@ -487,7 +487,7 @@ class Model(_message.Message):
     input_channels: _builtins.int
     """1 (gray) or 3 (RGB)."""
     engine: _builtins.str
-    """The engine that runs it: `litert` or `tensorflow`."""
+    """The engine that runs it: `litert`, `tensorflow` or `onnx`."""
     @_builtins.property
     def calibration(self) -> Global___Calibration:
         """How distances become probabilities and verdicts."""
@@ -603,3 +603,62 @@ class Figure(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__low) -> _WhichOneofReturnType__low | None: ...
 
 Global___Figure: _TypeAlias = Figure  # noqa: Y015
+
+@_typing.final
+class Hint(_message.Message):
+    """Something that the latest queries of a gallery tell of it, with the evidence. Each server knows the queries that it
+    answered itself since it started.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Hint._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: Hint._Kind.ValueType  # 0
+        """Never sent."""
+        KIND_OTHER_KIND_OF_PICTURE: Hint._Kind.ValueType  # 1
+        """The queries are another kind of picture than the exemplars, such as photographs asked of catalogue icons."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """What it is about."""
+
+    KIND_UNSPECIFIED: Hint.Kind.ValueType  # 0
+    """Never sent."""
+    KIND_OTHER_KIND_OF_PICTURE: Hint.Kind.ValueType  # 1
+    """The queries are another kind of picture than the exemplars, such as photographs asked of catalogue icons."""
+
+    KIND_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    RECENT_QUERIES_FIELD_NUMBER: _builtins.int
+    UNKNOWN_QUERIES_FIELD_NUMBER: _builtins.int
+    SHIFT_FIELD_NUMBER: _builtins.int
+    kind: Global___Hint.Kind.ValueType
+    """What it is about."""
+    message: _builtins.str
+    """In plain words, with what to do."""
+    recent_queries: _builtins.int
+    """How many queries it rests on: the latest ones, 20 at least."""
+    unknown_queries: _builtins.int
+    """How many of them were UNKNOWN."""
+    shift: _builtins.float
+    """How far they lie from the classes as a whole: about 0 for queries of the exemplars' kind, 1 at most."""
+    def __init__(
+        self,
+        *,
+        kind: Global___Hint.Kind.ValueType = ...,
+        message: _builtins.str = ...,
+        recent_queries: _builtins.int = ...,
+        unknown_queries: _builtins.int = ...,
+        shift: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "message", b"message", "recent_queries", b"recent_queries", "shift", b"shift", "unknown_queries", b"unknown_queries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Hint: _TypeAlias = Hint  # noqa: Y015

@@ -15,7 +15,7 @@ BATCH_SIZES: tuple[int, ...] = (1, 8, 32)
 
 
 class Engine(Protocol):
-    """A network for ascending `batch_sizes`: `BATCH_SIZES` where it takes any. One thread at a time may run it."""
+    """A network made ready for batches of its `batch_sizes`, ascending. One thread at a time may run it."""
 
     name: str
     batch_sizes: tuple[int, ...]

@@ -14,12 +14,16 @@ from exemplar_encoder.engines import BATCH_SIZES
 
 _ERRORS_ONLY = 3
 
+# One by one: what a layer hands to the next stays in a CPU's caches, takes a fraction of a batch's memory, and comes
+# out to the same bits in whatever company; see docs/decisions/0034-one-by-one-on-a-cpu.md.
+_ON_A_CPU = (1,)
+
 # In half of their digits, as TensorFloat-32 multiplies, embeddings would not be those of the golden samples.
 _CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})
 
 
 class OnnxEngine:
-    """One session for all batch sizes; a graph made for one size of batch is run in batches of that size."""
+    """One session for all batch sizes; a graph that was made for one size is run in batches of that size."""
 
     name = "onnx"
 
@@ -35,9 +39,8 @@ class OnnxEngine:
         options.inter_op_num_threads = 1
         # Threads that spin while they wait take a processor from those that decode the next images.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        available = onnxruntime.get_available_providers()
-        providers = [*([_CUDA] if _CUDA[0] in available else []), "CPUExecutionProvider"]
-        self._session = onnxruntime.InferenceSession(model, options, providers=providers)
+        cuda = [_CUDA] if _CUDA[0] in onnxruntime.get_available_providers() else []
+        self._session = onnxruntime.InferenceSession(model, options, providers=[*cuda, "CPUExecutionProvider"])
         taken, given = self._session.get_inputs(), self._session.get_outputs()
         if [(each.type, len(each.shape)) for each in taken] != [("tensor(uint8)", 4)]:
             raise ValueError(f"the network takes {_told(taken)}, not one uint8 [n, height, width, channels]")
@@ -45,7 +48,11 @@ class OnnxEngine:
             raise ValueError(f"the network gives {_told(given)}, not one float [n, dimension]")
         self._input = taken[0].name
         size = taken[0].shape[0]
-        self.batch_sizes: tuple[int, ...] = (size,) if isinstance(size, int) else BATCH_SIZES
+        if isinstance(size, int):
+            self.batch_sizes: tuple[int, ...] = (size,)
+        else:
+            # A CUDA provider that finds no GPU leaves the work to the CPU.
+            self.batch_sizes = BATCH_SIZES if _CUDA[0] in self._session.get_providers() else _ON_A_CPU
 
     def run(self, batch: Pixels) -> Floats:
         """Embed uint8 `[n, height, width, channels]`, n in `batch_sizes`, as float32 `[n, dimension]`."""

@@ -121,6 +121,7 @@ class GalleryCalls:
             too_close_count=found.too_close_count,
             threshold=found.threshold,
             gallery_revision=found.gallery_revision,
+            hints=messages.hints(found.other_kind),
         )
 
 

@@ -16,6 +16,7 @@ from exemplar_encoder.arrays import Floats
 from exemplar_server.classifier import Classification
 from exemplar_server.enrollment import EnrolledClass
 from exemplar_server.exemplar_warnings import ExemplarWarning, WarningKind
+from exemplar_server.recent_queries import OtherKindOfPicture
 from exemplar_server.rpc import calibration
 from exemplar_server.rpc.images import region_message
 from exemplar_server.store import ClassRecord, Exemplar, Gallery
@@ -57,7 +58,23 @@ def classification(of: Classification, gallery: str) -> classification_pb.Classi
         ambiguity_margin=of.ambiguity_margin,
         model=model_name(of.model),
         gallery_revision=of.gallery_revision,
+        hints=hints(of.other_kind),
     )
+
+
+def hints(of: OtherKindOfPicture | None) -> list[pb.Hint]:
+    """Return what the latest queries tell."""
+    if of is None:
+        return []
+    return [
+        pb.Hint(
+            kind=pb.Hint.KIND_OTHER_KIND_OF_PICTURE,
+            message=of.message,
+            recent_queries=of.recent_queries,
+            unknown_queries=of.unknown_queries,
+            shift=of.shift,
+        )
+    ]
 
 
 def embedding(values: Floats, model: str) -> pb.Embedding:

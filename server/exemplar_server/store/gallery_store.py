@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from exemplar_encoder.arrays import Floats
+from exemplar_encoder.kinds_of_picture import Cloud
 from exemplar_server.store.records import (
     ClassRecord,
     Exemplar,
@@ -210,6 +211,10 @@ class GalleryStore(Galleries, Protocol):
 
     def gaps(self, gallery: str) -> Floats | None:
         """Return a gallery's gaps, see `Search`."""
+        ...
+
+    def cloud(self, gallery: str) -> Cloud:
+        """Return a gallery's classes as a whole, see `Search`."""
         ...
 
     def nearest_pairs(self, gallery: str, count: int, threshold: float) -> tuple[list[Pair], int, int]:

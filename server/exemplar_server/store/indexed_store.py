@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from exemplar_encoder.arrays import Floats
+from exemplar_encoder.kinds_of_picture import Cloud
 from exemplar_server.store.index.indexes import Indexes
 from exemplar_server.store.index.kinds import IndexKind
 from exemplar_server.store.records import Gallery, Pair, Search
@@ -61,6 +62,10 @@ class IndexedStore(SqlTruth):
     def gaps(self, gallery: str) -> Floats | None:
         """See `GalleryStore`."""
         return self._indexes.get(gallery).gaps()
+
+    def cloud(self, gallery: str) -> Cloud:
+        """See `GalleryStore`."""
+        return self._indexes.get(gallery).cloud()
 
     def nearest_pairs(self, gallery: str, count: int, threshold: float) -> tuple[list[Pair], int, int]:
         """See `GalleryStore`."""

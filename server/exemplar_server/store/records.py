@@ -13,6 +13,7 @@ import numpy as np
 
 from exemplar_encoder import Calibration, Region, class_embedding
 from exemplar_encoder.arrays import Floats, Ints
+from exemplar_encoder.kinds_of_picture import Cloud
 from exemplar_server.errors import FailedPreconditionError, InvalidArgumentError
 
 DEFAULT_EXEMPLARS = 1
@@ -215,13 +216,15 @@ class Search:
 
     `distances` are those of all classes that were considered, ascending; `results` tell of the first of them.
     `gaps` are the distances from each class to its nearest other class, ascending, None below two classes; of a large
-    gallery they may be those of a sample, which depends on the gallery's content alone.
+    gallery they may be those of a sample, which depends on the gallery's content alone. `classes` are the classes, or
+    the same sample of them, as a whole.
     """
 
     results: list[list[Candidate]]
     distances: list[list[float]]
     gallery: Gallery
     gaps: Floats | None
+    classes: Cloud
 
 
 @dataclass(frozen=True, slots=True)

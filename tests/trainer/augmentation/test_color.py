@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from exemplar_encoder.arrays import Floats
-from exemplar_trainer.augmentation.color import ColorJitter, Recolor, draw_colors
+from exemplar_trainer.augmentation.color import ColorJitter, draw_colors
+from exemplar_trainer.augmentation.recolor import Recolor
 
 WHITE = (255, 255, 255)
 

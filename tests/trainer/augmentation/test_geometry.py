@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from exemplar_encoder.arrays import Floats, Floats64, Pixels
-from exemplar_trainer.augmentation.geometry import Affine, Distort, Elastic, draw_displacements, draw_transforms
+from exemplar_trainer.augmentation.distort import Distort
+from exemplar_trainer.augmentation.geometry import Affine, Elastic, draw_displacements, draw_transforms
 
 STILL = Affine()
 

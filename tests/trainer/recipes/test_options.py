@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from exemplar_trainer.networks import BACKBONES
-from exemplar_trainer.recipes.options import OptionError, TrainOptions, parse_size, recipe_from
+from exemplar_trainer.recipes.options import OptionError, TrainOptions, recipe_from
 from exemplar_trainer.recipes.shipped import RECIPES
+from exemplar_trainer.recipes.size import parse_size
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,18 @@ def test_a_backbone_takes_color_and_begins_with_published_weights(name: str) -> 
     assert recipe_from(TrainOptions(recipe="color", backbone=name)).weights == "imagenet"
 
 
+def test_a_backbone_out_of_a_file_begins_with_its_own_weights(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    changed = recipe_from(TrainOptions(backbone="own.keras"))
+    assert changed.name == "photo"
+    assert changed.network == changed.weights == str(tmp_path / "own.keras")
+    assert recipe_from(TrainOptions(backbone="own.keras", weights="none")).weights == ""
+    with pytest.raises(OptionError, match=r"own\.keras has its own weights"):
+        recipe_from(TrainOptions(backbone="own.keras", weights="other.weights.h5"))
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -93,5 +106,5 @@ def test_an_option_that_names_nothing_is_answered_with_those_that_do(options: Tr
 def test_a_size_is_read_as_width_and_height() -> None:
     assert parse_size("64") == (64, 64)
     assert parse_size("96x48") == (96, 48)
-    with pytest.raises(OptionError):
+    with pytest.raises(ValueError, match="not '-64'"):
         parse_size("-64")

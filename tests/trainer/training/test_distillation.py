@@ -124,6 +124,11 @@ def test_a_teacher_of_another_size_sees_the_picture_at_its_own(tiny_bundle: Path
     np.testing.assert_allclose(np.asarray(Teachers([smaller], "float32").embed(large)), expected, atol=1e-4)
 
 
+def test_a_teacher_for_onnx_runtime_alone_is_refused(onnx_bundle: Path) -> None:
+    with pytest.raises(TeacherError, match=r"holds no Keras network \(base_network\.keras\)"):
+        load_teachers([str(onnx_bundle)], Bundle.load(onnx_bundle).manifest.preprocessing, [])
+
+
 @pytest.mark.parametrize("change", [{"width": 40}, {"channels": 3, "levels": "kept"}, {"resample": "box"}])
 def test_a_teacher_of_another_input_is_refused(tiny_bundle: Path, change: dict[str, Any]) -> None:
     spec = Bundle.load(tiny_bundle).manifest.preprocessing

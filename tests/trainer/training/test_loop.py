@@ -22,9 +22,10 @@ from exemplar_trainer.losses import LOSSES
 from exemplar_trainer.recipes.recipe import Recipe
 from exemplar_trainer.recipes.shipped import RECIPES
 from exemplar_trainer.training import batches, loop
-from exemplar_trainer.training.checkpoint import FILE, CheckpointError
+from exemplar_trainer.training.checkpoint import CheckpointError
 from exemplar_trainer.training.log import LOG
 from exemplar_trainer.training.loop import DivergedError, OnStep, TrainingStoppedError, fit
+from exemplar_trainer.training.run_folder import CHECKPOINT
 from tests.trainer.synthetic_sets import synthetic_set
 
 pytestmark = pytest.mark.slow
@@ -90,7 +91,7 @@ def go_on(done: int, loss: float, rate: float) -> None:
 
 
 def variables(run: Path) -> dict[str, npt.NDArray[Any]]:
-    with np.load(run / FILE) as saved:
+    with np.load(run / CHECKPOINT) as saved:
         return {name: saved[name] for name in saved.files}
 
 
@@ -155,17 +156,17 @@ def test_a_run_that_is_finished_is_not_trained_any_further(images: ImageSet, run
 
 @pytest.mark.parametrize("length", [0, 3, 100, -100])
 def test_a_checkpoint_cut_short_is_named(images: ImageSet, run: Path, length: int) -> None:
-    content = (run / FILE).read_bytes()
-    (run / FILE).write_bytes(content[:length])
+    content = (run / CHECKPOINT).read_bytes()
+    (run / CHECKPOINT).write_bytes(content[:length])
     with pytest.raises(CheckpointError, match="cannot be read") as caught:
         fit(recipe(), images, run, go_on)
-    assert str(run / FILE) in str(caught.value)
+    assert str(run / CHECKPOINT) in str(caught.value)
 
 
 def test_a_checkpoint_with_damaged_contents_is_named(images: ImageSet, run: Path) -> None:
-    content = bytearray((run / FILE).read_bytes())
+    content = bytearray((run / CHECKPOINT).read_bytes())
     content[len(content) // 2] ^= 255
-    (run / FILE).write_bytes(content)
+    (run / CHECKPOINT).write_bytes(content)
     with pytest.raises(CheckpointError, match="cannot be read"):
         fit(recipe(), images, run, go_on)
 
@@ -176,7 +177,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(images: ImageSet, run: Path) 
 
 
 def test_a_checkpoint_that_was_only_half_written_is_ignored(images: ImageSet, tmp_path: Path) -> None:
-    (tmp_path / (FILE + ".partial")).write_bytes(b"half")
+    (tmp_path / (CHECKPOINT + ".partial")).write_bytes(b"half")
     fit(recipe(steps=1), images, tmp_path, go_on)
     assert variables(tmp_path)["step"] == 1
 

@@ -1,4 +1,4 @@
-"""Color augmentation: one matrix an image, drawn on the host and applied in the graph.
+"""Color augmentation: one matrix an image, drawn here; `recolor` applies it in the graph.
 
 Brightness, contrast, saturation, hue and each channel's own strength are all linear in a pixel's color, so together
 they are one matrix and one shift. Which changes, and that they are drawn at random for each image, after Cubuk et
@@ -8,11 +8,8 @@ al., "RandAugment", CVPR Workshops 2020; here each has a range of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 
 from exemplar_encoder.arrays import Floats, Floats64
 
@@ -67,19 +64,6 @@ def draw_colors(rng: np.random.Generator, jitter: ColorJitter, count: int, backg
         matrix = matrix @ _turned(angle) @ _saturated(saturation)
     shift = paper - matrix @ paper + brightness
     return np.concatenate([matrix, shift[:, :, None]], axis=2).astype(np.float32)
-
-
-class Recolor(keras.layers.Layer):
-    """Gives each image the colors that were drawn for it; what leaves the range is cut off."""
-
-    def __init__(self) -> None:
-        super().__init__(name="colors", dtype="float32")
-
-    def call(self, images: Any, colors: Any) -> Any:
-        """Recolor float32 images `[n, h, w, channels]` from 0 to 255; the same shape out."""
-        channels = images.shape[-1]
-        mixed = ops.einsum("nhwc,ndc->nhwd", images, colors[:, :, :channels])
-        return ops.clip(mixed + colors[:, None, None, :, channels], 0.0, 255.0)
 
 
 def _turned(angle: Floats64) -> Floats64:

@@ -11,7 +11,7 @@ from exemplar_encoder import Bundle
 from exemplar_trainer.bundles.build import Origin, make_bundle
 from exemplar_trainer.bundles.keras_network import KerasNetwork
 from exemplar_trainer.data.wording import abridged
-from exemplar_trainer.networks.backbone import PUBLISHED
+from exemplar_trainer.networks.pretrained import PUBLISHED
 from exemplar_trainer.training.run import Trained, Watcher, train
 from exemplar_trainer.training.run_folder import BUNDLE, Run, finished_bundle
 
@@ -63,7 +63,7 @@ def _facts(run: Run, trained: Trained) -> list[tuple[str, str]]:
         ("training classes", f"{len(training.class_names):,}"),
         ("training images", f"{len(training.labels):,}"),
         ("unreadable images left out", f"{trained.skipped:,}"),
-        ("network and loss", f"{recipe.network}, {recipe.loss}"),
+        ("network and loss", f"{Path(recipe.network).name}, {recipe.loss}"),
         ("input", f"{spec.width} x {spec.height} x {spec.channels}"),
         ("embedding", f"{recipe.dimension} values of unit length"),
         ("began with", _beginning(recipe.weights)),

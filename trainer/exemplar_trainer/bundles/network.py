@@ -11,6 +11,10 @@ from typing import Protocol
 from exemplar_encoder.arrays import Floats, Floats64, Pixels
 
 
+class ModelError(Exception):
+    """A model from elsewhere that cannot be served; the message says what it needs."""
+
+
 class Network(Protocol):
     """From images, uint8 `[n, height, width, channels]`, to embeddings."""
 

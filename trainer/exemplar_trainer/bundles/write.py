@@ -19,7 +19,7 @@ from exemplar_encoder.encoder import EngineName
 from exemplar_trainer.bundles.golden import draw_golden_images
 from exemplar_trainer.bundles.network import Network
 
-_ENGINES: dict[str, EngineName] = {layout.LITERT: "litert", layout.SAVED_MODEL: "tensorflow"}
+_ENGINES: tuple[EngineName, ...] = ("litert", "tensorflow", "onnx")
 
 
 def export_bundle(
@@ -37,20 +37,26 @@ def export_bundle(
     Raises:
         BundleError: the folder exists and is no bundle, or the finished bundle does not reproduce its embeddings.
     """
-    if target.exists() and not (target / layout.MANIFEST).is_file():
-        raise BundleError(f"{target} exists and is no bundle; name another folder")
+    refuse_other_folder(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".bundle-") as scratch:
         folder = Path(scratch) / "bundle"
         folder.mkdir()
         _write(network, manifest, calibration, report, folder)
-        for file, engine in _ENGINES.items():
-            if (folder / file).exists():
-                load_encoder(folder, engine=engine)
+        made_for = Bundle.load(folder).engines
+        for engine in _ENGINES:
+            if engine in made_for:
+                load_encoder(folder, engine)
         if target.exists():
             shutil.rmtree(target)
         folder.rename(target)
     return Bundle.load(target)
+
+
+def refuse_other_folder(target: Path) -> None:
+    """Raise BundleError where a bundle must not be written: over what is none."""
+    if target.exists() and not (target / layout.MANIFEST).is_file():
+        raise BundleError(f"{target} exists and is no bundle; name another folder")
 
 
 def _write(network: Network, manifest: Manifest, calibration: Calibration, report: str, folder: Path) -> None:

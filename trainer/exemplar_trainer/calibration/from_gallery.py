@@ -14,6 +14,7 @@ import numpy as np
 
 from exemplar_encoder import Calibration
 from exemplar_encoder.arrays import Floats, Ints
+from exemplar_encoder.kinds_of_picture import Cloud, shift
 from exemplar_trainer.calibration.fit import fit_observations
 from exemplar_trainer.calibration.observations import GALLERIES, QUERIES, SIZES, Observation, observe
 from exemplar_trainer.data.reading import OnCount, uncounted
@@ -51,6 +52,12 @@ class LabeledGallery:
     def asked(self) -> Ints:
         """The classes that have queries, int64 `[classes]`."""
         return np.unique(self.labels[self.labels != NO_CLASS])
+
+    @property
+    def shift(self) -> float:
+        """How far the queries of enrolled classes lie from those classes as a whole, see `kinds_of_picture`."""
+        known = self.queries[self.labels != NO_CLASS]
+        return shift(Cloud.of(known), Cloud.of(self.classes[self.asked]))
 
     def draw_strangers(self, rng: np.random.Generator, left_out: Ints, strangers: Ints, most: int) -> Ints:
         """Draw queries that a gallery does not know, of both kinds in the proportion that they have in all.

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from exemplar import Calibration
 from exemplar.commands.output import print_facts, print_json, print_line, print_table
 from exemplar.commands.session import Session, client_command
-from exemplar_trainer.cli.console import activities, counting, failures, notes
+from exemplar_trainer.cli.console import activities, counting, fail, failures, notes
 
 if TYPE_CHECKING:
     from exemplar_encoder import Calibration as FittedCalibration
@@ -56,11 +57,14 @@ def _clear(session: Session, gallery: str) -> None:
 
 
 def _calibrate(session: Session, gallery: str, images: Path, dry_run: bool, html: Path | None, seed: int) -> None:
+    if not images.is_dir():
+        fail(f"{images} is no folder")
+    # What follows takes seconds to import; nobody should wait for it to be told what was wrong.
     from exemplar_trainer.calibration.from_gallery import cross_fit, refit
     from exemplar_trainer.calibration.labeled_images import LabeledImagesError, embed_labeled_images
     from exemplar_trainer.data.wording import abridged
     from exemplar_trainer.evaluation.tasks import NO_CLASS
-    from exemplar_trainer.reports.calibration import comparison, facts, render_calibration
+    from exemplar_trainer.reports.calibration import comparison, facts, other_kind, render_calibration
 
     console = notes(quiet=session.as_json)
     with failures(LabeledImagesError), activities(console, "Asking the server") as on_activity:
@@ -89,6 +93,8 @@ def _calibrate(session: Session, gallery: str, images: Path, dry_run: bool, html
                 "stranger_folders": given.strangers,
                 "left_out": given.left_out,
                 "skipped": given.skipped,
+                "shift": labeled.shift,
+                "other_kind_of_picture": other_kind(given, found) is not None,
                 "gallery_size": found.gallery_size,
                 "before": asdict(found.before),
                 "after": asdict(found.after),
@@ -99,6 +105,8 @@ def _calibrate(session: Session, gallery: str, images: Path, dry_run: bool, html
     print_facts(told)
     table = comparison(found)
     print_table(table.header, table.rows, right=table.header[1:])
+    if (said := other_kind(given, found)) is not None:
+        print_line(Text(said, "yellow"))
     if html is not None:
         console.print(f"Curves: {html}")
     if dry_run:

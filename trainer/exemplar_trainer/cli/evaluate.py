@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,7 @@ Bundles = Annotated[
     typer.Option("--bundle", "-b", help="Folder of a bundle; repeat it to compare several.", show_default=False),
 ]
 Tree = Annotated[Path, typer.Argument(help="Folder or zip of images, .../GROUP/CLASS/IMAGE.", show_default=False)]
+Ways = Annotated[list[int] | None, typer.Option(min=2, help="Classes a task; repeat it. Without it 20.")]
 Within = Annotated[
     bool, typer.Option("--within-group", help="Take all classes of a task from one group, the hard way.")
 ]
@@ -41,6 +43,7 @@ MaxUnreadable = Annotated[int, typer.Option(min=0, help="Leave out up to this ma
 Html = Annotated[Path | None, typer.Option("--html", help="Write an HTML page with pictures to this file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
 
+_WAYS = (20,)
 _SIZES = (20, 200, 900)
 
 
@@ -48,7 +51,7 @@ _SIZES = (20, 200, 900)
 def episodes(
     data: Tree,
     bundle: Bundles,
-    way: Annotated[int, typer.Option(min=2, help="Classes a task.")] = 20,
+    way: Ways = None,
     shot: Annotated[
         list[int] | None,
         typer.Option(min=1, help="Exemplars a class; repeat it. Without it 1, 2 and 5, as far as there are images."),
@@ -69,8 +72,8 @@ def episodes(
     def ask(encoder: Encoder, only: Sequence[str], on_count: OnCount) -> Iterator[Questions]:
         images = read_tree(data, encoder.bundle.manifest.preprocessing, only, max_unreadable, on_count)
         shots, left_out = (shot, ()) if shot else usual_shots(images)
-        for each in shots:
-            asked = episode_questions(images, Protocol(way, each, within_group), number, seed)
+        for classes, each in product(way or _WAYS, shots):
+            asked = episode_questions(images, Protocol(classes, each, within_group), number, seed)
             yield replace(asked, notes=asked.notes + left_out)
 
     _evaluate(ask, bundle, [data], group or (), held_out, seed, html, as_json)
@@ -97,7 +100,10 @@ def pairs(
     exemplars: Annotated[Path, typer.Argument(help="Folder to enroll from: CLASS.png or CLASS/IMAGE.")],
     queries: Annotated[Path, typer.Argument(help="Folder to ask about, classes named alike.")],
     bundle: Bundles,
-    way: Annotated[int, typer.Option(min=0, help="Classes a task; 0 for one task with all of them.")] = 0,
+    way: Annotated[
+        list[int] | None,
+        typer.Option(min=0, help="Classes a task, or 0 for one task with all of them; repeat it. Without it 0."),
+    ] = None,
     number: Number = 400,
     seed: Seed = 0,
     max_unreadable: MaxUnreadable = 20,
@@ -108,7 +114,8 @@ def pairs(
     from exemplar_trainer.evaluation.folder_pairs import folder_pairs
 
     def ask(encoder: Encoder, only: Sequence[str], on_count: OnCount) -> Iterator[Questions]:
-        yield folder_pairs(exemplars, queries, encoder, way, number, seed, max_unreadable, on_count)
+        for classes in way or (0,):
+            yield folder_pairs(exemplars, queries, encoder, classes, number, seed, max_unreadable, on_count)
 
     _evaluate(ask, bundle, [exemplars, queries], seed=seed, html=html, as_json=as_json)
 
@@ -117,7 +124,12 @@ def pairs(
 def openset(
     data: Tree,
     bundle: Bundles,
-    way: Annotated[int, typer.Option(min=2, help="Classes enrolled in a task; as many others are asked about.")] = 20,
+    way: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=2, help="Classes enrolled in a task; as many others are asked about. Repeat it. Without it 20."
+        ),
+    ] = None,
     shot: Annotated[list[int] | None, typer.Option(min=1, help="Exemplars a class; repeat it. Without it 1.")] = None,
     within_group: Within = False,
     group: Groups = None,
@@ -134,8 +146,8 @@ def openset(
 
     def ask(encoder: Encoder, only: Sequence[str], on_count: OnCount) -> Iterator[Questions]:
         images = read_tree(data, encoder.bundle.manifest.preprocessing, only, max_unreadable, on_count)
-        for shots in shot or [1]:
-            yield open_set_questions(images, Protocol(way, shots, within_group), number, seed)
+        for classes, shots in product(way or _WAYS, shot or (1,)):
+            yield open_set_questions(images, Protocol(classes, shots, within_group), number, seed)
 
     _evaluate(ask, bundle, [data], group or (), held_out, seed, html, as_json)
 
@@ -153,6 +165,7 @@ def calibration(
     as_json: AsJson = False,
 ) -> None:
     """Judge the fit of a calibration on groups that it was not fitted on, in small and large galleries."""
+    _refuse_missing([bundle], [data])
     from exemplar_encoder import BundleError, load_encoder
     from exemplar_trainer.calibration.gallery_sizes import check_gallery_sizes
     from exemplar_trainer.data.image_set import DatasetError
@@ -189,6 +202,9 @@ def _evaluate(
     as_json: bool = False,
 ) -> None:
     """Ask every bundle, print, and write the page."""
+    if groups and held_out:
+        raise typer.BadParameter("--held-out names the groups itself; leave one of the two out", param_hint="--group")
+    _refuse_missing(bundles, data)
     from exemplar_encoder import BundleError, load_encoder
     from exemplar_trainer.data.image_set import DatasetError
     from exemplar_trainer.evaluation.episodes import EpisodeError
@@ -198,8 +214,6 @@ def _evaluate(
     from exemplar_trainer.reports.evaluation import render_evaluation
     from exemplar_trainer.reports.tables import as_json_result, print_results
 
-    if groups and held_out:
-        raise typer.BadParameter("--held-out names the groups itself; leave one of the two out", param_hint="--group")
     console = notes(quiet=as_json)
     results: list[Result] = []
     with failures(BundleError, DatasetError, EpisodeError, EvaluationError, OSError):
@@ -220,3 +234,16 @@ def _evaluate(
         except OSError as error:
             fail(f"the page cannot be written: {error}")
         console.print(f"Pictures and groups: {html}")
+
+
+def _refuse_missing(bundles: Sequence[Path], data: Sequence[Path]) -> None:
+    """Refuse bundles and data that are not there, before what takes seconds to import."""
+    from exemplar_encoder import Bundle, BundleError
+    from exemplar_trainer.data.files import refuse_missing
+    from exemplar_trainer.data.image_set import DatasetError
+
+    with failures(BundleError, DatasetError):
+        for path in bundles:
+            Bundle.load(path)
+        for path in data:
+            refuse_missing(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.progress import (
     BarColumn,
@@ -25,8 +25,10 @@ from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.data.reading import OnCount
 from exemplar_trainer.data.split import Split
 from exemplar_trainer.data.wording import abridged, plural
-from exemplar_trainer.training.run import Watcher
-from exemplar_trainer.training.run_folder import Run
+
+if TYPE_CHECKING:  # training needs Keras, and not every bundle that is made does
+    from exemplar_trainer.training.run import Watcher
+    from exemplar_trainer.training.run_folder import Run
 
 
 class RunScreen:
@@ -64,6 +66,8 @@ class RunScreen:
 
     def watcher(self, run: Run) -> Watcher:
         """Return what `finish_run` tells this screen."""
+        from exemplar_trainer.training.run import Watcher
+
         tasks: dict[str, TaskID] = {}
 
         def on_split(training: ImageSet, parts: Split) -> None:
@@ -86,14 +90,16 @@ class RunScreen:
 
         return Watcher(self.reading(), on_split, on_step, on_trained)
 
-    def reading(self) -> OnCount:
-        """Return what shows a bar of images read."""
+    def reading(self, then: str = "") -> OnCount:
+        """Return what shows a bar of images read, and a sentence when all are."""
         tasks: list[TaskID] = []
 
         def on_count(done: int, total: int) -> None:
             if not tasks:
                 tasks.append(self._progress.add_task("images", total=total, detail=""))
             self._progress.update(tasks[0], completed=done)
+            if then and done == total:
+                self._notes.print(then)
 
         return on_count
 

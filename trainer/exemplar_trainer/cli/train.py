@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -50,15 +52,16 @@ def train(
     backbone: Annotated[
         str,
         typer.Option(
-            help="A network of keras.applications, trained by others on photographs: mobilenetv3-small, "
-            "mobilenetv3-large, efficientnetv2-b0 to -b3."
+            help="A network that others trained on photographs: mobilenetv3-small, mobilenetv3-large or "
+            "efficientnetv2-b0 to -b3 of keras.applications, or a .keras file with another, from pixels 0 to 255 "
+            "to features."
         ),
     ] = "",
     weights: Annotated[
         str,
         typer.Option(
             help="Weights that the backbone begins with: imagenet (Keras downloads it), a .weights.h5 file, or none.",
-            show_default="imagenet",
+            show_default="imagenet, or the .keras file's own",
         ),
     ] = "",
     frozen: Annotated[
@@ -118,23 +121,15 @@ def train(
     Whole groups (the folders above the class folders) are held out from training and used to measure and calibrate.
     Ctrl-C leaves a run that `--resume` goes on with.
     """
-    # TensorFlow takes seconds to import; nobody should wait for it to read the help.
-    from exemplar_trainer.cli.backend import load_backend
-
-    load_backend()
-    from exemplar_encoder import BundleError
-    from exemplar_trainer.bundles.from_run import finish_run
+    from exemplar_encoder import Bundle, BundleError
     from exemplar_trainer.cli.console import fail, failures, notes
-    from exemplar_trainer.cli.run_screen import RunScreen, outcome
+    from exemplar_trainer.data.files import refuse_missing
     from exemplar_trainer.data.image_set import DatasetError
-    from exemplar_trainer.networks.backbone import WeightsError
+    from exemplar_trainer.networks.pretrained import WeightsError, refuse_missing_weights
     from exemplar_trainer.recipes.options import OptionError, TrainOptions, recipe_from
-    from exemplar_trainer.training.checkpoint import FILE as CHECKPOINT
-    from exemplar_trainer.training.checkpoint import CheckpointError
-    from exemplar_trainer.training.loop import DivergedError, TrainingStoppedError
-    from exemplar_trainer.training.run_folder import FILE, Run, RunError, refuse_taken
+    from exemplar_trainer.training.run_folder import CHECKPOINT, FILE, Run, RunError, finished_bundle, refuse_taken
 
-    known = (DatasetError, RunError, CheckpointError, DivergedError, WeightsError, BundleError, ValueError, OSError)
+    known = (DatasetError, RunError, WeightsError, BundleError, ValueError, OSError)
     teachers = tuple(str(path.absolute()) for path in teacher or ())
 
     def described() -> Run:
@@ -181,9 +176,26 @@ def train(
 
     with failures(*known):
         asked = described()
+        if finished_bundle(run) is None:
+            refuse_missing(Path(asked.data))
+            for path in asked.teachers:
+                Bundle.load(path)
+            if not (run / CHECKPOINT).exists():
+                refuse_missing_weights(asked.recipe.weights)
+    # TensorFlow takes seconds to import; nobody should wait for it to be told what was wrong.
+    from exemplar_trainer.cli.backend import load_backend
+
+    load_backend()
+    from exemplar_trainer.bundles.from_run import finish_run
+    from exemplar_trainer.cli.run_screen import RunScreen, outcome
+    from exemplar_trainer.training.checkpoint import CheckpointError
+    from exemplar_trainer.training.loop import DivergedError, TrainingStoppedError
+
     to_go_on = f"To go on: exemplar train --resume --run {shlex.quote(str(run))}"
     try:
-        with failures(*known), RunScreen(quiet=as_json) as screen:
+        # What Keras prints of its downloads belongs with the progress, not with the outcome.
+        kinds = (*known, CheckpointError, DivergedError)
+        with failures(*kinds), redirect_stdout(sys.stderr), RunScreen(quiet=as_json) as screen:
             screen.begin(asked, run)
             bundle = finish_run(asked, run, screen.watcher(asked))
     except TrainingStoppedError as stopped:

@@ -41,9 +41,14 @@ def open_files(root: Path) -> Files:
         return _Folder(root)
     if zipfile.is_zipfile(root):
         return _Zip(root)
+    refuse_missing(root)
+    raise DatasetError(f"{root} is neither a folder nor a zip file")
+
+
+def refuse_missing(root: Path) -> None:
+    """Raise DatasetError when there is no folder and no file of this name."""
     if not root.exists():
         raise DatasetError(f"{root}: there is no such folder or zip file")
-    raise DatasetError(f"{root} is neither a folder nor a zip file")
 
 
 def is_image(name: str) -> bool:

@@ -2,34 +2,41 @@
 
 Each is a Keras layer (some have weights of their own) called with embeddings float32 `[n, dimension]` of unit length
 and integer labels `[n]`; it returns the mean loss, a scalar. Only `keras.ops` are used, so every loss runs on
-any Keras backend.
+any Keras backend. This list is read without Keras, which is loaded when a loss is made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-import keras
+if TYPE_CHECKING:
+    import keras
 
-from exemplar_trainer.losses.contrastive import Contrastive
-from exemplar_trainer.losses.contrastive_head import ContrastiveHead
-from exemplar_trainer.losses.lifted import LiftedStructured
-from exemplar_trainer.losses.multi_similarity import MultiSimilarity
-from exemplar_trainer.losses.nca import NCA
-from exemplar_trainer.losses.nca_cosface import NCACosFace
-from exemplar_trainer.losses.supcon import SupervisedContrastive
-from exemplar_trainer.losses.triplet import BatchHardTriplet
+    Make = Callable[[int, int], keras.layers.Layer]
+
+
+def _in(module: str, name: str, of_labels: bool = False) -> Make:
+    """Return what makes the loss of a module, where `of_labels` says so with the two numbers."""
+
+    def make(labels: int, orientations: int) -> keras.layers.Layer:
+        kind = getattr(import_module(f"{__name__}.{module}"), name)
+        return kind(labels, orientations) if of_labels else kind()
+
+    return make
+
 
 # Each takes the number of labels that the sampler can draw, and how many in a row are one class's orientations.
-LOSSES: dict[str, Callable[[int, int], keras.layers.Layer]] = {
-    "nca": lambda labels, orientations: NCA(),
-    "nca-cosface": NCACosFace,
-    "supcon": lambda labels, orientations: SupervisedContrastive(),
-    "multi-similarity": lambda labels, orientations: MultiSimilarity(),
-    "contrastive": lambda labels, orientations: Contrastive(),
-    "contrastive-head": lambda labels, orientations: ContrastiveHead(),
-    "triplet": lambda labels, orientations: BatchHardTriplet(),
-    "lifted": lambda labels, orientations: LiftedStructured(),
+LOSSES: dict[str, Make] = {
+    "nca": _in("nca", "NCA"),
+    "nca-cosface": _in("nca_cosface", "NCACosFace", of_labels=True),
+    "supcon": _in("supcon", "SupervisedContrastive"),
+    "multi-similarity": _in("multi_similarity", "MultiSimilarity"),
+    "contrastive": _in("contrastive", "Contrastive"),
+    "contrastive-head": _in("contrastive_head", "ContrastiveHead"),
+    "triplet": _in("triplet", "BatchHardTriplet"),
+    "lifted": _in("lifted", "LiftedStructured"),
 }
 
 # These read rows 2i and 2i + 1 of a batch as a pair, and so need the pair sampler.

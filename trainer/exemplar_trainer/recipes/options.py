@@ -1,17 +1,20 @@
-"""A recipe as `exemplar train` was asked for it: a named one, with what the options change."""
+"""A recipe as `exemplar train` was asked for it: a named one, with what the options change.
+
+Nothing here needs Keras, so what cannot be meant is refused before it is loaded.
+"""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from exemplar_encoder import Preprocessing
 from exemplar_trainer.losses import LOSSES
-from exemplar_trainer.networks import BACKBONES
+from exemplar_trainer.networks.pretrained import BACKBONES, PUBLISHED, is_backbone, is_file, refuse_input
 from exemplar_trainer.recipes.recipe import Recipe
 from exemplar_trainer.recipes.shipped import RECIPES
+from exemplar_trainer.recipes.size import parse_size
 
 
 class OptionError(ValueError):
@@ -51,17 +54,23 @@ def recipe_from(given: TrainOptions) -> Recipe:
     _one_of("loss", given.loss, ("", *LOSSES))
     _one_of("framing", given.framing, ("", "ink", "whole"))
     _one_of("precision", given.precision, ("float32", "mixed_bfloat16"))
-    _one_of("backbone", given.backbone, ("", *BACKBONES))
+    if not is_file(given.backbone):
+        _one_of("backbone", given.backbone, ("", *BACKBONES), ", or a .keras file")
     base = RECIPES[given.recipe or ("photo" if given.backbone else "color" if given.color else "default")]
-    network = given.backbone or base.network
-    if network not in BACKBONES and (given.weights or given.frozen):
-        raise OptionError(f"--weights and --frozen need a backbone: {', '.join(BACKBONES)}")
-    weights = _weights(given.weights or ("imagenet" if given.backbone else base.weights))
+    network = _path(given.backbone) if is_file(given.backbone) else given.backbone or base.network
+    if not is_backbone(network) and (given.weights or given.frozen):
+        raise OptionError(f"--weights and --frozen need a backbone: {', '.join(BACKBONES)}, or a .keras file")
+    weights = _weights(network, given.weights or (PUBLISHED if given.backbone else base.weights))
     if given.frozen and not weights:
         raise OptionError("--frozen leaves a backbone as it came; give it --weights")
     if given.learning_rate is not None and given.learning_rate <= 0:
         raise OptionError(f"--learning-rate must be more than 0, not {given.learning_rate:g}")
-    preprocessing = _preprocessing(given, base.preprocessing, given.color or network in BACKBONES)
+    preprocessing = _preprocessing(given, base.preprocessing, given.color or is_backbone(network))
+    if is_backbone(network):
+        try:
+            refuse_input(network, preprocessing.shape)
+        except ValueError as error:
+            raise OptionError(f"--size: {error}") from error
     changes: dict[str, Any] = {
         "preprocessing": preprocessing,
         "network": network,
@@ -79,7 +88,10 @@ def recipe_from(given: TrainOptions) -> Recipe:
 
 
 def _preprocessing(given: TrainOptions, base: Preprocessing, in_color: bool) -> Preprocessing:
-    width, height = parse_size(given.size) if given.size else (base.width, base.height)
+    try:
+        width, height = parse_size(given.size) if given.size else (base.width, base.height)
+    except ValueError as error:
+        raise OptionError(str(error)) from error
     in_color = in_color or base.channels == 3
     framing = given.framing or ("whole" if in_color else base.framing)
     try:
@@ -95,21 +107,23 @@ def _preprocessing(given: TrainOptions, base: Preprocessing, in_color: bool) -> 
         raise OptionError(f"--size: {error}") from error
 
 
-def _weights(given: str) -> str:
-    """Return weights as a recipe has them: a run may be resumed from another folder, so a file's path is whole."""
+def _weights(network: str, given: str) -> str:
+    """Return weights as a recipe has them."""
     if given in ("", "none"):
         return ""
-    return given if given == "imagenet" else str(Path(given).absolute())
+    if is_file(network):
+        if given != PUBLISHED and _path(given) != network:
+            raise OptionError(f"{network} has its own weights; leave --weights out, or give none")
+        return network
+    return given if given == PUBLISHED else _path(given)
 
 
-def _one_of(what: str, given: str, known: tuple[str, ...]) -> None:
+def _path(given: str) -> str:
+    """Return a file's whole path: a run may be resumed from another folder."""
+    return str(Path(given).absolute())
+
+
+def _one_of(what: str, given: str, known: tuple[str, ...], further: str = "") -> None:
     if given not in known:
-        raise OptionError(f"there is no {what} {given!r}; there are {', '.join(name for name in known if name)}")
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Return `(width, height)` of "64" or "96x64"; OptionError where it is neither."""
-    found = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4}))?", text)
-    if found is None:
-        raise OptionError(f"--size takes a side or WIDTHxHEIGHT in pixels, such as 64 or 96x64, not {text!r}")
-    return int(found[1]), int(found[2] or found[1])
+        names = ", ".join(name for name in known if name)
+        raise OptionError(f"there is no {what} {given!r}; there are {names}{further}")

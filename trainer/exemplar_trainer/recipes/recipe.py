@@ -18,9 +18,9 @@ class Recipe:
 
     Attributes:
         name: for people.
-        network: a name in `NETWORKS`.
-        weights: initial ones, of a backbone only: "imagenet", the path of a weights file, or "" for
-            freshly drawn ones.
+        network: a name in `NETWORKS`, or the path of a `.keras` file that holds a backbone.
+        weights: initial ones, of a backbone only: "imagenet", the path of a weights file (of a backbone's own file,
+            that one), or "" for freshly drawn ones.
         frozen: train the embedding layer alone and leave the backbone as it came.
         loss: a name in `LOSSES`.
         preprocessing: the network's input.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from exemplar_encoder.kinds_of_picture import OTHER_KIND
+from exemplar_trainer.calibration.fit import DEFAULT_FALSE_ACCEPT_RATE
 from exemplar_trainer.calibration.from_gallery import CrossFit
 from exemplar_trainer.calibration.labeled_images import LabeledImages
 from exemplar_trainer.evaluation.tasks import NO_CLASS
@@ -26,10 +28,27 @@ def facts(given: LabeledImages, found: CrossFit) -> dict[str, str]:
         "pictures of strangers": f"{strangers:,}",
         "left out as exemplars or repeated": f"{given.left_out:,}",
         "classes in a gallery that is judged": f"{found.gallery_size:,} of {len(given.gallery.classes):,}",
+        "shift of pictures from exemplars": f"{given.gallery.shift:.2f}",
         "area under the ROC curve": f"{found.after.auroc:.3f}",
         "strangers accepted where 95 % of known queries are": f"{found.after.false_positives:.1%}",
         "area under the OSCR curve": f"{found.after.oscr:.3f}",
     }
+
+
+def other_kind(given: LabeledImages, found: CrossFit) -> str | None:
+    """Say that pictures of enrolled classes are another kind than the exemplars; None where they are not."""
+    shift = given.gallery.shift
+    if shift < OTHER_KIND:
+        return None
+    before = found.before
+    nearest = min(range(len(before.asked)), key=lambda place: abs(before.asked[place] - DEFAULT_FALSE_ACCEPT_RATE))
+    return (
+        "The pictures are another kind of picture than the exemplars: those of enrolled classes lie to one side of "
+        f"the classes (shift {shift:.2f}, from {OTHER_KIND:.2f} on), and the model's calibration accepts "
+        f"{before.accepted[nearest]:.1%} of them where {before.asked[nearest]:.0%} of strangers may be. No "
+        "calibration mends that: enroll 3 to 5 pictures of each class that were taken as these were, then calibrate "
+        "again."
+    )
 
 
 def comparison(found: CrossFit) -> Table:

@@ -17,8 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exemplar_trainer.training.learner import state
-
-FILE = "checkpoint.npz"
+from exemplar_trainer.training.run_folder import CHECKPOINT
 
 
 class CheckpointError(Exception):
@@ -29,12 +28,12 @@ def save_checkpoint(run: Path, learner: keras.Model, step: int) -> None:
     """Write the state after `step` steps; a crash leaves the old state or the new one, never a mixture."""
     arrays: dict[str, Any] = {f"v{index:04d}": value for index, value in enumerate(_values(learner))}
     arrays["step"] = np.int64(step)
-    partial = run / (FILE + ".partial")
+    partial = run / (CHECKPOINT + ".partial")
     with partial.open("wb") as stream:
         np.savez(stream, **arrays)
         stream.flush()
         os.fsync(stream.fileno())
-    partial.replace(run / FILE)
+    partial.replace(run / CHECKPOINT)
 
 
 def load_checkpoint(run: Path, learner: keras.Model) -> int:
@@ -43,7 +42,7 @@ def load_checkpoint(run: Path, learner: keras.Model) -> int:
     Raises:
         CheckpointError: the file is unreadable or of another recipe.
     """
-    path = run / FILE
+    path = run / CHECKPOINT
     if not path.exists():
         return 0
     step, arrays = _read(path)

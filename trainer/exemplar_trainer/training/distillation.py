@@ -17,6 +17,7 @@ import keras
 from keras import ops
 
 from exemplar_encoder import Bundle, Preprocessing
+from exemplar_encoder.bundle import WEIGHTS
 from exemplar_trainer.augmentation.resizing import resized
 from exemplar_trainer.data.wording import abridged
 from exemplar_trainer.networks.fold_normalization import fold_normalization
@@ -36,10 +37,12 @@ def load_teachers(paths: Sequence[str], preprocessing: Preprocessing, unseen: Co
 
     Raises:
         BundleError: one is damaged.
-        TeacherError: one takes another input, or saw what is to be measured on.
+        TeacherError: one is of no Keras network, takes another input, or saw what is to be measured on.
     """
     bundles = [Bundle.load(path) for path in paths]
     for bundle in bundles:
+        if WEIGHTS not in bundle.manifest.files:
+            raise TeacherError(f"{bundle.path} holds no Keras network ({WEIGHTS}), so it cannot be a teacher")
         theirs = bundle.manifest.preprocessing
         sized = replace(theirs, width=preprocessing.width, height=preprocessing.height)
         if sized != preprocessing or theirs.width * preprocessing.height != theirs.height * preprocessing.width:

@@ -11,10 +11,10 @@ from typing import Any
 
 import keras
 
-from exemplar_trainer.augmentation.color import Recolor
-from exemplar_trainer.augmentation.geometry import Distort
+from exemplar_trainer.augmentation.distort import Distort
+from exemplar_trainer.augmentation.recolor import Recolor
 from exemplar_trainer.losses import LOSSES
-from exemplar_trainer.networks import NETWORKS
+from exemplar_trainer.networks import builder
 from exemplar_trainer.networks.backbone import freeze, load_pretrained
 from exemplar_trainer.recipes.recipe import Recipe
 from exemplar_trainer.training.distillation import Distillation, Teachers
@@ -29,7 +29,7 @@ class MetricLearner(keras.Model):
         """See `build_learner`."""
         # Transforms must not be rounded to half precision on their way in; the layers within have their own policy.
         super().__init__(name="metric_learner", dtype="float32")
-        network = NETWORKS[recipe.network](recipe.preprocessing.shape, recipe.dimension)
+        network = builder(recipe.network)(recipe.preprocessing.shape, recipe.dimension)
         self.base_network = with_fused_normalization(network)
         if recipe.weights:
             load_pretrained(self.base_network, recipe.network, recipe.weights)
@@ -112,7 +112,7 @@ def state(learner: keras.Model) -> list[keras.Variable]:
 
 def as_served(network: keras.Model, recipe: Recipe) -> keras.Model:
     """Return a base network as it is served: stock layers in float32, whatever it was trained with."""
-    served = NETWORKS[recipe.network](recipe.preprocessing.shape, recipe.dimension)
+    served = builder(recipe.network)(recipe.preprocessing.shape, recipe.dimension)
     served.set_weights(network.get_weights())
     return served
 

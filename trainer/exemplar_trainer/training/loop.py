@@ -22,17 +22,21 @@ import numpy as np
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.recipes.recipe import Recipe
 from exemplar_trainer.training.batches import make_sampler, prefetch
-from exemplar_trainer.training.checkpoint import FILE as CHECKPOINT
 from exemplar_trainer.training.checkpoint import load_checkpoint, save_checkpoint
 from exemplar_trainer.training.distillation import Teachers
 from exemplar_trainer.training.learner import as_served, build_learner
 from exemplar_trainer.training.log import LOG, forget_records_after
+from exemplar_trainer.training.run_folder import CHECKPOINT
 
 CHECKPOINT_SECONDS = 60.0
 LOG_STEPS = 20
 
 OnStep = Callable[[int, float, float], None]
 """Told after each step how many are done, the loss, and images a second."""
+
+
+def _unwatched() -> None:
+    pass
 
 
 class TrainingStoppedError(Exception):
@@ -48,7 +52,12 @@ class DivergedError(Exception):
 
 
 def fit(
-    recipe: Recipe, images: ImageSet, run: Path, on_step: OnStep, teachers: Teachers | None = None
+    recipe: Recipe,
+    images: ImageSet,
+    run: Path,
+    on_step: OnStep,
+    teachers: Teachers | None = None,
+    on_ready: Callable[[], None] = _unwatched,
 ) -> keras.Model:
     """Train, or go on training, and return the base network.
 
@@ -58,6 +67,7 @@ def fit(
         run: the run's folder, for the checkpoint and the log.
         on_step: told of each step.
         teachers: networks to learn from beside the labels.
+        on_ready: told when the network is built and its weights are there, before anything is written to the folder.
 
     Raises:
         TrainingStoppedError: on SIGINT or SIGTERM, after a checkpoint.
@@ -70,6 +80,7 @@ def fit(
     resumed = replace(recipe, weights="") if (run / CHECKPOINT).exists() else recipe
     learner = build_learner(resumed, sampler.class_count, teachers)
     done = load_checkpoint(run, learner)
+    on_ready()
     forget_records_after(run / LOG, done)
     with _stop_signals() as stop, (run / LOG).open("a", encoding="utf-8", buffering=1) as log:
         saved_at = time.monotonic()

@@ -18,13 +18,12 @@ from exemplar_encoder.bundle import WEIGHTS
 from exemplar_trainer.data.image_set import ImageSet
 from exemplar_trainer.data.reading import OnCount, read_data_set, uncounted
 from exemplar_trainer.data.split import Split, split
-from exemplar_trainer.networks import NETWORKS
-from exemplar_trainer.networks.backbone import refuse_missing_weights
-from exemplar_trainer.training.checkpoint import FILE as CHECKPOINT
+from exemplar_trainer.networks import builder
+from exemplar_trainer.networks.pretrained import refuse_missing_weights
 from exemplar_trainer.training.distillation import Teachers, load_teachers
 from exemplar_trainer.training.log import LOG, read_log
 from exemplar_trainer.training.loop import OnStep, fit
-from exemplar_trainer.training.run_folder import BUNDLE, FILE, Run, RunError
+from exemplar_trainer.training.run_folder import BUNDLE, CHECKPOINT, FILE, Run, RunError
 from exemplar_trainer.training.whitening import whiten
 
 
@@ -64,10 +63,11 @@ class Trained:
 def train(run: Run, folder: Path, watcher: Watcher) -> Trained:
     """Do what is left of a run; see `read_data_set`, `split`, `load_teachers` and `fit` for the errors.
 
-    The folder is made when the data and the recipe were found good, so a run that is refused leaves nothing behind.
+    The folder is made when the data and the recipe were found good and pretrained weights are there, so a run that is
+    refused, or whose download failed, leaves nothing behind.
     """
     recipe = run.recipe
-    NETWORKS[recipe.network](recipe.preprocessing.shape, recipe.dimension)  # refuses a size that it cannot take
+    builder(recipe.network)(recipe.preprocessing.shape, recipe.dimension)  # refuses a size that it cannot take
     images = read_data_set(Path(run.data), recipe.preprocessing, run.max_unreadable, watcher.on_image)
     parts = split(images, run.hold_out, run.hold_out_every, run.hold_out_classes)
     now = parts.fingerprint()
@@ -77,11 +77,11 @@ def train(run: Run, folder: Path, watcher: Watcher) -> Trained:
         refuse_missing_weights(recipe.weights)
     unseen = () if run.final_of else parts.held_out_names
     taught_by = load_teachers(run.teachers, recipe.preprocessing, unseen)
-    replace(run, fingerprint=now).save(folder)
     training = images if run.final_of else parts.training
     watcher.on_split(training, parts)
     teachers = Teachers([_network_of(bundle) for bundle in taught_by], recipe.precision) if taught_by else None
-    network = fit(recipe, training, folder, watcher.on_step, teachers)
+    begun = replace(run, fingerprint=now)
+    network = fit(recipe, training, folder, watcher.on_step, teachers, on_ready=lambda: begun.save(folder))
     watcher.on_trained()
     if recipe.whiten:
         whiten(network, training)
@@ -113,7 +113,7 @@ def _measured(run: Run) -> keras.Model | None:
         return None
     recipe = run.recipe
     network = _network_of(Bundle.load(Path(run.final_of) / BUNDLE))
-    drawn = NETWORKS[recipe.network](recipe.preprocessing.shape, recipe.dimension)
+    drawn = builder(recipe.network)(recipe.preprocessing.shape, recipe.dimension)
     if [tuple(weights.shape) for weights in network.weights] != [tuple(weights.shape) for weights in drawn.weights]:
         raise RunError(
             f"{run.final_of} measured another version of the network {recipe.network}, and its figures are not "

@@ -13,6 +13,7 @@ from exemplar_trainer.data.split import EVERY
 from exemplar_trainer.recipes.recipe import Recipe
 
 FILE = "run.json"
+CHECKPOINT = "checkpoint.npz"
 BUNDLE = "bundle"
 
 

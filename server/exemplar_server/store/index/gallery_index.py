@@ -16,6 +16,7 @@ import numpy as np
 import structlog
 
 from exemplar_encoder.arrays import Floats, Ints
+from exemplar_encoder.kinds_of_picture import Cloud
 from exemplar_server.errors import ServiceError, UnavailableError
 from exemplar_server.store.index.candidates import candidates, nearest_rows
 from exemplar_server.store.index.class_names import ClassNames
@@ -125,6 +126,11 @@ class GalleryIndex:
                 return self._gaps.value()
         raise _in_doubt(self._id)
 
+    def cloud(self) -> Cloud:
+        """See `GalleryStore`."""
+        self.gaps()
+        return self._gaps.classes
+
     def nearest_pairs(self, count: int, threshold: float) -> tuple[list[Pair], int, int]:
         """See `GalleryStore`; works on a copy of the vectors, so that changes go on."""
         rows, vectors, revision = self._everything()
@@ -168,7 +174,7 @@ class GalleryIndex:
                 self._filled.refuse_damage()
                 rows, distances = self._index.nearest(queries, considered)
                 doubtful = self._index.doubtful(gallery.class_count)
-                gaps = None if doubtful else self._gaps.value()
+                gaps, classes = None if doubtful else self._gaps.value(), self._gaps.classes
         except IndexBehind:
             return None
         if doubtful:
@@ -179,7 +185,7 @@ class GalleryIndex:
         if names is None:
             return None
         results = [candidates(found, ascending, names, count) for found, ascending in near]
-        return Search(results, [ascending[:considered] for _, ascending in near], gallery, gaps)
+        return Search(results, [ascending[:considered] for _, ascending in near], gallery, gaps, classes)
 
     def _everything(self) -> tuple[Ints, Floats, int]:
         for _ in range(_TRIES):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from exemplar_encoder.arrays import Floats, Ints
+from exemplar_encoder.kinds_of_picture import Cloud
 from exemplar_server.store.index.vector_index import Fingerprints, VectorIndex, mixed
 
 _SAMPLE = 256
@@ -26,6 +27,8 @@ class Gaps:
         self._stale = True
         self._forget()
         self._value: Floats | None = None
+        self.classes = Cloud.of(self._vectors)
+        """The classes measured, as they were when `value` was last asked for."""
         self._lock = threading.Lock()
 
     def added(self, rows: Ints, vectors: Floats) -> None:
@@ -64,6 +67,7 @@ class Gaps:
             if self._changed:
                 self._look_up()
                 self._value = np.sort(self._nearest) if len(self._index) > 1 else None
+                self.classes = Cloud.of(self._vectors)
                 self._changed = False
             return self._value
 

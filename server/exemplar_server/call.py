@@ -1,0 +1,46 @@
+"""The call that is being answered: whose it is, until when an answer is wanted, and whether anybody still waits.
+
+The interceptor makes one for each RPC. Whatever costs time asks `expired` before it begins, so that no work is done
+for a caller who has given up.
+"""
+
+from __future__ import annotations
+
+import math
+from contextvars import ContextVar
+from time import monotonic
+
+
+class Call:
+    """One RPC. Its attributes may be read from any thread.
+
+    Attributes:
+        caller: names who is asking; calls of one caller share its turns.
+        deadline: when the caller stops waiting, in seconds of `time.monotonic`; infinite where it did not say.
+        gone: whether the call has ended or its caller went away.
+    """
+
+    __slots__ = ("caller", "deadline", "gone")
+
+    def __init__(self, caller: str = "", deadline: float = math.inf) -> None:
+        self.caller = caller
+        self.deadline = deadline
+        self.gone = False
+
+    @property
+    def expired(self) -> bool:
+        """Whether nobody waits for an answer any more."""
+        return self.gone or monotonic() > self.deadline
+
+
+_current: ContextVar[Call] = ContextVar("call")
+
+
+def this_call() -> Call:
+    """Return the call that is being answered; outside of one, a call that never expires."""
+    return _current.get(None) or Call()
+
+
+def begin(call: Call) -> None:
+    """Make a call the one that is being answered, in this context."""
+    _current.set(call)

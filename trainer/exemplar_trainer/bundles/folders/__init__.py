@@ -1,0 +1,1 @@
+"""What the configurations in downloaded folders say of pictures: one module a library that writes them."""
