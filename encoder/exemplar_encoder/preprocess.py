@@ -122,8 +122,8 @@ class Fitted(NamedTuple):
     Attributes:
         pixels: uint8 `[height, width, channels]`.
         shown: the part that shows the image; the rest is background.
-        enlargement: how many pixels of the input a pixel of the image takes along an axis, below 1 where the image was
-            shrunk; of two axes that differ, the lesser.
+        enlargement: how many pixels of the input a pixel of the image takes along an axis, below 1 where the image
+            was shrunk; of two axes that differ, the lesser.
     """
 
     pixels: Pixels

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
@@ -83,12 +85,37 @@ def test_a_dot_that_was_meant_is_not_blank(diameter: int, spec: Preprocessing) -
     assert kinds(image, spec) == []
 
 
-@pytest.mark.parametrize("size", [(63, 63), (10, 20)])
-def test_a_picture_that_must_be_enlarged_is_tiny(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", [(15, 15), (10, 12), (3, 15)])
+def test_a_picture_that_must_be_enlarged_more_than_four_times_is_tiny(size: tuple[int, int]) -> None:
     (warning,) = image_warnings(prepared(drawing(size)))
     assert warning.kind == WarningKind.TINY
     assert f"{size[0]} x {size[1]}" in warning.message
     assert "64 x 64" in warning.message
+
+
+def test_a_tiny_picture_is_told_how_much_larger_to_be() -> None:
+    (warning,) = image_warnings(prepared(drawing((10, 10))))
+    assert "enlarged 6.4 times" in warning.message
+    assert "at least 1.6 times as large" in warning.message
+    assert kinds(drawing((16, 16))) == []
+
+
+@pytest.mark.parametrize("fit", ["letterbox", "crop", "squash"])
+def test_a_picture_smaller_than_the_input_is_fine_where_little_is_made_up(
+    fit: Literal["letterbox", "crop", "squash"],
+) -> None:
+    spec = Preprocessing(224, 224, 3, fit=fit, resize=256 if fit == "crop" else None)
+    sharp = photo().resize((128, 128), Image.Resampling.LANCZOS)
+    assert kinds(sharp, spec) == []
+    assert kinds(sharp.resize((40, 40)), spec) == [WarningKind.TINY]
+
+
+def test_a_small_symbol_in_a_large_picture_is_tiny_where_the_model_looks_at_the_symbol_alone() -> None:
+    page = Image.new("L", (80, 80), 255)
+    page.paste(drawing((12, 12)), (40, 30))
+    assert kinds(page) == []
+    assert kinds(page, FRAMED) == [WarningKind.TINY]
+    assert kinds(page.resize((320, 320)), FRAMED) == []
 
 
 @pytest.mark.parametrize("image", [drawing(), photo(), photo(60), drawing((300, 300))])
