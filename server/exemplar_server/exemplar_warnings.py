@@ -68,8 +68,8 @@ def image_warnings(image: PreparedImage) -> list[ExemplarWarning]:
         larger = math.ceil(10 * image.enlargement / _MOST_ENLARGED) / 10
         message = (
             f"the image is {image.width} x {image.height} pixels, and what it shows is enlarged "
-            f"{image.enlargement:.1f} times, to the {width} x {height} that the model looks at; use a picture at least "
-            f"{larger:g} times as large"
+            f"{image.enlargement:.1f} times, to the {width} x {height} that the model looks at; "
+            f"use a picture at least {larger:g} times as large"
         )
         return [ExemplarWarning(WarningKind.TINY, message)]
     gray = _gray(image)

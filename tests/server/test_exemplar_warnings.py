@@ -111,11 +111,11 @@ def test_a_picture_smaller_than_the_input_is_fine_where_little_is_made_up(
 
 
 def test_a_small_symbol_in_a_large_picture_is_tiny_where_the_model_looks_at_the_symbol_alone() -> None:
-    page = Image.new("L", (80, 80), 255)
-    page.paste(drawing((12, 12)), (40, 30))
+    page = Image.new("L", (60, 60), 255)
+    page.paste(drawing((9, 9)), (30, 25))
     assert kinds(page) == []
     assert kinds(page, FRAMED) == [WarningKind.TINY]
-    assert kinds(page.resize((320, 320)), FRAMED) == []
+    assert kinds(page.resize((240, 240)), FRAMED) == []
 
 
 @pytest.mark.parametrize("image", [drawing(), photo(), photo(60), drawing((300, 300))])
