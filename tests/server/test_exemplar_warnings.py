@@ -110,12 +110,15 @@ def test_a_picture_smaller_than_the_input_is_fine_where_little_is_made_up(
     assert kinds(sharp.resize((40, 40)), spec) == [WarningKind.TINY]
 
 
-def test_a_small_symbol_in_a_large_picture_is_tiny_where_the_model_looks_at_the_symbol_alone() -> None:
-    page = Image.new("L", (60, 60), 255)
-    page.paste(drawing((9, 9)), (30, 25))
-    assert kinds(page) == []
-    assert kinds(page, FRAMED) == [WarningKind.TINY]
-    assert kinds(page.resize((240, 240)), FRAMED) == []
+def test_what_counts_is_the_part_that_the_model_looks_at() -> None:
+    def page(scale: int) -> Image.Image:
+        paper = Image.new("L", (40 * scale, 40 * scale), 255)
+        paper.paste(drawing((12 * scale, 12 * scale)), (20 * scale, 16 * scale))
+        return paper
+
+    assert kinds(page(1)) == []
+    assert kinds(page(1), FRAMED) == [WarningKind.TINY]
+    assert kinds(page(4), FRAMED) == []
 
 
 @pytest.mark.parametrize("image", [drawing(), photo(), photo(60), drawing((300, 300))])
