@@ -6,7 +6,8 @@ An image is judged as the network sees it: at the network's input size, without 
   rest, by a quarter of what stands out most, which are specks.
 - TINY: it, or the part of it that is meant, had to be enlarged more than four times to fill the input.
 - BLURRED: the energy of its second differences (a discrete Laplacian) is below 5 % of its variance. The ratio does
-  not change with brightness or contrast; a Gaussian blur of two input pixels falls below it.
+  not change with brightness or contrast; a Gaussian blur of two input pixels falls below it. What was enlarged has no
+  detail between its own pixels, so it is judged at its own size.
 - DUPLICATE: another class has the very same exemplar, or lies within three tenths of the threshold.
 - TOO_CLOSE: another class lies within the threshold, so a picture of the one can be named as the other. Of classes
   that differ, about as many are told to be too close as the gallery's false-accept rate lets strangers pass.
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from PIL import Image
 
 from exemplar_encoder import PreparedImage
 from exemplar_encoder.arrays import Floats
@@ -75,7 +77,7 @@ def image_warnings(image: PreparedImage) -> list[ExemplarWarning]:
     gray = _gray(image)
     if float(gray.std()) < _BLANK_DEVIATION or _standing_out(gray) < _SPECKS_SHARE:
         return [ExemplarWarning(WarningKind.BLANK, "the image shows next to nothing; use a picture with contrast")]
-    if _detail(gray) < _BLURRED_ENERGY:
+    if _detail(_at_own_size(gray, image.enlargement)) < _BLURRED_ENERGY:
         return [ExemplarWarning(WarningKind.BLURRED, "the image has next to no fine detail; use a sharper picture")]
     return []
 
@@ -117,6 +119,14 @@ def _standing_out(gray: Floats) -> float:
     """Return the share of an image, not all of one gray, that stands out from what most of it is."""
     distance = np.abs(gray - np.median(gray))
     return float((distance > _STANDS_OUT * distance.max()).mean())
+
+
+def _at_own_size(gray: Floats, enlargement: float) -> Floats:
+    """Undo an enlargement; what was shrunk stays as the network sees it."""
+    if enlargement <= 1:
+        return gray
+    height, width = (max(1, round(side / enlargement)) for side in gray.shape)
+    return np.asarray(Image.fromarray(gray).resize((width, height), Image.Resampling.BOX))
 
 
 def _detail(gray: Floats) -> float:

@@ -100,14 +100,18 @@ def test_a_tiny_picture_is_told_how_much_larger_to_be() -> None:
     assert kinds(drawing((16, 16))) == []
 
 
+@pytest.mark.parametrize("resample", ["area", "bilinear", "bicubic"])
 @pytest.mark.parametrize("fit", ["letterbox", "crop", "squash"])
-def test_a_picture_smaller_than_the_input_is_fine_where_little_is_made_up(
-    fit: Literal["letterbox", "crop", "squash"],
+def test_a_picture_smaller_than_the_input_is_fine_where_it_is_sharp(
+    fit: Literal["letterbox", "crop", "squash"], resample: Literal["area", "bilinear", "bicubic"]
 ) -> None:
-    spec = Preprocessing(224, 224, 3, fit=fit, resize=256 if fit == "crop" else None)
-    sharp = photo().resize((128, 128), Image.Resampling.LANCZOS)
-    assert kinds(sharp, spec) == []
-    assert kinds(sharp.resize((40, 40)), spec) == [WarningKind.TINY]
+    spec = Preprocessing(224, 224, 3, resample=resample, fit=fit, resize=256 if fit == "crop" else None)
+    for side in (72, 128):
+        sharp = photo().resize((side, side), Image.Resampling.LANCZOS)
+        assert kinds(sharp, spec) == []
+        soft = sharp.filter(ImageFilter.GaussianBlur(2)).convert("L")
+        assert kinds(Image.fromarray(_stretch(np.asarray(soft))), spec) == [WarningKind.BLURRED]
+    assert kinds(photo().resize((40, 40)), spec) == [WarningKind.TINY]
 
 
 def test_what_counts_is_the_part_that_the_model_looks_at() -> None:
