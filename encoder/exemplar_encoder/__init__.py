@@ -11,7 +11,7 @@ from exemplar_encoder.decision import Decision, DecisionRule, Verdict
 from exemplar_encoder.decode import DecodedImage, ImageError, ImageLimits, ImageProblem, decode
 from exemplar_encoder.encoder import Encoder, PreparedImage, load_encoder
 from exemplar_encoder.manifest import Figure, Manifest
-from exemplar_encoder.preprocess import Preprocessing, preprocess, preprocess_with_margin
+from exemplar_encoder.preprocess import Fitted, Preprocessing, fitted, preprocess
 from exemplar_encoder.region import EncodedImage, Region, RegionError
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "EncodedImage",
     "Encoder",
     "Figure",
+    "Fitted",
     "ImageError",
     "ImageLimits",
     "ImageProblem",
@@ -36,7 +37,7 @@ __all__ = [
     "Verdict",
     "class_embedding",
     "decode",
+    "fitted",
     "load_encoder",
     "preprocess",
-    "preprocess_with_margin",
 ]

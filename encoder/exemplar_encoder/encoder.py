@@ -18,7 +18,7 @@ from exemplar_encoder.arrays import Floats, Pixels
 from exemplar_encoder.bundle import GOLDEN_EMBEDDINGS, NETWORKS, SAVED_MODEL, Bundle, BundleError, golden_image
 from exemplar_encoder.decode import ImageError, ImageLimits, decode
 from exemplar_encoder.engines import Engine, run_padded
-from exemplar_encoder.preprocess import preprocess, preprocess_with_margin
+from exemplar_encoder.preprocess import fitted, preprocess
 from exemplar_encoder.region import Box, EncodedImage
 
 EngineName = Literal["auto", "litert", "tensorflow", "onnx"]
@@ -35,7 +35,8 @@ GOLDEN_TOLERANCE = 1e-4
 class PreparedImage:
     """The network's input, uint8 `[height, width, channels]`, and what the image was before (sizes in pixels).
 
-    `shown` is the part of the input that shows the image; the rest is background. `sha256` names the image.
+    `shown` and `enlargement` tell how the image, or the part of it that is meant, lies in the input, see `Fitted`.
+    `sha256` names the image.
     """
 
     pixels: Pixels
@@ -43,6 +44,7 @@ class PreparedImage:
     width: int
     height: int
     shown: Box
+    enlargement: float
     sha256: str
 
 
@@ -72,8 +74,10 @@ class Encoder:
         """
         spec = self.bundle.manifest.preprocessing
         decoded = decode(image.content, self.limits, spec.background, image.region)
-        pixels, shown = preprocess_with_margin(decoded.pixels, spec)
-        return PreparedImage(pixels, decoded.format, decoded.width, decoded.height, shown, image.sha256())
+        view = fitted(decoded.pixels, spec)
+        return PreparedImage(
+            view.pixels, decoded.format, decoded.width, decoded.height, view.shown, view.enlargement, image.sha256()
+        )
 
     def embed(self, batch: Pixels) -> Floats:
         """Embed uint8 `[n, height, width, channels]` as float32 `[n, dimension]`, any n. One thread at a time."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -115,6 +115,21 @@ class Preprocessing:
         return self.height, self.width, self.channels
 
 
+class Fitted(NamedTuple):
+    """The network's input, and how an image lies in it.
+
+    Attributes:
+        pixels: uint8 `[height, width, channels]`.
+        shown: the part that shows the image; the rest is background.
+        enlargement: how many pixels of the input a pixel of the image takes along an axis, below 1 where the image
+            was shrunk; of two axes that differ, the lesser.
+    """
+
+    pixels: Pixels
+    shown: Box
+    enlargement: float
+
+
 def preprocess(image: Image.Image, spec: Preprocessing) -> Pixels:
     """Fit an opaque image, or the part of it with the ink, into the network's input.
 
@@ -125,22 +140,22 @@ def preprocess(image: Image.Image, spec: Preprocessing) -> Pixels:
     Returns:
         uint8 `[height, width, channels]`.
     """
-    return preprocess_with_margin(image, spec)[0]
+    return fitted(image, spec).pixels
 
 
-def preprocess_with_margin(image: Image.Image, spec: Preprocessing) -> tuple[Pixels, Box]:
-    """Do as `preprocess`, and return with it the part of the input that shows the image; the rest is background."""
+def fitted(image: Image.Image, spec: Preprocessing) -> Fitted:
+    """Do as `preprocess`, and tell with it how the image lies in the input."""
     mode = "L" if spec.channels == 1 else "RGB"
     if image.mode != mode:
         image = image.convert(mode)
     if spec.levels == "stretched":
         image = stretched(image, spec.gray_background)
     box = ink_box(image, spec.background) if spec.framing == "ink" else None
-    fitted, shown = _FITS[spec.fit](image, spec) if box is None else _boxed(image, box, spec)
-    return np.asarray(fitted, dtype=np.uint8).reshape(spec.shape), shown
+    view, shown, enlargement = _FITS[spec.fit](image, spec) if box is None else _boxed(image, box, spec)
+    return Fitted(np.asarray(view, dtype=np.uint8).reshape(spec.shape), shown, enlargement)
 
 
-def _letterboxed(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Box]:
+def _letterboxed(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Box, float]:
     """Show all of the image in the middle of the input."""
     scale = min(spec.width / image.width, spec.height / image.height)
     width, height = max(1, round(image.width * scale)), max(1, round(image.height * scale))
@@ -148,16 +163,17 @@ def _letterboxed(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, 
     left, top = (spec.width - width) // 2, (spec.height - height) // 2
     if image.size != (spec.width, spec.height):
         image = _on_background(image, spec, (spec.width, spec.height), (left, top))
-    return image, (left, top, left + width, top + height)
+    return image, (left, top, left + width, top + height), scale
 
 
-def _squashed(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Box]:
+def _squashed(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Box, float]:
     """Show all of the image over all of the input, or the middle of what it was squashed into."""
     size = (spec.width, spec.height) if spec.resize is None else (spec.resize, spec.resize)
-    return _middle(_resized(image, size, spec), spec)
+    enlargement = min(size[0] / image.width, size[1] / image.height)
+    return *_middle(_resized(image, size, spec), spec), enlargement
 
 
-def _cropped(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Box]:
+def _cropped(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Box, float]:
     """Show the middle of the image, resized in its own proportions.
 
     Sizes are rounded as the programs of the networks do: torchvision's `Resize` for a given shorter side, and
@@ -170,7 +186,7 @@ def _cropped(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Box]
     else:
         ratio = min(image.width / spec.width, image.height / spec.height)
         size = (round(image.width / ratio), round(image.height / ratio))
-    return _middle(_resized(image, size, spec), spec)
+    return *_middle(_resized(image, size, spec), spec), min(size) / min(image.size)
 
 
 def _middle(image: Image.Image, spec: Preprocessing) -> tuple[Image.Image, Box]:
@@ -204,10 +220,11 @@ def _resized(image: Image.Image, size: tuple[int, int], spec: Preprocessing) -> 
 _FITS = {"letterbox": _letterboxed, "crop": _cropped, "squash": _squashed}
 
 
-def _boxed(image: Image.Image, box: InkBox, spec: Preprocessing) -> tuple[Image.Image, Box]:
+def _boxed(image: Image.Image, box: InkBox, spec: Preprocessing) -> tuple[Image.Image, Box, float]:
     """Show a square of the image, widened to the input's shape; it may reach beyond the image."""
     left, top, right, bottom = box
     shorter = min(spec.width, spec.height)
+    enlargement = shorter / (right - left)
     # Far more pixels than the input has are averaged first, so that no canvas is larger than a few inputs.
     factor = int((right - left) / (_FINE * shorter))
     if factor > 1:
@@ -218,7 +235,7 @@ def _boxed(image: Image.Image, box: InkBox, spec: Preprocessing) -> tuple[Image.
     left, top, right, bottom = left - wider, top - taller, right + wider, bottom + taller
     x, y = math.floor(left), math.floor(top)
     canvas = _on_background(image, spec, (math.ceil(right) - x, math.ceil(bottom) - y), (-x, -y))
-    fitted = canvas.resize(
+    view = canvas.resize(
         (spec.width, spec.height), _FILTERS[spec.resample], box=(left - x, top - y, right - x, bottom - y)
     )
     scale = shorter / side
@@ -228,7 +245,7 @@ def _boxed(image: Image.Image, box: InkBox, spec: Preprocessing) -> tuple[Image.
         min(spec.width, math.floor((image.width - left) * scale)),
         min(spec.height, math.floor((image.height - top) * scale)),
     )
-    return fitted, shown
+    return view, shown, enlargement
 
 
 def _on_background(

@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Self
@@ -193,6 +193,24 @@ class Journal:
             [after, limit],
         )
         return [(number, _read(text)) for number, text in rows]
+
+    def warned(self, reasons: Collection[str], after: int, limit: int) -> list[tuple[int, Item]]:
+        """Return items that are done and were warned of for one of some reasons; otherwise as `pending`."""
+        marks = ", ".join("?" * len(reasons))
+        rows = self._database.execute(
+            "SELECT number, item FROM item WHERE state = 'done' AND number > ? AND EXISTS (SELECT 1 FROM note WHERE "
+            f"note.class_id = item.class_id AND level = 'warning' AND reason IN ({marks})) ORDER BY number LIMIT ?",
+            [after, *reasons, limit],
+        )
+        return [(number, _read(text)) for number, text in rows]
+
+    def warn(self, class_id: str, warnings: Iterable[Note]) -> None:
+        """Commit the warnings about an item, instead of those there were."""
+        with self._database:
+            self._database.execute("BEGIN")
+            self._database.execute("DELETE FROM note WHERE class_id = ? AND level = 'warning'", [class_id])
+            for note in warnings:
+                self._note(note)
 
     def acknowledge(self, outcomes: Iterable[Outcome]) -> None:
         """Commit what became of a batch's items."""

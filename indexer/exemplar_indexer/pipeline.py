@@ -2,6 +2,10 @@
 
 Each worker takes items from the journal, reads their images, sends them, and commits the answer before it takes more.
 A worker holds one batch of images (`MAX_BATCH_BYTES`, and the few that are being read), whatever the job's size.
+
+How near is too near depends on all classes of a gallery, and a half-filled one finds too many too close. So once all
+else is in, what was refused for its neighbors alone is offered once more, and what was warned of them is checked once
+more. What is found then stands.
 """
 
 from __future__ import annotations
@@ -9,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from exemplar import (
     AsyncClient,
@@ -18,9 +23,11 @@ from exemplar import (
     Enrolled,
     Enrollment,
     ExemplarError,
+    ExemplarWarning,
     Part,
     Region,
     UnavailableError,
+    WarningKind,
 )
 from exemplar_indexer.images import ImageUnreadableError, read_image
 from exemplar_indexer.items import Item
@@ -36,6 +43,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
 
 # Errors that say nothing of the items: the same may be accepted later.
 _FOR_NOW = (UnavailableError, DeadlineExceededError)
+
+# Warnings that depend on a gallery's other classes.
+_OF_NEIGHBORS = frozenset({str(WarningKind.DUPLICATE), str(WarningKind.TOO_CLOSE)})
 
 # A server may be set to smaller batches or messages than this job's.
 _TOO_LARGE = frozenset({"BATCH_TOO_LARGE", "MESSAGE_TOO_LARGE"})
@@ -88,14 +98,22 @@ class Pipeline:
         self._delivery = delivery
         self._on_progress = on_progress
         self._taken = 0
+        self._filling = True
 
     async def run(self) -> None:
-        """Enroll every pending item.
+        """Enroll every pending item, and judge again what a half-filled gallery found too close to another.
 
         Raises:
             ExemplarError: The server refused a whole batch, or did not answer for as long as the job's patience.
         """
-        workers = [asyncio.create_task(self._work()) for _ in range(self._delivery.in_flight)]
+        await self._at_once(self._enroll_pending)
+        self._filling = False
+        await self._at_once(self._enroll_pending)
+        await self._at_once(self._check_warned)
+
+    async def _at_once(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        self._taken = 0
+        workers = [asyncio.create_task(work()) for _ in range(self._delivery.in_flight)]
         try:
             await asyncio.gather(*workers)
         finally:
@@ -103,13 +121,20 @@ class Pipeline:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
 
-    async def _work(self) -> None:
-        while items := self._take():
+    async def _enroll_pending(self) -> None:
+        while items := self._take(self._journal.pending):
             async for batch in self._batches(items):
                 self._commit(await self._send(batch))
 
-    def _take(self) -> list[Item]:
-        rows = self._journal.pending(self._taken, self._delivery.batch_size)
+    async def _check_warned(self) -> None:
+        while items := self._take(partial(self._journal.warned, _OF_NEIGHBORS)):
+            for item in items:
+                read = await asyncio.to_thread(_read, item)
+                if isinstance(read, Loaded):  # else it is gone since it was enrolled, and what was found stands
+                    self._journal.warn(item.class_id, await self._check(read))
+
+    def _take(self, rows_after: Callable[[int, int], list[tuple[int, Item]]]) -> list[Item]:
+        rows = rows_after(self._taken, self._delivery.batch_size)
         if rows:
             self._taken = rows[-1][0]
         return [item for _, item in rows]
@@ -138,8 +163,7 @@ class Pipeline:
     async def _send(self, batch: Sequence[Loaded]) -> list[Outcome]:
         """Enroll a batch, and offer what the server cannot take now again until the job's patience ends."""
         outcomes: list[Outcome] = []
-        give_up = time.monotonic() + self._delivery.patience
-        pause = _FIRST_PAUSE
+        patience = _Patience(self._delivery.patience)
         while True:
             try:
                 answers = await self._enroll(batch)
@@ -152,16 +176,28 @@ class Pipeline:
                 return outcomes + await self._send(batch[:half]) + await self._send(batch[half:])
             pairs = list(zip(batch, answers, strict=True))
             outcomes += [
-                _outcome(loaded.item, answer) for loaded, answer in pairs if not isinstance(answer, _FOR_NOW)
+                _outcome(loaded.item, answer)
+                for loaded, answer in pairs
+                if not isinstance(answer, _FOR_NOW) and not (self._filling and _too_close(answer))
             ]
             left = [(loaded, answer) for loaded, answer in pairs if isinstance(answer, _FOR_NOW)]
             if not left:
                 return outcomes
-            batch, failure = [loaded for loaded, _ in left], left[0][1]
-            if time.monotonic() > give_up:
-                raise failure
-            await asyncio.sleep(max(failure.retry_after or 0.0, pause * random.uniform(0.5, 1.0)))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            batch = [loaded for loaded, _ in left]
+            await patience.wait(left[0][1])
+
+    async def _check(self, loaded: Loaded) -> list[Note]:
+        """Return the warnings about an enrolled item as its gallery is now."""
+        item, patience = loaded.item, _Patience(self._delivery.patience)
+        while True:
+            try:
+                found = await self._client.check(
+                    loaded.image(), gallery=self._delivery.gallery, class_id=item.class_id
+                )
+            except _FOR_NOW as error:
+                await patience.wait(error)
+            else:
+                return _notes(item, found.warnings)
 
     async def _enroll(self, batch: Sequence[Loaded]) -> list[Enrolled | ExemplarError]:
         wanted = [
@@ -169,6 +205,21 @@ class Pipeline:
             for each in batch
         ]
         return await self._client.enroll_many(self._delivery.gallery, wanted, strict=self._delivery.strict)
+
+
+class _Patience:
+    """The pauses between tries, longer and longer, until there have been enough."""
+
+    def __init__(self, seconds: float) -> None:
+        self._give_up = time.monotonic() + seconds
+        self._pause = _FIRST_PAUSE
+
+    async def wait(self, failure: ExemplarError) -> None:
+        """Pause after a failure, or raise it where patience has ended."""
+        if time.monotonic() > self._give_up:
+            raise failure
+        await asyncio.sleep(max(failure.retry_after or 0.0, self._pause * random.uniform(0.5, 1.0)))
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
 
 def _read(item: Item) -> Loaded | Outcome:
@@ -181,8 +232,18 @@ def _read(item: Item) -> Loaded | Outcome:
 def _outcome(item: Item, answer: Enrolled | ExemplarError) -> Outcome:
     if isinstance(answer, ExemplarError):
         return Outcome.failed(item, answer.reason, answer.message, answer.code)
-    warnings = [
+    return Outcome(item.class_id, True, _notes(item, answer.warnings))
+
+
+def _too_close(answer: Enrolled | ExemplarError) -> bool:
+    """Return whether an item was refused for nothing but its neighbors."""
+    if not isinstance(answer, ExemplarError) or answer.reason != "EXEMPLAR_REFUSED":
+        return False
+    return _OF_NEIGHBORS.issuperset(answer.metadata.get("warnings", "").split(","))
+
+
+def _notes(item: Item, warnings: Sequence[ExemplarWarning]) -> list[Note]:
+    return [
         Note("warning", item.class_id, item.image, item.place, "", warning.kind, warning.message)
-        for warning in answer.warnings
+        for warning in warnings
     ]
-    return Outcome(item.class_id, True, warnings)

@@ -198,15 +198,15 @@ class Enroller:
         if not examined:
             return {}
         classes = [item.compared(item.new_class().embedding()) for item in examined.values()]
-        compared = self._neighbors(gallery, classes, len({each.class_id for each in classes}), strict)
+        compared = self._neighbors(gallery, classes, strict)
         return {index: item.warnings + found for (index, item), found in zip(examined.items(), compared, strict=True)}
 
     def _neighbors(
-        self, gallery: Gallery, classes: Sequence[ComparedClass], joining: int, strict: bool
+        self, gallery: Gallery, classes: Sequence[ComparedClass], strict: bool
     ) -> list[list[ExemplarWarning]]:
         """See `Inspector.compare`; an index that is away keeps only those from enrolling who insist on an answer."""
         try:
-            return self._inspector.compare(gallery, classes, joining)
+            return self._inspector.compare(gallery, classes)
         except UnavailableError as error:
             if strict:
                 raise
@@ -223,7 +223,7 @@ class Enroller:
         for item in examined.exemplars:
             together.setdefault(item.exemplar.sha256, item.embedding)
         compared = examined.compared(class_embedding(np.stack(list(together.values()))))
-        warnings = examined.warnings + self._neighbors(gallery, [compared], 0, strict)[0]
+        warnings = examined.warnings + self._neighbors(gallery, [compared], strict)[0]
         if strict and warnings:
             raise _refused(f"class {class_id!r} was not changed", class_id, warnings)
 

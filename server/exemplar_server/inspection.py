@@ -105,25 +105,30 @@ class Inspector:
         pairs, close, threshold, revision, classes = await self._classifier.threads.read_long(diagnose)
         return Diagnosis(pairs, close, threshold, revision, self._classifier.recent.finding(gallery, classes))
 
-    def compare(
-        self, gallery: Gallery, classes: Sequence[ComparedClass], joining: int
-    ) -> list[list[ExemplarWarning]]:
+    def compare(self, gallery: Gallery, classes: Sequence[ComparedClass]) -> list[list[ExemplarWarning]]:
         """Compare each class with those stored, and with the others that would be stored with it.
+
+        Near is what is near in the gallery as it would be then: of as many classes, and as far apart.
 
         Args:
             gallery: where they would be stored.
             classes: the classes; of two with the same id the last counts.
-            joining: how many classes the gallery would hold more.
         """
         embeddings = np.stack([each.embedding for each in classes])
         ids = {each.class_id for each in classes}
         try:
             stored = self._search_others(gallery.id, embeddings, ids)
+            # A class that is there already changes, and does not join. One whose new exemplars are far from its old
+            # ones may be missed: then it counts as one more.
+            there = {near.class_id for found in stored.results for near in found}
+            joining = {each.class_id: each.embedding for each in classes if each.class_id not in there}
+            together = np.reshape(list(joining.values()), (-1, embeddings.shape[1])).astype(np.float32)
+            gaps = self._store.gaps(gallery.id, together)
         except DataLossError:
             # A damaged gallery cannot be searched, and enrolling is how it is mended.
             return [[] for _ in classes]
-        count = stored.gallery.class_count + joining
-        threshold = self._classifier.rules.make(stored.gallery, count, stored.gaps).threshold
+        count = stored.gallery.class_count + len(joining)
+        threshold = self._classifier.rules.make(stored.gallery, count, gaps).threshold
         by_exemplar: dict[str, set[str]] = {}
         for each in classes:
             for sha256 in each.exemplars:

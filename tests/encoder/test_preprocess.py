@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from exemplar_encoder import Preprocessing, decode, preprocess, preprocess_with_margin
+from exemplar_encoder import Preprocessing, decode, fitted, preprocess
 from exemplar_encoder.arrays import Pixels
 from exemplar_encoder.preprocess import Halving
 from exemplar_trainer.data.reading import read_data_set
@@ -136,7 +136,7 @@ def test_a_crop_is_the_middle_of_the_resized_image(
 ) -> None:
     spec = Preprocessing(*shape, 3, (9, 8, 7), "bicubic", fit="crop", resize=resize, halving=halving)
     image = noise(*size, "RGB")
-    pixels, shown = preprocess_with_margin(image, spec)
+    pixels, shown, _ = fitted(image, spec)
     expected, inside = cropped(image, spec)
     assert np.array_equal(pixels, expected)
     left, top, right, bottom = shown
@@ -147,7 +147,7 @@ def test_a_crop_is_the_middle_of_the_resized_image(
 def test_a_crop_without_a_size_just_fills_the_input() -> None:
     for size in SIZES:
         for spec in (Preprocessing(32, 32, 3, fit="crop"), Preprocessing(24, 40, 3, fit="crop")):
-            assert preprocess_with_margin(noise(*size, "RGB"), spec)[1] == (0, 0, spec.width, spec.height)
+            assert fitted(noise(*size, "RGB"), spec).shown == (0, 0, spec.width, spec.height)
 
 
 def test_a_long_strip_is_cropped_without_enlarging_all_of_it() -> None:
@@ -166,7 +166,7 @@ def test_a_squashed_image_fills_the_input_out_of_proportion(
 ) -> None:
     spec = Preprocessing(40, 24, 3, resample=resample, fit="squash")
     image = noise(*size, "RGB")
-    pixels, shown = preprocess_with_margin(image, spec)
+    pixels, shown, _ = fitted(image, spec)
     assert np.array_equal(pixels, np.asarray(image.resize((40, 24), FILTERS[resample])))
     assert shown == (0, 0, 40, 24)
 
@@ -176,7 +176,7 @@ def test_a_squashed_image_fills_the_input_out_of_proportion(
 def test_a_squashed_image_may_be_cropped(size: tuple[int, int], resize: int) -> None:
     spec = Preprocessing(31, 24, 3, (9, 8, 7), "bicubic", fit="squash", resize=resize)
     image = noise(*size, "RGB")
-    pixels, shown = preprocess_with_margin(image, spec)
+    pixels, shown, _ = fitted(image, spec)
     expected, inside = cropped(image, spec)
     assert np.array_equal(pixels, expected)
     left, top, right, bottom = shown

@@ -36,7 +36,9 @@ class Network:
             raise ImageError(ImageProblem.TRUNCATED, "bad")
         if content == b"broken":
             raise MemoryError("no memory")
-        return PreparedImage(np.full((1, 1, 1), int(content), np.uint8), "PNG", 1, 1, (0, 0, 1, 1), image.sha256())
+        return PreparedImage(
+            np.full((1, 1, 1), int(content), np.uint8), "PNG", 1, 1, (0, 0, 1, 1), 1.0, image.sha256()
+        )
 
     def embed(self, batch: Pixels) -> Floats:
         self.threads.add(threading.current_thread().name)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from exemplar_encoder import PreparedImage, Preprocessing, preprocess_with_margin
+from exemplar_encoder import PreparedImage, Preprocessing, fitted
 from exemplar_encoder.arrays import Pixels
 from exemplar_server.exemplar_warnings import WarningKind, image_warnings, neighbor_warnings
 
@@ -15,8 +17,8 @@ FRAMED = Preprocessing(64, 64, 1, resample="bilinear", framing="ink")
 
 
 def prepared(image: Image.Image, spec: Preprocessing = INPUT) -> PreparedImage:
-    pixels, shown = preprocess_with_margin(image, spec)
-    return PreparedImage(pixels, "PNG", image.width, image.height, shown, "")
+    view = fitted(image, spec)
+    return PreparedImage(view.pixels, "PNG", image.width, image.height, view.shown, view.enlargement, "")
 
 
 def kinds(image: Image.Image, spec: Preprocessing = INPUT) -> list[WarningKind]:
@@ -83,12 +85,44 @@ def test_a_dot_that_was_meant_is_not_blank(diameter: int, spec: Preprocessing) -
     assert kinds(image, spec) == []
 
 
-@pytest.mark.parametrize("size", [(63, 63), (10, 20)])
-def test_a_picture_that_must_be_enlarged_is_tiny(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", [(15, 15), (10, 12), (3, 15)])
+def test_a_picture_that_must_be_enlarged_more_than_four_times_is_tiny(size: tuple[int, int]) -> None:
     (warning,) = image_warnings(prepared(drawing(size)))
     assert warning.kind == WarningKind.TINY
     assert f"{size[0]} x {size[1]}" in warning.message
     assert "64 x 64" in warning.message
+
+
+def test_a_tiny_picture_is_told_how_much_larger_to_be() -> None:
+    (warning,) = image_warnings(prepared(drawing((10, 10))))
+    assert "enlarged 6.4 times" in warning.message
+    assert "at least 1.6 times as large" in warning.message
+    assert kinds(drawing((16, 16))) == []
+
+
+@pytest.mark.parametrize("resample", ["area", "bilinear", "bicubic"])
+@pytest.mark.parametrize("fit", ["letterbox", "crop", "squash"])
+def test_a_picture_smaller_than_the_input_is_fine_where_it_is_sharp(
+    fit: Literal["letterbox", "crop", "squash"], resample: Literal["area", "bilinear", "bicubic"]
+) -> None:
+    spec = Preprocessing(224, 224, 3, resample=resample, fit=fit, resize=256 if fit == "crop" else None)
+    for side in (72, 128):
+        sharp = photo().resize((side, side), Image.Resampling.LANCZOS)
+        assert kinds(sharp, spec) == []
+        soft = sharp.filter(ImageFilter.GaussianBlur(2)).convert("L")
+        assert kinds(Image.fromarray(_stretch(np.asarray(soft))), spec) == [WarningKind.BLURRED]
+    assert kinds(photo().resize((40, 40)), spec) == [WarningKind.TINY]
+
+
+def test_what_counts_is_the_part_that_the_model_looks_at() -> None:
+    def page(scale: int) -> Image.Image:
+        paper = Image.new("L", (40 * scale, 40 * scale), 255)
+        paper.paste(drawing((12 * scale, 12 * scale)), (20 * scale, 16 * scale))
+        return paper
+
+    assert kinds(page(1)) == []
+    assert kinds(page(1), FRAMED) == [WarningKind.TINY]
+    assert kinds(page(4), FRAMED) == []
 
 
 @pytest.mark.parametrize("image", [drawing(), photo(), photo(60), drawing((300, 300))])

@@ -209,8 +209,8 @@ class GalleryStore(Galleries, Protocol):
         """
         ...
 
-    def gaps(self, gallery: str) -> Floats | None:
-        """Return a gallery's gaps, see `Search`."""
+    def gaps(self, gallery: str, joining: Floats | None = None) -> Floats | None:
+        """Return a gallery's gaps, see `Search`; as they would be if classes float32 `[n, dimension]` joined it."""
         ...
 
     def cloud(self, gallery: str) -> Cloud:

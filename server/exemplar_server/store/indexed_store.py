@@ -59,9 +59,9 @@ class IndexedStore(SqlTruth):
         """See `GalleryStore`."""
         return self._indexes.get(gallery).search(queries, count, max(count, considered))
 
-    def gaps(self, gallery: str) -> Floats | None:
+    def gaps(self, gallery: str, joining: Floats | None = None) -> Floats | None:
         """See `GalleryStore`."""
-        return self._indexes.get(gallery).gaps()
+        return self._indexes.get(gallery).gaps(joining)
 
     def cloud(self, gallery: str) -> Cloud:
         """See `GalleryStore`."""

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from exemplar_encoder import Preprocessing, preprocess, preprocess_with_margin
+from exemplar_encoder import Preprocessing, fitted, preprocess
 from exemplar_encoder.ink.framing import ink_box
 from exemplar_encoder.preprocess import Framing
 
@@ -161,7 +161,7 @@ def test_a_very_long_image_needs_no_canvas_of_its_length_squared() -> None:
 def test_the_part_said_to_show_the_image_does_and_no_more(width: int, height: int, framing: Framing) -> None:
     spec = Preprocessing(48, 40, 3, background=(0, 0, 255), framing=framing)
     image = Image.new("RGB", (width, height), WHITE)  # the paper is not of the background's color
-    pixels, (left, top, right, bottom) = preprocess_with_margin(image, spec)
+    pixels, (left, top, right, bottom), _ = fitted(image, spec)
     assert (pixels[top:bottom, left:right] == 255).all()
     outside = np.ones((40, 48), dtype=bool)
     outside[max(0, top - 1) : bottom + 1, max(0, left - 1) : right + 1] = False
@@ -171,6 +171,6 @@ def test_the_part_said_to_show_the_image_does_and_no_more(width: int, height: in
 def test_the_part_that_shows_a_symbol_near_the_edge_ends_where_the_image_ends() -> None:
     image = Image.new("L", (100, 100), 200)
     image.paste(0, (0, 30, 10, 70))
-    _, (left, top, right, bottom) = preprocess_with_margin(image, INK)
+    left, top, right, bottom = fitted(image, INK).shown
     assert (top, right, bottom) == (0, 48, 48)
     assert 18 <= left <= 24

@@ -118,13 +118,13 @@ class GalleryIndex:
                     return found
         raise _in_doubt(self._id)
 
-    def gaps(self) -> Floats | None:
+    def gaps(self, joining: Floats | None = None) -> Floats | None:
         """See `GalleryStore`."""
         for _ in range(_TRIES):
             self.follow()
             with self._content.shared(), suppress(IndexBehind):
                 self._filled.refuse_damage()
-                return self._gaps.value()
+                return self._gaps.value() if joining is None else self._gaps.value_with(joining)
         raise _in_doubt(self._id)
 
     def cloud(self) -> Cloud:

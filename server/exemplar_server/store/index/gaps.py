@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from exemplar_encoder.arrays import Floats, Ints
+from exemplar_encoder.calibration import gaps_of
 from exemplar_encoder.kinds_of_picture import Cloud
 from exemplar_server.store.index.vector_index import Fingerprints, VectorIndex, mixed
 
@@ -71,6 +72,19 @@ class Gaps:
                 self._changed = False
             return self._value
 
+    def value_with(self, joining: Floats) -> Floats | None:
+        """Return the gaps as they would be with more classes, float32 `[m, dimension]`, in the index.
+
+        Of a gallery that is measured by a sample, those of the sample's classes.
+        """
+        gaps = self.value()
+        if len(self._rows) == len(self._index):
+            return gaps_of(np.concatenate([self._vectors, joining]))
+        if gaps is None or not len(joining):
+            return gaps
+        nearest: Floats = np.sort(np.minimum(self._nearest, _to_nearest(self._vectors, joining)))
+        return nearest
+
     def _forget(self) -> None:
         self._rows: Ints = np.empty(0, np.int64)
         self._vectors: Floats = np.empty((0, self._index.dimension), np.float32)
@@ -98,6 +112,13 @@ class Gaps:
         closest = distances.argmin(axis=1)
         places = np.arange(len(unknown))
         self._nearest[unknown], self._neighbor[unknown] = distances[places, closest], rows[places, closest]
+
+
+def _to_nearest(vectors: Floats, others: Floats) -> Floats:
+    """Return how far each of `vectors` float32 `[n, dimension]` is from the nearest of `others`, float32 `[n]`."""
+    closer = np.square(others).sum(axis=1) - 2.0 * (vectors @ others.T)
+    distances: Floats = np.linalg.norm(vectors - others[closer.argmin(axis=1)], axis=1)
+    return distances
 
 
 def _least(keys: Fingerprints) -> Ints:
