@@ -8,7 +8,7 @@ starts level with those who are served, so nobody saves up turns by staying away
 from __future__ import annotations
 
 from collections import deque
-from heapq import heappop, heappush
+from heapq import heappop, heappush, nlargest
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -26,9 +26,9 @@ class Accounts:
     def charge(self, caller: str, cost: float) -> None:
         """Add to what a caller has had."""
         self.had[caller] = self.had.get(caller, self.level) + cost
-        if len(self.had) > _MOST_REMEMBERED:
-            # Who is at the level or below would start there anyway.
-            self.had = {caller: had for caller, had in self.had.items() if had > self.level}
+        if len(self.had) > 2 * _MOST_REMEMBERED:
+            # Who is forgotten starts level with the others, and these are the nearest to that.
+            self.had = {each: self.had[each] for each in nlargest(_MOST_REMEMBERED, self.had, self.had.__getitem__)}
 
 
 class Turns(Generic[T]):
