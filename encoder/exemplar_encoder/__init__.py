@@ -9,8 +9,9 @@ from exemplar_encoder.calibration import Calibration, CalibrationError
 from exemplar_encoder.class_embedding import class_embedding
 from exemplar_encoder.decision import Decision, DecisionRule, Verdict
 from exemplar_encoder.decode import DecodedImage, ImageError, ImageLimits, ImageProblem, decode
-from exemplar_encoder.encoder import Encoder, PreparedImage, load_encoder
+from exemplar_encoder.encoder import Encoder, load_encoder
 from exemplar_encoder.manifest import Figure, Manifest
+from exemplar_encoder.preparation import Preparation, PreparedImage
 from exemplar_encoder.preprocess import Fitted, Preprocessing, fitted, preprocess
 from exemplar_encoder.region import EncodedImage, Region, RegionError
 
@@ -30,6 +31,7 @@ __all__ = [
     "ImageLimits",
     "ImageProblem",
     "Manifest",
+    "Preparation",
     "PreparedImage",
     "Preprocessing",
     "Region",

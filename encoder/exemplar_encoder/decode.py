@@ -1,8 +1,9 @@
 """Image bytes to pixels, for images that strangers send.
 
 Promises: only formats on the allow-list are read; byte and pixel limits are checked before pixels are allocated, by
-what the file declares (only libavif's own limit bounds an AVIF that holds more than that); the orientation that EXIF
-or a container states is honored; transparency is flattened on a stated background; whatever is wrong with the bytes
+what the file declares (only libavif's own limit bounds an AVIF that holds more than that), and so is the number of
+scans of a JPEG, each of which costs a pass over all of its pixels; the orientation that EXIF or a container states is
+honored; transparency is flattened on a stated background; whatever is wrong with the bytes
 comes out as an `ImageError` with a reason and a sentence, never as an exception of the decoding library.
 """
 
@@ -20,12 +21,18 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
 from exemplar_encoder.formats import READ, claimed, format_name, remedy
-from exemplar_encoder.headers import declared_size
+from exemplar_encoder.headers import count_scans, declared_size
 from exemplar_encoder.region import Region, RegionError
 
 # Pillow warns of damaged EXIF blocks and of large sizes; both are handled here. A filter set once, since
 # `warnings.catch_warnings` swaps the filters of the whole process and images are decoded on many threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+
+# Encoders make about ten, and the most that bits of a coefficient allow for three colors is some dozens.
+_MOST_SCANS = 200
+
+# Transparency is flattened in strips of about so many pixels, so that it needs no further copies of the whole image.
+_STRIP_PIXELS = 1 << 20
 
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
@@ -50,6 +57,7 @@ class ImageProblem(StrEnum):
     TOO_LARGE = "too large"
     TOO_SMALL = "too small"
     BAD_REGION = "bad region"
+    TOO_COSTLY = "too costly"
 
 
 class ImageError(ValueError):
@@ -98,6 +106,7 @@ def decode(
 
     Raises:
         ImageError: the bytes are no usable image; `reason` says why.
+        MemoryError: there is not enough memory for it.
     """
     limits = limits or ImageLimits()
     if not content:
@@ -110,12 +119,19 @@ def decode(
     size = declared_size(content)
     if size is not None:
         _check_size(*size, limits)
+    scans = count_scans(content)
+    if scans > _MOST_SCANS:
+        raise ImageError(
+            ImageProblem.TOO_COSTLY, f"the image is a JPEG of {scans:,} scans; the limit is {_MOST_SCANS}"
+        )
     try:
         image = Image.open(io.BytesIO(content), formats=READ)
     except Image.DecompressionBombError as error:
         raise _bomb(error, limits) from error
     except UnidentifiedImageError as error:
         raise _unidentified(content) from error
+    except MemoryError:
+        raise
     except Exception as error:  # decoders raise many types on hostile bytes; each means the same
         raise _damaged(error) from error
     _check_size(image.width, image.height, limits)
@@ -127,7 +143,7 @@ def decode(
         # Before the region is cut out: how 16 bits become 8 depends on the whole.
         whole = _flatten(_upright(image), background)
         pixels = whole if region is None else _part(whole, region, limits)
-    except ImageError:
+    except (ImageError, MemoryError):
         raise
     except Exception as error:
         raise _damaged(error) from error
@@ -217,12 +233,21 @@ def _flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Imag
     if image.mode in _SIXTEEN_BIT_MODES:
         image = _from_sixteen_bits(image)
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        opaque = Image.new("RGBA", image.size, (*background, 255))
-        opaque.alpha_composite(image.convert("RGBA"))
-        return opaque.convert("RGB")
+        return _opaque(image, background)
     if image.mode in ("L", "RGB"):
         return image
     return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _opaque(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    opaque = Image.new("RGB", image.size)
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
+        under = Image.new("RGBA", strip.size, (*background, 255))
+        under.alpha_composite(strip)
+        opaque.paste(under.convert("RGB"), (0, top))
+    return opaque
 
 
 def _from_sixteen_bits(image: Image.Image) -> Image.Image:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,8 +17,9 @@ from exemplar_encoder.arrays import Floats, Pixels
 from exemplar_encoder.bundle import GOLDEN_EMBEDDINGS, NETWORKS, SAVED_MODEL, Bundle, BundleError, golden_image
 from exemplar_encoder.decode import ImageError, ImageLimits, decode
 from exemplar_encoder.engines import Engine, run_padded
-from exemplar_encoder.preprocess import fitted, preprocess
-from exemplar_encoder.region import Box, EncodedImage
+from exemplar_encoder.preparation import Preparation, PreparedImage
+from exemplar_encoder.preprocess import preprocess
+from exemplar_encoder.region import EncodedImage
 
 EngineName = Literal["auto", "litert", "tensorflow", "onnx"]
 
@@ -31,29 +31,13 @@ _EXTRAS = {"litert": "encoder", "tensorflow": "train", "onnx": "onnx"}
 GOLDEN_TOLERANCE = 1e-4
 
 
-@dataclass(frozen=True)
-class PreparedImage:
-    """The network's input, uint8 `[height, width, channels]`, and what the image was before (sizes in pixels).
-
-    `shown` and `enlargement` tell how the image, or the part of it that is meant, lies in the input, see `Fitted`.
-    `sha256` names the image.
-    """
-
-    pixels: Pixels
-    format: str
-    width: int
-    height: int
-    shown: Box
-    enlargement: float
-    sha256: str
-
-
 class Encoder:
     """Turns images into embeddings of one bundle. Get one from `load_encoder`."""
 
     def __init__(self, bundle: Bundle, engine: Engine, limits: ImageLimits) -> None:
         self.bundle = bundle
         self.limits = limits
+        self.preparation = Preparation(bundle.manifest.preprocessing, limits)
         self._engine = engine
 
     @property
@@ -67,17 +51,8 @@ class Encoder:
         return self._engine.name
 
     def prepare(self, image: EncodedImage) -> PreparedImage:
-        """Decode and preprocess one encoded image, or the part of it that is meant. Safe to call from many threads.
-
-        Raises:
-            ImageError: the bytes are no usable image; its reason says why.
-        """
-        spec = self.bundle.manifest.preprocessing
-        decoded = decode(image.content, self.limits, spec.background, image.region)
-        view = fitted(decoded.pixels, spec)
-        return PreparedImage(
-            view.pixels, decoded.format, decoded.width, decoded.height, view.shown, view.enlargement, image.sha256()
-        )
+        """Do as `preparation` does."""
+        return self.preparation(image)
 
     def embed(self, batch: Pixels) -> Floats:
         """Embed uint8 `[n, height, width, channels]` as float32 `[n, dimension]`, any n. One thread at a time."""

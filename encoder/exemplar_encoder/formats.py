@@ -7,7 +7,7 @@ in a format that is known here but not read can be told by its name.
 
 from __future__ import annotations
 
-from PIL import Image, features
+from PIL import AvifImagePlugin, Image, features
 
 try:
     import pillow_heif
@@ -59,6 +59,13 @@ def claimed(content: bytes) -> str | None:
 def remedy(name: str) -> str | None:
     """Say what is missing to read a format that is known here; None where it is read."""
     return None if name in map(format_name, READ) else _REMEDIES[name]
+
+
+def decode_on_one_thread() -> None:
+    """Have no decoder start threads of its own in this process, for where many processes decode side by side."""
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    if _HEIC:
+        pillow_heif.options.DECODE_THREADS = 1
 
 
 def _in_container(content: bytes) -> str | None:

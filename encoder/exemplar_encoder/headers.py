@@ -2,7 +2,8 @@
 
 Pillow allocates the canvas of WebP and GIF while it opens them, so a limit on pixels has to be checked before that.
 HEIC may show a small part of what is decoded, and AVIF and HEIC beyond their libraries' own limits look like damaged
-ones. For the other formats Pillow reads the size first, and nothing is needed here.
+ones. For the other formats Pillow reads the size first, and nothing is needed here but a glance, where somebody wants
+to know beforehand what an image will cost.
 """
 
 from __future__ import annotations
@@ -18,6 +19,16 @@ _GIF_COMMENT = 254
 
 _EXTENT = b"ispe\0"
 
+_JPEG = b"\xff\xd8\xff"
+# How the header of a scan begins: a marker, the length of the header, and how many colors it has.
+_SCANS = [bytes([0xFF, 0xDA, 0, 6 + 2 * colors, colors]) for colors in (1, 2, 3, 4)]
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+# Phones put some, of 64 KiB each, before the size; `glance` must be quick whatever is sent.
+_MOST_SEGMENTS = 64
+_GLANCED_AT = 4096
+
 
 def declared_size(content: bytes) -> Size | None:
     """Read width and height of a WebP, GIF, AVIF or HEIC file.
@@ -31,6 +42,43 @@ def declared_size(content: bytes) -> Size | None:
         return _gif_size(content)
     if content[4:8] == b"ftyp":
         return max(_extents(content), key=lambda size: size[0] * size[1], default=None)
+    return None
+
+
+def count_scans(content: bytes) -> int:
+    """Count the scans of a JPEG, with those of smaller pictures in it; of anything else there are none."""
+    # Within a scan's data such bytes cannot be, and elsewhere, as in a film behind the picture, they are rare.
+    return sum(content.count(start) for start in _SCANS) if content.startswith(_JPEG) else 0
+
+
+def glance(content: bytes) -> Size | None:
+    """Read width and height of a file in no time at all; None where that does not tell.
+
+    It is what the file says first: what decoding really finds may be another size.
+    """
+    if content.startswith(_PNG) and len(content) >= 24:
+        width, height = struct.unpack_from(">II", content, 16)
+        return width, height
+    if content.startswith(_JPEG):
+        return _jpeg_size(content)
+    if content.startswith(b"BM") and len(content) >= 26:
+        width, height = struct.unpack_from("<ii", content, 18)
+        return abs(width), abs(height)
+    if content[:6] in (b"GIF87a", b"GIF89a") and len(content) >= 13:
+        width, height = struct.unpack_from("<HH", content, 6)
+        return width, height
+    return declared_size(content[:_GLANCED_AT])
+
+
+def _jpeg_size(content: bytes) -> Size | None:
+    position = 2
+    for _ in range(_MOST_SEGMENTS):
+        if len(content) < position + 9 or content[position] != 0xFF:
+            return None
+        if content[position + 1] in _JPEG_FRAMES:
+            height, width = struct.unpack_from(">HH", content, position + 5)
+            return width, height
+        position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
     return None
 
 

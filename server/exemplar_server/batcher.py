@@ -1,8 +1,10 @@
 """From the encoded images of many callers to embeddings, in batches.
 
-Images are decoded by a few threads and embedded by one, which owns the encoder. While it is busy, decoded images pile
-up; then it takes as many as a batch holds. Nobody waits for a batch to fill. What is taken in is bounded, counted in
-images; beyond that callers are told when to come back.
+Images are decoded by processes and embedded by one thread, which owns the encoder. While it is busy, decoded images
+pile up; then it takes as many as a batch holds. Nobody waits for a batch to fill. While several callers are there
+they take turns, and batches are short, so that one with a thousand images holds nobody up. What nobody waits for any
+more is neither decoded nor embedded. What is taken in is bounded, counted in images; beyond that callers are told
+when to come back.
 """
 
 from __future__ import annotations
@@ -12,54 +14,64 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from time import perf_counter
+from time import monotonic, perf_counter
 
 import numpy as np
 
-from exemplar_encoder import EncodedImage, ImageError, PreparedImage
+from exemplar_encoder import EncodedImage, ImageError
 from exemplar_encoder.arrays import Floats, Pixels
+from exemplar_server.call import Call, this_call
+from exemplar_server.decoding import DecodedImage, Decoders, Undecoded
 from exemplar_server.errors import UnavailableError
 from exemplar_server.exemplar_warnings import ExemplarWarning
 from exemplar_server.metrics import Metrics
+from exemplar_server.turns import Accounts, Turns
 
-Inspection = Callable[[PreparedImage], list[ExemplarWarning]]
+# Decoded images that wait for the encoder, and those that it has.
+SLOTS_PER_BATCH_IMAGE = 4
+
+# While several callers are there, a batch takes about so long, and who called so long ago is still there.
+_BATCH_SECONDS = 0.010
+_THERE_SECONDS = 1.0
+
+_END_PATIENCE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedImage:
-    """An image as the network saw it, what an inspection found in it, and its embedding float32 `[dimension]`."""
+    """What is known of an image, what an inspection found in it, and its embedding float32 `[dimension]`."""
 
-    image: PreparedImage
+    format: str
+    width: int
+    height: int
+    sha256: str
     warnings: list[ExemplarWarning]
     embedding: Floats
 
 
 class _Job:
-    """One caller's images and their results; touched by the event loop's thread only, but for `abandoned`."""
+    """One caller's images and their results; touched by the event loop's thread only, but for `unwanted`."""
 
-    __slots__ = ("done", "inspection", "remaining", "results")
+    __slots__ = ("call", "done", "remaining", "results")
 
-    def __init__(self, count: int, inspection: Inspection | None, done: asyncio.Future[None]) -> None:
+    def __init__(self, count: int, call: Call, done: asyncio.Future[None]) -> None:
         self.results: list[EmbeddedImage | ImageError | None] = [None] * count
-        self.inspection = inspection
+        self.call = call
         self.remaining = count
         self.done = done
 
-    @property
-    def abandoned(self) -> bool:
+    def unwanted(self) -> bool:
         """Whether the caller went away or one of its images failed for a reason of the server's."""
-        return self.done.done()
+        return self.done.done() or self.call.expired
 
 
 class _Item:
-    __slots__ = ("encoded", "image", "index", "job", "ready", "warnings")
+    __slots__ = ("image", "index", "job", "ready")
 
-    def __init__(self, job: _Job, index: int, encoded: EncodedImage) -> None:
+    def __init__(self, job: _Job, index: int) -> None:
         self.job = job
         self.index = index
-        self.encoded = encoded
-        self.image: PreparedImage | None = None
-        self.warnings: list[ExemplarWarning] = []
+        self.image: DecodedImage
         self.ready = 0.0
 
 
@@ -72,51 +84,45 @@ class Batcher:
 
     def __init__(
         self,
-        prepare: Callable[[EncodedImage], PreparedImage],
+        decoders: Decoders,
         embed: Callable[[Pixels], Floats],
         metrics: Metrics,
         *,
         max_batch: int = 32,
         capacity: int = 1024,
-        decoders: int = 2,
     ) -> None:
-        """Start the threads; call it inside the event loop.
+        """Start the thread; call it inside the event loop.
 
         Args:
-            prepare: decodes one image and names it; called from many threads.
+            decoders: decode; they have begun, with `SLOTS_PER_BATCH_IMAGE` slots for each image of a batch.
             embed: embeds uint8 `[n, height, width, channels]`, n <= `max_batch`; called from one thread.
             metrics: told of waits, times and sizes.
             max_batch: images to embed at once.
             capacity: images to hold at once; one request that is larger is taken when nothing else is held.
-            decoders: threads that decode.
         """
-        self._prepare = prepare
+        self._decoders = decoders
         self._embed = embed
         self._metrics = metrics
         self._max_batch = max_batch
         self._capacity = capacity
         self._loop = asyncio.get_running_loop()
         self._held = 0
+        self._jobs: set[_Job] = set()
+        self._there: dict[str, float] = {}
         self._seconds_per_image = 0.002
-        self._to_decode: SimpleQueue[_Item | None] = SimpleQueue()
         self._to_embed: SimpleQueue[_Item | None] = SimpleQueue()
         metrics.queue_images.set_function(lambda: self._held)
-        self._threads = [
-            threading.Thread(target=self._run_decoder, name=f"decoder-{number}", daemon=True)
-            for number in range(decoders)
-        ]
-        self._threads.append(threading.Thread(target=self._run_encoder, name="encoder", daemon=True))
-        for thread in self._threads:
-            thread.start()
+        self._thread = threading.Thread(target=self._run_encoder, name="encoder", daemon=True)
+        self._thread.start()
 
     async def embed(
-        self, images: Sequence[EncodedImage], inspection: Inspection | None = None
+        self, images: Sequence[EncodedImage], inspected: bool = False
     ) -> list[EmbeddedImage | ImageError]:
         """Embed encoded images; a bad one costs only its own result.
 
         Args:
             images: the images.
-            inspection: looks at each decoded image, in the thread that decoded it.
+            inspected: whether to look for what is wrong with each, too.
 
         Raises:
             UnavailableError: too much is waiting already; nothing of this request was taken in.
@@ -130,83 +136,99 @@ class Batcher:
                 {"held": str(self._held), "capacity": str(self._capacity)},
                 retry_after=min(10.0, max(0.05, self._held * self._seconds_per_image)),
             )
+        call = this_call()
+        self._note(call.caller)
         self._held += len(images)
-        job = _Job(len(images), inspection, self._loop.create_future())
-        for index, encoded in enumerate(images):
-            self._to_decode.put(_Item(job, index, encoded))
-        await job.done
+        job = _Job(len(images), call, self._loop.create_future())
+        self._jobs.add(job)
+        self._decoders.submit(
+            [
+                Undecoded(encoded, inspected, call.caller, job.unwanted, self._decoded(_Item(job, index)))
+                for index, encoded in enumerate(images)
+            ]
+        )
+        try:
+            await job.done
+        finally:
+            self._jobs.discard(job)
         return [result for result in job.results if result is not None]
 
     def close(self) -> None:
-        """Finish what was taken in and end the threads."""
-        for _ in self._threads[:-1]:
-            self._to_decode.put(None)
-        for thread in self._threads[:-1]:
-            thread.join()
+        """End the thread after the batch that it is at; who still waits is told that the server is stopping."""
         self._to_embed.put(None)
-        self._threads[-1].join()
+        self._thread.join(_END_PATIENCE)
+        for job in self._jobs:
+            if not job.done.done():
+                job.done.set_exception(UnavailableError("DRAINING", "the server is shutting down", retry_after=1.0))
 
-    def _run_decoder(self) -> None:
-        while (item := self._to_decode.get()) is not None:
-            problem: Exception | None = None
-            if not item.job.abandoned:
-                start = perf_counter()
-                try:
-                    item.image = self._prepare(item.encoded)
-                    if item.job.inspection is not None:
-                        item.warnings = item.job.inspection(item.image)
-                except Exception as error:  # noqa: BLE001 - it is the caller's answer; this thread serves others
-                    problem = error
-                else:
-                    item.ready = perf_counter()
-                    self._metrics.decode_seconds.observe(item.ready - start)
-                    self._to_embed.put(item)
-                    continue
-            self._loop.call_soon_threadsafe(self._deliver, [(item, problem)])
+    def _note(self, caller: str) -> None:
+        now = monotonic()
+        self._there.pop(caller, None)
+        self._there[caller] = now  # at the end: they are in the order of their latest calls
+        while now - next(iter(self._there.values())) > _THERE_SECONDS:
+            del self._there[next(iter(self._there))]
+
+    def _decoded(self, item: _Item) -> Callable[[DecodedImage | ImageError | Exception | None], None]:
+        def done(result: DecodedImage | ImageError | Exception | None) -> None:
+            if isinstance(result, DecodedImage):
+                item.image = result
+                item.ready = perf_counter()
+                self._to_embed.put(item)
+            else:
+                self._deliver([(item, result)])
+
+        return done
 
     def _run_encoder(self) -> None:
-        running = True
-        while running:
-            batch: list[_Item] = []
-            item = self._to_embed.get()
-            try:
-                while item is not None:
-                    batch.append(item)
-                    if len(batch) == self._max_batch:
-                        break
-                    item = self._to_embed.get_nowait()
-            except Empty:
-                pass
-            running = item is not None
-            if batch:
-                self._loop.call_soon_threadsafe(self._deliver, self._embed_batch(batch))
+        waiting: Turns[_Item] = Turns(Accounts())
+        while self._gather(waiting):
+            batch = [waiting.take(1.0)]
+            most = self._most_at_once()
+            while waiting and len(batch) < most:
+                batch.append(waiting.take(1.0))
+            deliveries = self._embed_batch(batch)
+            self._loop.call_soon_threadsafe(self._deliver_batch, [item.image.slot for item in batch], deliveries)
+
+    def _gather(self, waiting: Turns[_Item]) -> bool:
+        """Take what has been decoded, waiting for it where there is nothing else to do; False at the end."""
+        try:
+            item = self._to_embed.get(block=not waiting)
+            while item is not None:
+                waiting.add(item.job.call.caller, item)
+                item = self._to_embed.get_nowait()
+        except Empty:
+            return True
+        return False
+
+    def _most_at_once(self) -> int:
+        there = len(self._there)
+        if there <= 1:
+            return self._max_batch
+        return min(self._max_batch, max(there, int(_BATCH_SECONDS / self._seconds_per_image)))
 
     def _embed_batch(self, batch: list[_Item]) -> list[_Delivery]:
         start = perf_counter()
-        kept: list[tuple[_Item, PreparedImage]] = []
-        deliveries: list[_Delivery] = []
-        for item in batch:
-            if item.image is None or item.job.abandoned:
-                deliveries.append((item, None))
-            else:
-                kept.append((item, item.image))
+        kept = [item for item in batch if not item.job.unwanted()]
+        deliveries: list[_Delivery] = [(item, None) for item in batch if item not in kept]
         if not kept:
             return deliveries
-        for item, _ in kept:
+        for item in kept:
             self._metrics.wait_seconds.observe(start - item.ready)
         try:
-            embeddings = self._embed(np.stack([image.pixels for _, image in kept]))
+            embeddings = self._embed(np.stack([item.image.pixels for item in kept]))
         except Exception as error:  # noqa: BLE001 - it is the callers' answer; this thread serves others
             return [(item, error) for item in batch]
         seconds = perf_counter() - start
         self._metrics.encode_seconds.observe(seconds)
         self._metrics.batch_size.observe(len(kept))
         self._seconds_per_image += 0.1 * (seconds / len(kept) - self._seconds_per_image)
-        deliveries += [
-            (item, EmbeddedImage(image, item.warnings, embedding))
-            for (item, image), embedding in zip(kept, embeddings, strict=True)
+        return deliveries + [
+            (item, _embedded(item.image, embedding)) for item, embedding in zip(kept, embeddings, strict=True)
         ]
-        return deliveries
+
+    def _deliver_batch(self, slots: list[int], deliveries: Sequence[_Delivery]) -> None:
+        self._decoders.release(slots)
+        self._deliver(deliveries)
 
     def _deliver(self, deliveries: Sequence[_Delivery]) -> None:
         for item, result in deliveries:
@@ -221,3 +243,7 @@ class Batcher:
                     job.done.set_result(None)
             else:
                 job.done.set_exception(result or RuntimeError("an image was dropped"))
+
+
+def _embedded(image: DecodedImage, embedding: Floats) -> EmbeddedImage:
+    return EmbeddedImage(image.format, image.width, image.height, image.sha256, image.warnings, embedding)

@@ -16,7 +16,7 @@ import numpy as np
 from exemplar_encoder import Bundle, Decision, DecisionRule, EncodedImage, Encoder, ImageError, ImageProblem, Verdict
 from exemplar_encoder.arrays import Floats
 from exemplar_encoder.calibration import NEAREST_CONSIDERED
-from exemplar_server.batcher import Batcher, EmbeddedImage, Inspection
+from exemplar_server.batcher import Batcher, EmbeddedImage
 from exemplar_server.batches import answer_each
 from exemplar_server.decision_rules import DecisionRules
 from exemplar_server.errors import FailedPreconditionError, InvalidArgumentError, ServiceError, invalid_field
@@ -152,16 +152,16 @@ class Classifier:
         return await answer_each(GivenEmbedding, embedded, conclude)
 
     async def embed(
-        self, images: Sequence[EncodedImage], field: str = "image", inspection: Inspection | None = None
+        self, images: Sequence[EncodedImage], field: str = "image", inspected: bool = False
     ) -> list[EmbeddedImage | InvalidArgumentError]:
         """Embed some images; one result for each, in order.
 
         Args:
             images: the images.
             field: to be named in errors.
-            inspection: see `Batcher.embed`.
+            inspected: see `Batcher.embed`.
         """
-        results = await self._batcher.embed(images, inspection)
+        results = await self._batcher.embed(images, inspected)
         return [_image_error(result, field) if isinstance(result, ImageError) else result for result in results]
 
     async def gallery(self, gallery_id: str) -> Gallery:

@@ -49,8 +49,8 @@ def serve(
     ] = None,
     engine: Annotated[str | None, typer.Option(help="auto, litert, tensorflow or onnx.", show_default="auto")] = None,
     engine_threads: Annotated[int | None, typer.Option(help="CPU threads for a batch.", show_default="all")] = None,
-    decode_threads: Annotated[
-        int | None, typer.Option(help="Threads that decode images.", show_default="CPUs, to 8")
+    decoders: Annotated[
+        int | None, typer.Option(help="Processes that decode images.", show_default="CPUs, to 8")
     ] = None,
     max_batch: Annotated[int | None, typer.Option(help="Images to embed at once.", show_default="32")] = None,
     queue_capacity: Annotated[
@@ -75,6 +75,10 @@ def serve(
     ] = None,
     max_image_pixels: Annotated[
         int | None, typer.Option(help="Pixels in an image.", show_default="50,000,000", rich_help_panel=_LIMITS)
+    ] = None,
+    max_image_seconds: Annotated[
+        float | None,
+        typer.Option(help="Processor time to decode an image.", show_default="10", rich_help_panel=_LIMITS),
     ] = None,
     max_data_bytes: Annotated[
         int | None,

@@ -79,7 +79,7 @@ class ServerSettings(BaseSettings):
     metrics_address: OptionalAddress = "127.0.0.1:9095"
     engine: Literal["auto", "litert", "tensorflow", "onnx"] = "auto"
     engine_threads: int | None = Field(None, ge=1)
-    decode_threads: int = Field(default_factory=lambda: min(8, os.cpu_count() or 1), ge=1)
+    decoders: int = Field(default_factory=lambda: min(8, os.cpu_count() or 1), ge=1)
     max_batch: int = Field(32, ge=1)
     queue_capacity: int = Field(1024, ge=1)
     max_batch_items: int = Field(256, ge=1)
@@ -88,6 +88,7 @@ class ServerSettings(BaseSettings):
     max_bytes_in_flight: int = Field(96 * MIB, ge=MIB)
     max_image_bytes: int = Field(16 * MIB, ge=1)
     max_image_pixels: int = Field(50_000_000, ge=1)
+    max_image_seconds: float = Field(10.0, gt=0)
     max_data_bytes: int | None = Field(None, ge=MIB)
     milvus_token: SecretStr | None = None
     milvus_tls_ca: FilePath | None = None

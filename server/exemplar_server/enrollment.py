@@ -22,7 +22,7 @@ from exemplar_server.batcher import EmbeddedImage
 from exemplar_server.batches import answer_each
 from exemplar_server.classifier import Classifier
 from exemplar_server.errors import FailedPreconditionError, ServiceError, UnavailableError, invalid_field
-from exemplar_server.exemplar_warnings import ExemplarWarning, image_warnings
+from exemplar_server.exemplar_warnings import ExemplarWarning
 from exemplar_server.inspection import ComparedClass, Inspector, described
 from exemplar_server.metrics import Metrics
 from exemplar_server.store.records import ClassRecord, Gallery, NewClass, NewExemplar, StoredClass
@@ -156,7 +156,7 @@ class Enroller:
     async def _examine(self, enrollments: Sequence[Enrollment]) -> list[_Examined | ServiceError]:
         """Embed the images of all enrollments together, and look at each."""
         images = [image for enrollment in enrollments for image in enrollment.images]
-        embedded = iter(await self._classifier.embed(images, inspection=image_warnings))
+        embedded = iter(await self._classifier.embed(images, inspected=True))
         return [_examined(enrollment, [next(embedded) for _ in enrollment.images]) for enrollment in enrollments]
 
     def _commit(

@@ -17,7 +17,7 @@ from exemplar_encoder.kinds_of_picture import Cloud
 from exemplar_server.batcher import EmbeddedImage
 from exemplar_server.classifier import Classifier
 from exemplar_server.errors import DataLossError, NotFoundError, ServiceError
-from exemplar_server.exemplar_warnings import ExemplarWarning, image_warnings, neighbor_warnings
+from exemplar_server.exemplar_warnings import ExemplarWarning, neighbor_warnings
 from exemplar_server.recent_queries import OtherKindOfPicture
 from exemplar_server.store.records import Candidate, Exemplar, Gallery, NewExemplar, Pair, Search
 
@@ -75,7 +75,7 @@ class Inspector:
             class_id: the class it is meant for, which is not held against it.
         """
         gallery = None if gallery_id is None else await self._classifier.gallery(gallery_id)
-        (embedded,) = await self._classifier.embed([image], inspection=image_warnings)
+        (embedded,) = await self._classifier.embed([image], inspected=True)
         if isinstance(embedded, ServiceError):
             raise embedded
         exemplar = described(image, embedded).exemplar
@@ -175,6 +175,6 @@ class Inspector:
 
 def described(image: EncodedImage, embedded: EmbeddedImage) -> NewExemplar:
     """Return an embedded image as it would be stored."""
-    of = embedded.image
+    of = embedded
     about = Exemplar(of.sha256, of.width, of.height, of.format, len(image.content), image.region)
     return NewExemplar(about, image.content, embedded.embedding)

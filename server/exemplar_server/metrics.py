@@ -26,7 +26,7 @@ class Metrics:
             "exemplar_refusals", "Requests refused, by the reason told.", ("method", "reason"), registry=self.registry
         )
         self.request_seconds = self._seconds("request", "Time to answer a request.", ("method", "code"))
-        self.decode_seconds = self._seconds("decode", "Time to decode and preprocess an image.")
+        self.decode_seconds = self._seconds("decode", "Processor time to decode and preprocess an image.")
         self.wait_seconds = self._seconds("queue_wait", "Time a decoded image waited for the encoder.")
         self.encode_seconds = self._seconds("encode", "Time to embed a batch.")
         self.search_seconds = self._seconds("search", "Time to search a gallery.")
@@ -39,6 +39,11 @@ class Metrics:
         )
         self.queue_images = Gauge(
             "exemplar_queue_images", "Images taken in and not yet embedded.", registry=self.registry
+        )
+        self.decoders_ended = Counter(
+            "exemplar_decoders_ended",
+            "Decoding processes that ended at an image, by a limit or a crash, and were replaced.",
+            registry=self.registry,
         )
         self.gpu_fallbacks = Counter(
             "exemplar_gpu_fallbacks",

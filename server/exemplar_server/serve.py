@@ -17,15 +17,21 @@ from contextlib import AsyncExitStack
 import structlog
 
 from exemplar_encoder import BundleError, Encoder, ImageLimits, load_encoder
-from exemplar_server.batcher import Batcher
+from exemplar_server.batcher import SLOTS_PER_BATCH_IMAGE, Batcher
 from exemplar_server.classifier import Classifier
-from exemplar_server.config import ServerSettings
+from exemplar_server.config import MIB, ServerSettings
+from exemplar_server.decoding import Decoders
+from exemplar_server.decoding_worker import Work
 from exemplar_server.enrollment import Enroller
 from exemplar_server.errors import StartError, UnavailableError
+from exemplar_server.exemplar_warnings import image_warnings
 from exemplar_server.inspection import Inspector
 from exemplar_server.metrics import Metrics
 from exemplar_server.rpc.listener import listen
 from exemplar_server.store import GalleryStore, IndexOptions, open_store
+
+# Of four bytes each: as decoded, and with transparency flattened. What follows works on smaller copies.
+_BYTES_PER_PIXEL = 10
 
 _log = structlog.get_logger()
 
@@ -53,15 +59,14 @@ async def serve(settings: ServerSettings, dropped_lines: Callable[[], int] = lam
         listener = await listen(settings, metrics)
         stack.push_async_callback(listener.close)
         metrics_address = _open_metrics(settings, metrics, stack)
+        decoders = Decoders(settings.decoders)
+        stack.callback(decoders.close)
         _log.info("loading", address=listener.address, metrics_address=metrics_address)
         store, encoder = await asyncio.to_thread(_load, settings, metrics, stack)
+        work = _work(settings, encoder)
+        await decoders.begin(work, SLOTS_PER_BATCH_IMAGE * settings.max_batch, settings.max_image_pixels, metrics)
         batcher = Batcher(
-            encoder.prepare,
-            encoder.embed,
-            metrics,
-            max_batch=settings.max_batch,
-            capacity=settings.queue_capacity,
-            decoders=settings.decode_threads,
+            decoders, encoder.embed, metrics, max_batch=settings.max_batch, capacity=settings.queue_capacity
         )
         stack.callback(batcher.close)
         classifier = Classifier(encoder, batcher, store, metrics)
@@ -137,6 +142,13 @@ def _load(settings: ServerSettings, metrics: Metrics, stack: AsyncExitStack) -> 
     except BundleError as error:
         raise StartError(f"the bundle cannot be served: {error}") from error
     return store, encoder
+
+
+def _work(settings: ServerSettings, encoder: Encoder) -> Work:
+    """Say what decoding processes do: the largest image that is allowed has to fit, with a copy or two."""
+    memory = _BYTES_PER_PIXEL * settings.max_image_pixels + 3 * settings.max_image_bytes + 64 * MIB
+    shape = encoder.bundle.manifest.preprocessing.shape
+    return Work(encoder.preparation, image_warnings, shape, settings.max_image_seconds, memory)
 
 
 def _sizes(store: GalleryStore) -> list[tuple[str, int]]:

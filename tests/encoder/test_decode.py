@@ -12,6 +12,7 @@ import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import process_time
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from exemplar_encoder import DecodedImage, ImageError, ImageLimits, ImageProblem, decode
+from exemplar_encoder.headers import glance
 
 ROOT = Path(__file__).parents[2]
 
@@ -127,6 +129,7 @@ def test_a_format_that_cannot_be_read_here_is_named_with_what_is_missing(
     program = f"""
 import sys
 from pathlib import Path
+from time import process_time
 import PIL.features
 {missing}
 from exemplar_encoder import ImageError, decode
@@ -570,3 +573,65 @@ for length in range(len(SMALL["TIFF"])):
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# Cost
+
+
+def _with_scans(count: int) -> bytes:
+    """Return a progressive JPEG whose last scan, which refines one bit, comes again and again."""
+    content = encode(picture(64, 64), "JPEG", progressive=True)
+    return content[:-2] + content[content.rindex(b"\xff\xda") : -2] * count + b"\xff\xd9"
+
+
+def test_a_jpeg_of_many_scans_is_refused_before_one_is_decoded() -> None:
+    assert decode(_with_scans(50)).pixels.size == (64, 64)
+    start = process_time()
+    error = problem(_with_scans(100_000))
+    assert error.reason is ImageProblem.TOO_COSTLY
+    assert "scans" in str(error)
+    assert process_time() - start < 1
+
+
+def test_a_film_behind_a_phone_s_picture_does_not_count_as_scans() -> None:
+    film = np.random.default_rng(0).integers(0, 256, 15_000_000, np.uint8).tobytes()
+    assert film.count(b"\xff\xda") > 200
+    assert decode(encode(picture(), "JPEG") + film).pixels.size == (24, 16)
+
+
+def test_too_little_memory_is_no_fault_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(_: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
+    with pytest.raises(MemoryError):
+        decode(encode(picture(), "PNG"))
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_glance_tells_the_size_of_a_picture_or_nothing(kind: str) -> None:
+    # HEIC says the size of its tiles, too.
+    assert glance(encode(picture(), kind)) == {"TIFF": None, "HEIC": (64, 64)}.get(kind, (24, 16))
+
+
+ENCODED = {kind: encode(picture(), kind) for kind in FORMATS}
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=200), st.sampled_from(FORMATS), st.integers(0, 40))
+def test_a_glance_at_anything_does_no_harm(content: bytes, kind: str, kept: int) -> None:
+    glance(ENCODED[kind][:kept] + content)
+
+
+def test_a_glance_is_quick_whatever_is_sent() -> None:
+    start = process_time()
+    for content in (b"\xff\xd8" + b"\xff\xfe\0\2" * 4_000_000, b"\0\0\0\1ftypheic" + b"ispe\0" * 3_000_000):
+        glance(content)
+    assert process_time() - start < 0.5
+
+
+def test_transparency_is_flattened_alike_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encode(Image.effect_noise((40, 30), 80).convert("RGBA").rotate(30), "PNG")
+    whole = pixels(decode(content, background=BLUE))
+    monkeypatch.setattr(sys.modules["exemplar_encoder.decode"], "_STRIP_PIXELS", 40 * 7)
+    assert np.array_equal(pixels(decode(content, background=BLUE)), whole)

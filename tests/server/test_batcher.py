@@ -1,50 +1,50 @@
-"""The batcher: batches form by themselves, each image gets its own result, and what is held is bounded."""
+"""The batcher: batches form by themselves, each image gets its own result, and what is held is bounded.
+
+The decoding processes are real ones; what they decode are numbers, see `tests.server.numbers`.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
 import pytest
 
-from exemplar_encoder import EncodedImage, ImageError, ImageProblem, PreparedImage
+from exemplar_encoder import EncodedImage, ImageError, ImageProblem
 from exemplar_encoder.arrays import Floats, Pixels
 from exemplar_server.batcher import Batcher, EmbeddedImage
+from exemplar_server.call import Call, begin
+from exemplar_server.decoding import Decoders
 from exemplar_server.errors import UnavailableError
-from exemplar_server.exemplar_warnings import ExemplarWarning, WarningKind
 from exemplar_server.metrics import Metrics
+from tests.server.numbers import WORK
+
+pytestmark = pytest.mark.process
 
 
 class Network:
-    """An embedding of two values, the image's number and its double; waits while `busy` is held."""
+    """An embedding of two values, the image's number and its double; waits while `free` is not set."""
 
     def __init__(self) -> None:
-        self.batches: list[int] = []
+        self.batches: list[list[int]] = []
         self.threads: set[str] = set()
         self.entered = threading.Semaphore(0)
         self.free = threading.Event()
         self.free.set()
 
-    def prepare(self, image: EncodedImage) -> PreparedImage:
-        content = image.content
-        if content == b"bad":
-            raise ImageError(ImageProblem.TRUNCATED, "bad")
-        if content == b"broken":
-            raise MemoryError("no memory")
-        return PreparedImage(
-            np.full((1, 1, 1), int(content), np.uint8), "PNG", 1, 1, (0, 0, 1, 1), 1.0, image.sha256()
-        )
-
     def embed(self, batch: Pixels) -> Floats:
         self.threads.add(threading.current_thread().name)
         self.entered.release()
         assert self.free.wait(30)
-        self.batches.append(len(batch))
+        self.batches.append(batch.reshape(-1).tolist())
         if (batch == 66).any():
             raise RuntimeError("the network broke")
         numbers = batch.reshape(-1).astype(np.float32)
@@ -54,38 +54,62 @@ class Network:
         assert await asyncio.to_thread(self.entered.acquire, timeout=30)
 
 
-@contextmanager
-def batcher_of(network: Network, **options: int) -> Iterator[Batcher]:
-    batcher = Batcher(network.prepare, network.embed, Metrics(), **options)
+@asynccontextmanager
+async def batcher_of(
+    network: Network, *, decoders: int = 1, slots: int = 512, **options: int
+) -> AsyncIterator[Batcher]:
+    metrics = Metrics()
+    processes = Decoders(decoders)
     try:
-        yield batcher
+        await processes.begin(WORK, slots, 1_000_000, metrics)
+        batcher = Batcher(processes, network.embed, metrics, **options)
+        try:
+            yield batcher
+        finally:
+            network.free.set()
+            batcher.close()
     finally:
-        network.free.set()
-        batcher.close()
+        processes.close()
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(asyncio.wait_for(test(), 60))
 
 
-def images(*contents: int | bytes) -> list[EncodedImage]:
-    return [EncodedImage(item if isinstance(item, bytes) else str(item).encode()) for item in contents]
+def images(*contents: int | str) -> list[EncodedImage]:
+    return [EncodedImage(str(item).encode()) for item in contents]
 
 
 def values(results: Sequence[object]) -> list[object]:
     return [float(item.embedding[0]) if isinstance(item, EmbeddedImage) else item for item in results]
 
 
+def problems(results: Sequence[object]) -> list[ImageProblem | None]:
+    return [item.reason if isinstance(item, ImageError) else None for item in results]
+
+
+def asked_by(caller: str, batcher: Batcher, *contents: int | str) -> asyncio.Task[list[EmbeddedImage | ImageError]]:
+    return asked(Call(caller), batcher, *contents)
+
+
+def asked(call: Call, batcher: Batcher, *contents: int | str) -> asyncio.Task[list[EmbeddedImage | ImageError]]:
+    async def ask() -> list[EmbeddedImage | ImageError]:
+        begin(call)
+        return await batcher.embed(images(*contents))
+
+    return asyncio.create_task(ask())
+
+
 def test_each_image_gets_its_own_result_in_order() -> None:
     async def test() -> None:
         network = Network()
-        with batcher_of(network, max_batch=4, decoders=3) as batcher:
-            results = await batcher.embed(images(1, b"bad", *range(3, 50)))
+        async with batcher_of(network, max_batch=4, decoders=2) as batcher:
+            results = await batcher.embed(images(1, "bad", *range(3, 50)))
             found = values(results)
             assert found[0] == 1
             assert isinstance(found[1], ImageError)
             assert found[2:] == [3, *range(4, 50)]
-            assert max(network.batches) <= 4
+            assert max(map(len, network.batches)) <= 4
             assert network.threads == {"encoder"}
             assert await batcher.embed([]) == []
 
@@ -96,17 +120,18 @@ def test_while_the_encoder_is_busy_callers_pile_up_and_share_a_batch() -> None:
     async def test() -> None:
         network = Network()
         network.free.clear()
-        with batcher_of(network, max_batch=8, decoders=1) as batcher:
+        async with batcher_of(network, max_batch=8) as batcher:
             first = asyncio.create_task(batcher.embed(images(1)))
             await network.wait_until_entered()
             callers = [asyncio.create_task(batcher.embed(images(n))) for n in range(2, 12)]
-            # A bad image comes out of the one decoder after all of these, without passing the encoder.
-            (last,) = await batcher.embed(images(b"bad"))
+            await asyncio.sleep(0)
+            # A bad image comes out of the one process after all of these, without passing the encoder.
+            (last,) = await batcher.embed(images("bad"))
             assert isinstance(last, ImageError)
             network.free.set()
             results = await asyncio.gather(first, *callers)
             assert [values(result) for result in results] == [[n] for n in range(1, 12)]
-            assert network.batches == [1, 8, 2]
+            assert list(map(len, network.batches)) == [1, 8, 2]
 
     run(test)
 
@@ -115,7 +140,7 @@ def test_a_full_queue_refuses_a_request_whole_and_says_when_to_come_back() -> No
     async def test() -> None:
         network = Network()
         network.free.clear()
-        with batcher_of(network, capacity=4) as batcher:
+        async with batcher_of(network, capacity=4) as batcher:
             held = asyncio.create_task(batcher.embed(images(1, 2, 3)))
             await network.wait_until_entered()
             with pytest.raises(UnavailableError) as refused:
@@ -134,17 +159,17 @@ def test_a_full_queue_refuses_a_request_whole_and_says_when_to_come_back() -> No
 
 def test_a_request_larger_than_the_queue_is_taken_when_nothing_is_held() -> None:
     async def test() -> None:
-        with batcher_of(Network(), capacity=2) as batcher:
+        async with batcher_of(Network(), capacity=2) as batcher:
             assert values(await batcher.embed(images(1, 2, 3))) == [1, 2, 3]
 
     run(test)
 
 
-@pytest.mark.parametrize(("content", "kind"), [(b"66", RuntimeError), (b"broken", MemoryError)])
-def test_a_failure_reaches_its_caller_and_the_next_one_is_served(content: bytes, kind: type[Exception]) -> None:
+@pytest.mark.parametrize(("content", "told"), [("66", "the network broke"), ("broken", "ZeroDivisionError")])
+def test_a_failure_reaches_its_caller_and_the_next_one_is_served(content: str, told: str) -> None:
     async def test() -> None:
-        with batcher_of(Network(), max_batch=1, capacity=3) as batcher:
-            with pytest.raises(kind):
+        async with batcher_of(Network(), max_batch=1, capacity=3) as batcher:
+            with pytest.raises(RuntimeError, match=told):
                 await batcher.embed(images(1, content, 2))
             while True:  # what was left of that request still counts until it came through
                 try:
@@ -161,7 +186,7 @@ def test_images_of_a_caller_who_left_are_not_embedded_and_leave_their_room() -> 
     async def test() -> None:
         network = Network()
         network.free.clear()
-        with batcher_of(network, max_batch=1, capacity=8, decoders=1) as batcher:
+        async with batcher_of(network, max_batch=1, capacity=8) as batcher:
             first = asyncio.create_task(batcher.embed(images(1)))
             await network.wait_until_entered()
             left = asyncio.create_task(batcher.embed(images(2) * 7))
@@ -183,41 +208,144 @@ def test_images_of_a_caller_who_left_are_not_embedded_and_leave_their_room() -> 
     run(test)
 
 
-def test_closing_finishes_what_was_taken_in() -> None:
+def test_at_the_end_who_still_waits_is_told_and_nothing_is_waited_for_without_a_limit() -> None:
     async def test() -> None:
-        network = Network()
-        network.free.clear()
-        batcher = Batcher(network.prepare, network.embed, Metrics(), max_batch=2)
-        held = asyncio.create_task(batcher.embed(images(1, 2, 3, 4, 5)))
-        await network.wait_until_entered()
-        with ThreadPoolExecutor(1) as pool:
-            closed = pool.submit(batcher.close)
-            network.free.set()
-            assert values(await held) == [1, 2, 3, 4, 5]
-            await asyncio.wrap_future(closed)
+        async with batcher_of(Network(), decoders=1) as batcher:
+            held = asyncio.create_task(batcher.embed(images(1, "held /dev/zero")))
+            await asyncio.sleep(0)
+        with pytest.raises(UnavailableError) as stopped:
+            await held
+        assert stopped.value.reason == "DRAINING"
 
     run(test)
 
 
-def test_an_inspection_looks_at_each_image_where_it_was_decoded_and_its_findings_come_along() -> None:
-    threads: set[str] = set()
-
-    def inspect(image: PreparedImage) -> list[ExemplarWarning]:
-        threads.add(threading.current_thread().name)
-        if image.pixels[0, 0, 0] == 7:
-            raise ZeroDivisionError("an accident")
-        return [ExemplarWarning(WarningKind.BLANK, str(image.pixels[0, 0, 0]))]
-
+def test_an_inspection_s_findings_come_along() -> None:
     async def test() -> None:
-        with batcher_of(Network(), decoders=1) as batcher:
-            inspected = await batcher.embed(images(1, b"bad", 2), inspect)
+        async with batcher_of(Network()) as batcher:
+            inspected = await batcher.embed(images(1, "bad", 2), inspected=True)
             found = [item.warnings[0].message for item in inspected if isinstance(item, EmbeddedImage)]
             assert found == ["1", "2"]
-            assert threads == {"decoder-0"}
-            with pytest.raises(ZeroDivisionError):
-                await batcher.embed(images(7), inspect)
+            with pytest.raises(RuntimeError, match="an accident"):
+                await batcher.embed(images(7), inspected=True)
             (plain,) = await batcher.embed(images(7))
             assert isinstance(plain, EmbeddedImage)
             assert plain.warnings == []
+
+    run(test)
+
+
+# What an image can do to its process
+
+
+def test_an_image_without_end_costs_its_own_result_and_the_process_is_replaced() -> None:
+    async def test() -> None:
+        async with batcher_of(Network(), decoders=2) as batcher:
+            results = await batcher.embed(images(1, "endless", 2, 3))
+            assert problems(results) == [None, ImageProblem.TOO_COSTLY, None, None]
+            assert "0.3 seconds of processor time" in str(results[1])
+            assert values(await batcher.embed(images(*range(8)))) == list(range(8))
+
+    run(test)
+
+
+def test_an_image_that_takes_too_much_memory_costs_its_own_result() -> None:
+    async def test() -> None:
+        async with batcher_of(Network()) as batcher:
+            results = await batcher.embed(images(1, "huge", 2))
+            assert problems(results) == [None, ImageProblem.TOO_COSTLY, None]
+            assert "200 MiB of memory" in str(results[1])
+
+    run(test)
+
+
+def test_an_image_that_ends_its_process_is_tried_once_more(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with batcher_of(Network()) as batcher:
+            results = await batcher.embed(images(f"once {tmp_path / 'first'}", 2, "crash", 3))
+            assert problems(results) == [None, None, ImageProblem.TOO_COSTLY, None]
+            assert values(results)[3] == 3
+
+    run(test)
+
+
+def test_a_process_that_is_killed_costs_nobody_an_answer() -> None:
+    async def test() -> None:
+        async with batcher_of(Network()) as batcher:
+            (before,) = await batcher.embed(images(1))
+            assert isinstance(before, EmbeddedImage)
+            os.kill(before.width, signal.SIGKILL)
+            (after,) = await batcher.embed(images(1))
+            assert isinstance(after, EmbeddedImage)
+            assert after.width != before.width
+
+    run(test)
+
+
+# Callers beside each other
+
+
+def test_one_caller_s_heavy_images_leave_a_process_to_the_others() -> None:
+    async def test() -> None:
+        async with batcher_of(Network(), decoders=2) as batcher:
+            endless = asked_by("a", batcher, *["endless"] * 4)
+            light = b"\x89PNG\r\n\x1a\n" + bytes(8) + (8).to_bytes(4, "big") * 2
+            assert problems(await endless_until(endless, batcher, light)) == [ImageProblem.TOO_COSTLY] * 4
+
+    async def endless_until(
+        endless: asyncio.Task[list[EmbeddedImage | ImageError]], batcher: Batcher, light: bytes
+    ) -> list[EmbeddedImage | ImageError]:
+        begin(Call("b"))
+        served = 0
+        while not endless.done():
+            with pytest.raises(RuntimeError, match="UnicodeDecodeError"):  # it is no number
+                await batcher.embed([EncodedImage(light)])
+            served += 1
+        assert served > 20
+        return await endless
+
+    run(test)
+
+
+def test_a_caller_with_many_images_does_not_hold_up_one_with_few() -> None:
+    async def test() -> None:
+        network = Network()
+        network.free.clear()
+        async with batcher_of(network, max_batch=8, slots=16) as batcher:
+            many = asked_by("many", batcher, *[1] * 100)
+            await network.wait_until_entered()
+            few = asked_by("few", batcher, 2, 2, 2, 2)
+            await asyncio.sleep(0)
+            network.free.set()
+            assert values(await few) == [2] * 4
+            assert values(await many) == [1] * 100
+            before = sum(map(len, network.batches[: 1 + max(i for i, b in enumerate(network.batches) if 2 in b)]))
+            assert before <= 40
+
+    run(test)
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_what_nobody_waits_for_any_more_is_neither_decoded_nor_embedded(gone: bool) -> None:
+    async def test() -> None:
+        network = Network()
+        network.free.clear()
+        async with batcher_of(network, slots=4) as batcher:
+            first = asked_by("first", batcher, 1)
+            await network.wait_until_entered()
+            call = Call("late")
+            late = asked(call, batcher, 2, 2, 2, *["endless"] * 20)
+            while batcher._to_embed.qsize() < 3:
+                await asyncio.sleep(0.001)
+            if gone:
+                call.gone = True
+            else:
+                call.deadline = monotonic()
+            network.free.set()
+            with pytest.raises(RuntimeError, match="dropped"):
+                await late
+            assert values(await first) == [1]
+            assert values(await batcher.embed(images(3))) == [3]
+            assert network.batches == [[1], [3]]
 
     run(test)

@@ -15,10 +15,15 @@ BATCH_SIZES: tuple[int, ...] = (1, 8, 32)
 
 
 class Engine(Protocol):
-    """A network made ready for batches of its `batch_sizes`, ascending. One thread at a time may run it."""
+    """A network made ready for batches of its `batch_sizes`, ascending. One thread at a time may run it.
+
+    `most_padding` is the share of a batch up to which padding is cheaper than running smaller batches: all of it
+    where a batch takes hardly longer than one image, as on a GPU, and little where it takes as long as its images.
+    """
 
     name: str
     batch_sizes: tuple[int, ...]
+    most_padding: float
 
     def run(self, batch: Pixels) -> Floats:
         """Embed uint8 `[n, height, width, channels]`, n in `batch_sizes`, as float32 `[n, dimension]`."""
@@ -26,7 +31,7 @@ class Engine(Protocol):
 
 
 def run_padded(engine: Engine, images: Pixels, dimension: int) -> Floats:
-    """Embed any number of images: whole batches of the largest size, the rest padded with zeros.
+    """Embed any number of images: in batches as large as they fill, or fill but for some padding with zeros.
 
     Args:
         engine: what runs the network.
@@ -40,7 +45,7 @@ def run_padded(engine: Engine, images: Pixels, dimension: int) -> Floats:
     start = 0
     while start < len(images):
         left = len(images) - start
-        size = next((size for size in engine.batch_sizes if size >= left), engine.batch_sizes[-1])
+        size = _size(engine, left)
         batch = images[start : start + size]
         filled = len(batch)
         if filled < size:
@@ -49,3 +54,11 @@ def run_padded(engine: Engine, images: Pixels, dimension: int) -> Floats:
         embeddings[start : start + filled] = engine.run(batch)[:filled]
         start += filled
     return embeddings
+
+
+def _size(engine: Engine, left: int) -> int:
+    """Return the size of the next batch: one that all fit in, if that is not mostly padding, else the largest."""
+    fitting = next((size for size in engine.batch_sizes if size >= left), None)
+    if fitting is not None and fitting - left <= engine.most_padding * fitting:
+        return fitting
+    return max((size for size in engine.batch_sizes if size <= left), default=engine.batch_sizes[0])

@@ -26,6 +26,7 @@ class OnnxEngine:
     """One session for all batch sizes; a graph that was made for one size is run in batches of that size."""
 
     name = "onnx"
+    most_padding = 1.0
 
     def __init__(self, model: Path, threads: int) -> None:
         """Load an `.onnx` file; `threads` CPU threads share one batch.

@@ -21,6 +21,7 @@ class TensorFlowEngine:
 
     name = "tensorflow"
     batch_sizes = BATCH_SIZES
+    most_padding = 1.0
 
     def __init__(self, saved_model: Path, input_shape: tuple[int, int, int]) -> None:
         """Load a SavedModel whose `serve` endpoint takes uint8 `[n, *input_shape]`."""

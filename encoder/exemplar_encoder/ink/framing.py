@@ -97,8 +97,7 @@ def _shares(sums: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
 @lru_cache(256)
 def _centers(count: int, length: int) -> npt.NDArray[np.float64]:
     """Return where the middles of `count` equal parts of a length are."""
-    centers: npt.NDArray[np.float64] = (np.arange(count) + 0.5) * (length / count)
-    return centers
+    return np.asarray((np.arange(count) + 0.5) * (length / count), np.float64)
 
 
 @lru_cache(256)

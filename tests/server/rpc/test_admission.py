@@ -106,12 +106,13 @@ def test_a_log_that_nobody_reads_keeps_no_writer_waiting_and_tells_what_it_lost(
             log.write(f"line {number}\n")
         assert log.dropped > 0
         taken: list[str] = []
-        threading.Thread(target=lambda: taken.extend(iter(read.readline, "")), daemon=True).start()
+        reading = threading.Thread(target=lambda: taken.extend(iter(read.readline, "")), daemon=True)
+        reading.start()
         log.drain(10)
         log.write("the last one\n")
         log.drain(10)
-        target.flush()
         target.close()
+        reading.join(10)
     lost = [line for line in taken if "lines of the log were dropped here" in line]
     assert sum(int(line.split()[0].replace(",", "")) for line in lost) == log.dropped
     assert taken[0] == "line 0\n"
