@@ -23,6 +23,7 @@ from exemplar_server.inspection import Inspector
 from exemplar_server.metrics import Metrics
 from exemplar_server.rpc.listener import listen
 from exemplar_server.store import GalleryStore, IndexOptions, open_store
+from exemplar_server.writer import Writer
 
 _log = structlog.get_logger()
 
@@ -55,8 +56,9 @@ async def serve(settings: ServerSettings) -> None:
         stack.callback(batcher.close)
         classifier = Classifier(encoder, batcher, store, metrics)
         inspector = Inspector(classifier)
-        enroller = Enroller(classifier, inspector, metrics)
-        stack.callback(enroller.close)
+        writer = Writer(store, metrics, settings.queue_capacity)
+        stack.callback(writer.close)
+        enroller = Enroller(classifier, inspector, writer)
         metrics.watch_galleries(lambda: _sizes(store))
         if not stop.is_set():
             await listener.begin(classifier, inspector, enroller)
