@@ -1,17 +1,13 @@
 """Enrolling: from exemplars' bytes to durable classes, with warnings about them.
 
-The exemplars of one call are examined and committed together, one call at a time, so that each is compared with
-everything that was committed before it.
+The exemplars of one call are examined together and made one change, which the writer makes: so each is compared with
+everything that was stored before it.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from time import perf_counter
-from typing import TypeVar
 
 import numpy as np
 import structlog
@@ -24,11 +20,10 @@ from exemplar_server.classifier import Classifier
 from exemplar_server.errors import FailedPreconditionError, ServiceError, UnavailableError, invalid_field
 from exemplar_server.exemplar_warnings import ExemplarWarning
 from exemplar_server.inspection import ComparedClass, Inspector, described
-from exemplar_server.metrics import Metrics
+from exemplar_server.store.gallery_store import SearchedGalleries
 from exemplar_server.store.records import ClassRecord, Gallery, NewClass, NewExemplar, StoredClass
 from exemplar_server.store.request import Request
-
-T = TypeVar("T")
+from exemplar_server.writer import Writer
 
 _log = structlog.get_logger()
 
@@ -89,16 +84,10 @@ class _Examined:
 class Enroller:
     """Changes the classes of galleries that are of the classifier's model."""
 
-    def __init__(self, classifier: Classifier, inspector: Inspector, metrics: Metrics) -> None:
+    def __init__(self, classifier: Classifier, inspector: Inspector, writer: Writer) -> None:
         self._classifier = classifier
         self._inspector = inspector
-        self._store = classifier.store
-        self._metrics = metrics
-        self._writer = ThreadPoolExecutor(1, "writer")
-
-    def close(self) -> None:
-        """Finish what is being committed."""
-        self._writer.shutdown()
+        self.writer = writer
 
     async def enroll(
         self,
@@ -119,7 +108,10 @@ class Enroller:
         gallery = await self._classifier.gallery(gallery_id)
         counted = [_check_count(gallery, item) if isinstance(item, Enrollment) else item for item in enrollments]
         examined = await answer_each(Enrollment, counted, self._examine)
-        return await self._write(lambda: self._commit(gallery, examined, strict, request))
+        images = sum(len(item.exemplars) for item in examined if isinstance(item, _Examined))
+        return await self.writer.change(
+            gallery.id, lambda store: self._put(store, gallery, examined, strict, request), request, images
+        )
 
     async def add_exemplars(
         self,
@@ -147,11 +139,9 @@ class Enroller:
         (examined,) = await answer_each(Enrollment, [counted], self._examine)
         if isinstance(examined, ServiceError):
             raise examined
-        return await self._write(lambda: self._add(gallery, examined, strict, request))
-
-    async def _write(self, change: Callable[[], T]) -> T:
-        # Shielded: a caller who goes away does not stop what the writer has begun.
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._writer, change))
+        return await self.writer.change(
+            gallery.id, lambda store: self._add(store, gallery, examined, strict, request), request, len(images)
+        )
 
     async def _examine(self, enrollments: Sequence[Enrollment]) -> list[_Examined | ServiceError]:
         """Embed the images of all enrollments together, and look at each."""
@@ -159,16 +149,16 @@ class Enroller:
         embedded = iter(await self._classifier.embed(images, inspected=True))
         return [_examined(enrollment, [next(embedded) for _ in enrollment.images]) for enrollment in enrollments]
 
-    def _commit(
+    def _put(
         self,
+        store: SearchedGalleries,
         gallery: Gallery,
         items: Sequence[_Examined | ServiceError],
         strict: bool,
         request: Request[EnrolledBatch] | None,
     ) -> EnrolledBatch:
         """Run in the writer's thread."""
-        start = perf_counter()
-        warnings = self._compare(gallery, items, strict)
+        warnings = self._compare(store, gallery, items, strict)
         results: dict[int, EnrolledClass | ServiceError] = {}
         kept: dict[int, NewClass] = {}
         for index, item in enumerate(items):
@@ -186,27 +176,29 @@ class Enroller:
             return EnrolledBatch([results[index] for index in range(len(items))], stored[1])
 
         after = None if request is None else request.after(batch)
-        enrolled = batch(self._store.put_classes(gallery.id, list(kept.values()), after))
-        self._metrics.commit_seconds.observe(perf_counter() - start)
-        return enrolled
+        return batch(store.put_classes(gallery.id, list(kept.values()), after))
 
     def _compare(
-        self, gallery: Gallery, items: Sequence[_Examined | ServiceError], strict: bool
+        self, store: SearchedGalleries, gallery: Gallery, items: Sequence[_Examined | ServiceError], strict: bool
     ) -> dict[int, list[ExemplarWarning]]:
         """Return all warnings about each item that is no error, by its index."""
         examined = {index: item for index, item in enumerate(items) if isinstance(item, _Examined)}
         if not examined:
             return {}
         classes = [item.compared(item.new_class().embedding()) for item in examined.values()]
-        compared = self._neighbors(gallery, classes, strict)
+        compared = self._neighbors(store, gallery, classes, strict)
         return {index: item.warnings + found for (index, item), found in zip(examined.items(), compared, strict=True)}
 
     def _neighbors(
-        self, gallery: Gallery, classes: Sequence[ComparedClass], strict: bool
+        self,
+        store: SearchedGalleries,
+        gallery: Gallery,
+        classes: Sequence[ComparedClass],
+        strict: bool,
     ) -> list[list[ExemplarWarning]]:
         """See `Inspector.compare`; an index that is away keeps only those from enrolling who insist on an answer."""
         try:
-            return self._inspector.compare(gallery, classes)
+            return self._inspector.compare(store, gallery, classes)
         except UnavailableError as error:
             if strict:
                 raise
@@ -214,16 +206,20 @@ class Enroller:
             return [[] for _ in classes]
 
     def _add(
-        self, gallery: Gallery, examined: _Examined, strict: bool, request: Request[AddedExemplars] | None
+        self,
+        store: SearchedGalleries,
+        gallery: Gallery,
+        examined: _Examined,
+        strict: bool,
+        request: Request[AddedExemplars] | None,
     ) -> AddedExemplars:
         """Run in the writer's thread."""
-        start = perf_counter()
         class_id = examined.enrollment.class_id
-        together = self._store.exemplar_embeddings(gallery.id, class_id)
+        together = store.exemplar_embeddings(gallery.id, class_id)
         for item in examined.exemplars:
             together.setdefault(item.exemplar.sha256, item.embedding)
         compared = examined.compared(class_embedding(np.stack(list(together.values()))))
-        warnings = examined.warnings + self._neighbors(gallery, [compared], strict)[0]
+        warnings = examined.warnings + self._neighbors(store, gallery, [compared], strict)[0]
         if strict and warnings:
             raise _refused(f"class {class_id!r} was not changed", class_id, warnings)
 
@@ -231,9 +227,7 @@ class Enroller:
             return AddedExemplars(changed[0], warnings, changed[1])
 
         after = None if request is None else request.after(added)
-        result = added(self._store.add_exemplars(gallery.id, class_id, examined.exemplars, after))
-        self._metrics.commit_seconds.observe(perf_counter() - start)
-        return result
+        return added(store.add_exemplars(gallery.id, class_id, examined.exemplars, after))
 
 
 def _check_count(gallery: Gallery, enrollment: Enrollment) -> Enrollment | ServiceError:

@@ -19,6 +19,7 @@ from exemplar_server.classifier import Classifier
 from exemplar_server.errors import DataLossError, NotFoundError, ServiceError
 from exemplar_server.exemplar_warnings import ExemplarWarning, neighbor_warnings
 from exemplar_server.recent_queries import OtherKindOfPicture
+from exemplar_server.store.gallery_store import Galleries, SearchedGalleries
 from exemplar_server.store.records import Candidate, Exemplar, Gallery, NewExemplar, Pair, Search
 
 CHECK_NEIGHBORS = 5
@@ -87,7 +88,7 @@ class Inspector:
             same = await asyncio.to_thread(self._store.classes_with_exemplar, gallery.id, exemplar.sha256)
             neighbors = {near.class_id: near.distance for near in nearest}
             others = set(same) - {class_id}
-            twin = await asyncio.to_thread(self._twin, gallery.id, others, embedded.embedding, neighbors)
+            twin = await asyncio.to_thread(_twin, self._store, gallery.id, others, embedded.embedding, neighbors)
             threshold = self._classifier.rules.rule(found.gallery, found.gaps).threshold
             warnings = warnings + neighbor_warnings(twin, list(neighbors.items()), threshold)
         return ExemplarCheck(warnings, nearest, exemplar)
@@ -105,19 +106,22 @@ class Inspector:
         pairs, close, threshold, revision, classes = await self._classifier.threads.read_long(diagnose)
         return Diagnosis(pairs, close, threshold, revision, self._classifier.recent.finding(gallery, classes))
 
-    def compare(self, gallery: Gallery, classes: Sequence[ComparedClass]) -> list[list[ExemplarWarning]]:
+    def compare(
+        self, store: SearchedGalleries, gallery: Gallery, classes: Sequence[ComparedClass]
+    ) -> list[list[ExemplarWarning]]:
         """Compare each class with those stored, and with the others that would be stored with it.
 
         Near is what is near in the gallery as it would be then: of as many classes, and as far apart.
 
         Args:
+            store: the store, as it is when they are stored.
             gallery: where they would be stored.
             classes: the classes; of two with the same id the last counts.
         """
         embeddings = np.stack([each.embedding for each in classes])
         ids = {each.class_id for each in classes}
         try:
-            stored = self._search_others(gallery.id, embeddings, ids)
+            stored = _search_others(store, gallery.id, embeddings, ids)
             # A class that is there already changes, and does not join. One whose new exemplars are far from its old
             # ones may be missed: then it counts as one more.
             there = {near.class_id for found in stored.results for near in found}
@@ -142,35 +146,37 @@ class Inspector:
             neighbors.pop(each.class_id, None)
             same: set[str] = set()
             for sha256 in each.exemplars:
-                same |= by_exemplar[sha256] | (set(self._store.classes_with_exemplar(gallery.id, sha256)) - ids)
-            twin = self._twin(gallery.id, same - {each.class_id}, each.embedding, neighbors)
+                same |= by_exemplar[sha256] | (set(store.classes_with_exemplar(gallery.id, sha256)) - ids)
+            twin = _twin(store, gallery.id, same - {each.class_id}, each.embedding, neighbors)
             nearest = sorted(neighbors.items(), key=lambda near: (near[1], near[0]))
             warnings.append(neighbor_warnings(twin, nearest, threshold))
         return warnings
 
-    def _search_others(self, gallery_id: str, embeddings: Floats, ids: Collection[str]) -> Search:
-        """Find for each embedding the nearest stored class that is none of `ids`, with others."""
-        found = self._store.search(gallery_id, embeddings, _COMPARED)
-        if any(len(near) == _COMPARED and all(each.class_id in ids for each in near) for near in found.results):
-            found = self._store.search(gallery_id, embeddings, len(ids) + 1)
-        return found
 
-    def _twin(
-        self, gallery_id: str, same: Collection[str], embedding: Floats, neighbors: Mapping[str, float]
-    ) -> tuple[str, float] | None:
-        """Choose one of the classes that have the `same` exemplar, and tell how far it is.
+def _search_others(store: SearchedGalleries, gallery_id: str, embeddings: Floats, ids: Collection[str]) -> Search:
+    """Find for each embedding the nearest stored class that is none of `ids`, with others."""
+    found = store.search(gallery_id, embeddings, _COMPARED)
+    if any(len(near) == _COMPARED and all(each.class_id in ids for each in near) for near in found.results):
+        found = store.search(gallery_id, embeddings, len(ids) + 1)
+    return found
 
-        It may be farther than the `neighbors`: it is searched by the mean of all its exemplars.
-        """
-        twin = min(same, default=None)
-        if twin is None:
-            return None
-        if twin in neighbors:
-            return twin, neighbors[twin]
-        try:
-            return twin, float(np.linalg.norm(self._store.get_class(gallery_id, twin).embedding - embedding))
-        except NotFoundError:  # it was deleted meanwhile
-            return None
+
+def _twin(
+    store: Galleries, gallery_id: str, same: Collection[str], embedding: Floats, neighbors: Mapping[str, float]
+) -> tuple[str, float] | None:
+    """Choose one of the classes that have the `same` exemplar, and tell how far it is.
+
+    It may be farther than the `neighbors`: it is searched by the mean of all its exemplars.
+    """
+    twin = min(same, default=None)
+    if twin is None:
+        return None
+    if twin in neighbors:
+        return twin, neighbors[twin]
+    try:
+        return twin, float(np.linalg.norm(store.get_class(gallery_id, twin).embedding - embedding))
+    except NotFoundError:  # it was deleted meanwhile
+        return None
 
 
 def described(image: EncodedImage, embedded: EmbeddedImage) -> NewExemplar:

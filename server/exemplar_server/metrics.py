@@ -30,12 +30,21 @@ class Metrics:
         self.wait_seconds = self._seconds("queue_wait", "Time a decoded image waited for the encoder.")
         self.encode_seconds = self._seconds("encode", "Time to embed a batch.")
         self.search_seconds = self._seconds("search", "Time to search a gallery.")
-        self.commit_seconds = self._seconds("commit", "Time to check, commit and index an enrollment.")
+        self.commit_seconds = self._seconds("commit", "Time to check, commit and index a group of changes.")
         self.batch_size = Histogram(
             "exemplar_batch_images",
             "Images embedded at once.",
             buckets=(1, 2, 4, 8, 16, 32, 64, 128),
             registry=self.registry,
+        )
+        self.commit_changes = Histogram(
+            "exemplar_commit_changes",
+            "Changes committed together.",
+            buckets=(1, 2, 4, 8, 16, 32, 64),
+            registry=self.registry,
+        )
+        self.changes_waiting = Gauge(
+            "exemplar_queue_changes", "Changes, counted in images, not yet committed.", registry=self.registry
         )
         self.queue_images = Gauge(
             "exemplar_queue_images", "Images taken in and not yet embedded.", registry=self.registry

@@ -29,6 +29,7 @@ from exemplar_server.inspection import Inspector
 from exemplar_server.metrics import Metrics
 from exemplar_server.rpc.listener import listen
 from exemplar_server.store import GalleryStore, IndexOptions, open_store
+from exemplar_server.writer import Writer
 
 # Of four bytes each: as decoded, and with transparency flattened. What follows works on smaller copies.
 _BYTES_PER_PIXEL = 10
@@ -72,8 +73,9 @@ async def serve(settings: ServerSettings, dropped_lines: Callable[[], int] = lam
         classifier = Classifier(encoder, batcher, store, metrics)
         stack.callback(classifier.threads.close)
         inspector = Inspector(classifier)
-        enroller = Enroller(classifier, inspector, metrics)
-        stack.callback(enroller.close)
+        writer = Writer(store, metrics, settings.queue_capacity)
+        stack.callback(writer.close)
+        enroller = Enroller(classifier, inspector, writer)
         metrics.watch_galleries(lambda: _sizes(store))
         if not stop.is_set():
             await listener.begin(classifier, inspector, enroller)

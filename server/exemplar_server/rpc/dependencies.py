@@ -12,6 +12,7 @@ from exemplar_server.enrollment import Enroller
 from exemplar_server.errors import ResourceExhaustedError, invalid_field
 from exemplar_server.inspection import Inspector
 from exemplar_server.store import GalleryStore
+from exemplar_server.writer import Writer
 
 # The limit that a gRPC client has where nobody set one.
 _MESSAGE_THAT_ALL_TAKE = 4 * 1024 * 1024
@@ -33,6 +34,11 @@ class Dependencies:
         self.max_batch_items = max_batch_items
         self.answer_bytes = max_message_bytes - _ENVELOPE
         self.page_bytes = min(max_message_bytes, _MESSAGE_THAT_ALL_TAKE) * 3 // 4
+
+    @property
+    def writer(self) -> Writer:
+        """What changes the galleries."""
+        return self.enroller.writer
 
     @property
     def store(self) -> GalleryStore:

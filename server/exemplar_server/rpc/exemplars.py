@@ -41,7 +41,7 @@ class ExemplarCalls:
         """Remove an exemplar of a class."""
         gallery, class_id = names.parse_class("class_name", request.class_name)
         sha256 = names.check_sha256("sha256", request.sha256)
-        store = self._dependencies.store
+        store, writer = self._dependencies.store, self._dependencies.writer
 
         def respond(removed: tuple[ClassRecord, int]) -> pb.RemoveExemplarResponse:
             record, revision = removed
@@ -51,7 +51,7 @@ class ExemplarCalls:
 
         async def change(repeatable: Request[tuple[ClassRecord, int]] | None) -> tuple[ClassRecord, int]:
             wanted = gallery, class_id, sha256, request.allow_missing
-            return await asyncio.to_thread(store.remove_exemplar, *wanted, repeatable)
+            return await writer.change(gallery, lambda group: group.remove_exemplar(*wanted, repeatable), repeatable)
 
         return await answer_once(store, request, pb.RemoveExemplarResponse, change, respond)
 

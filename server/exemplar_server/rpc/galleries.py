@@ -32,12 +32,13 @@ class GalleryCalls:
         """Create an empty gallery of the server's model."""
         gallery = names.check_gallery_id("gallery_id", request.gallery_id)
         display_name, rate, most_exemplars = _settings(request.gallery)
-        store, encoder = self._dependencies.store, self._dependencies.classifier.encoder
+        store, writer = self._dependencies.store, self._dependencies.writer
+        encoder = self._dependencies.classifier.encoder
 
         async def change(repeatable: Request[Gallery] | None) -> Gallery:
-            model, dimension = encoder.bundle.id, encoder.dimension
-            return await asyncio.to_thread(
-                store.create_gallery, gallery, model, dimension, display_name, rate, most_exemplars, repeatable
+            wanted = gallery, encoder.bundle.id, encoder.dimension, display_name, rate, most_exemplars
+            return await writer.change(
+                gallery, lambda group: group.create_gallery(*wanted, repeatable), repeatable, alone=True
             )
 
         def respond(created: Gallery) -> pb.CreateGalleryResponse:
@@ -72,13 +73,17 @@ class GalleryCalls:
         if "calibration" in paths and request.gallery.HasField("calibration"):
             fitted = calibration.parse("gallery.calibration", request.gallery.calibration)
         changes = GalleryChanges(frozenset(cast(list[_Field], paths)), *_settings(request.gallery), fitted)
-        store, classifier = self._dependencies.store, self._dependencies.classifier
+        store, writer = self._dependencies.store, self._dependencies.writer
+        classifier = self._dependencies.classifier
 
         async def change(repeatable: Request[Gallery] | None) -> Gallery:
             if fitted is not None:
                 # It was fitted on embeddings of the server's model, and says nothing of another's.
                 await classifier.gallery(gallery)
-            return await asyncio.to_thread(store.update_gallery, gallery, changes, request.gallery.etag, repeatable)
+            wanted = gallery, changes, request.gallery.etag
+            return await writer.change(
+                gallery, lambda group: group.update_gallery(*wanted, repeatable), repeatable, alone=True
+            )
 
         def respond(updated: Gallery) -> pb.UpdateGalleryResponse:
             return pb.UpdateGalleryResponse(gallery=messages.gallery(updated))
@@ -88,11 +93,13 @@ class GalleryCalls:
     async def DeleteGallery(self, request: pb.DeleteGalleryRequest, context: Context) -> pb.DeleteGalleryResponse:  # noqa: N802
         """Delete a gallery with all its classes."""
         gallery = names.parse_gallery("name", request.name)
-        store = self._dependencies.store
+        store, writer = self._dependencies.store, self._dependencies.writer
 
         async def change(repeatable: Request[None] | None) -> None:
             wanted = gallery, request.force, request.allow_missing
-            await asyncio.to_thread(store.delete_gallery, *wanted, repeatable)
+            await writer.change(
+                gallery, lambda group: group.delete_gallery(*wanted, repeatable), repeatable, alone=True
+            )
 
         def respond(_: None) -> pb.DeleteGalleryResponse:
             return pb.DeleteGalleryResponse()

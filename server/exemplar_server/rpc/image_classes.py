@@ -99,30 +99,34 @@ class ImageClassCalls:
             raise invalid_field("update_mask", "it must name display_name, attributes or both, and nothing else")
         display_name = names.check_display_name("image_class.display_name", message.display_name)
         attributes = names.check_attributes("image_class.attributes", message.attributes)
-        store = self._dependencies.store
+        store, writer = self._dependencies.store, self._dependencies.writer
 
         def respond(record: ClassRecord) -> pb.UpdateClassResponse:
             return pb.UpdateClassResponse(image_class=messages.image_class(record, gallery))
 
         async def change(repeatable: Request[ClassRecord] | None) -> ClassRecord:
-            new = (
+            wanted = (
+                gallery,
+                class_id,
                 display_name if "display_name" in paths else None,
                 attributes if "attributes" in paths else None,
+                message.etag,
             )
-            return await asyncio.to_thread(store.update_class, gallery, class_id, *new, message.etag, repeatable)
+            return await writer.change(gallery, lambda group: group.update_class(*wanted, repeatable), repeatable)
 
         return await answer_once(store, request, pb.UpdateClassResponse, change, respond)
 
     async def DeleteClass(self, request: pb.DeleteClassRequest, context: Context) -> pb.DeleteClassResponse:  # noqa: N802
         """Delete a class."""
         gallery, class_id = names.parse_class("name", request.name)
-        store = self._dependencies.store
+        store, writer = self._dependencies.store, self._dependencies.writer
 
         def respond(revision: int) -> pb.DeleteClassResponse:
             return pb.DeleteClassResponse(gallery_revision=revision)
 
         async def change(repeatable: Request[int] | None) -> int:
-            return await asyncio.to_thread(store.delete_class, gallery, class_id, request.allow_missing, repeatable)
+            wanted = gallery, class_id, request.allow_missing
+            return await writer.change(gallery, lambda group: group.delete_class(*wanted, repeatable), repeatable)
 
         return await answer_once(store, request, pb.DeleteClassResponse, change, respond)
 

@@ -14,6 +14,7 @@ that fails leaves nothing behind.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from exemplar_encoder.arrays import Floats
@@ -191,8 +192,8 @@ class Galleries(Protocol):
         ...
 
 
-class GalleryStore(Galleries, Protocol):
-    """Keeps galleries and answers queries; see `Galleries`."""
+class SearchedGalleries(Galleries, Protocol):
+    """Keeps galleries and searches them; see `Galleries`."""
 
     def search(self, gallery: str, queries: Floats, count: int, considered: int = 0) -> Search:
         """Find the nearest classes of some queries.
@@ -206,6 +207,25 @@ class GalleryStore(Galleries, Protocol):
         Raises:
             FailedPreconditionError: the queries' dimension is not the gallery's.
             InvalidArgumentError: a query is not `usable`.
+        """
+        ...
+
+
+class GalleryStore(SearchedGalleries, Protocol):
+    """Keeps galleries and answers queries; see `Galleries`."""
+
+    def together(
+        self, gallery: str | None = None, request_ids: Sequence[str] = ()
+    ) -> AbstractContextManager[SearchedGalleries]:
+        """Commit changes together: lend the store as the changes of the block, which go through it, leave it.
+
+        When the block has ended all of them are durable and visible; before that nobody else sees any of them. One
+        that raises costs only itself. An error that the block lets through, or that the end raises, undoes them all;
+        but where it is an `UnavailableError` of the end they may have been made.
+
+        Args:
+            gallery: the gallery that they change; None for more than one, where only one process changes the store.
+            request_ids: those of their requests.
         """
         ...
 

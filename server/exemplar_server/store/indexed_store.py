@@ -6,11 +6,13 @@ in, and is answered by an index that is there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from exemplar_encoder.arrays import Floats
 from exemplar_encoder.kinds_of_picture import Cloud
+from exemplar_server.store.change_group import ChangeGroup
 from exemplar_server.store.index.indexes import Indexes
 from exemplar_server.store.index.kinds import IndexKind
 from exemplar_server.store.records import Gallery, Pair, Search
@@ -58,6 +60,17 @@ class IndexedStore(SqlTruth):
     def search(self, gallery: str, queries: Floats, count: int, considered: int = 0) -> Search:
         """See `GalleryStore`."""
         return self._indexes.get(gallery).search(queries, count, max(count, considered))
+
+    @contextmanager
+    def together(self, gallery: str | None = None, request_ids: Sequence[str] = ()) -> Iterator[ChangeGroup]:
+        """See `GalleryStore`."""
+        with self._database.transaction(*request_ids) as connection:
+            group = ChangeGroup(self._database, connection, self.search)
+            if gallery is not None:
+                group.lock(gallery)
+            yield group
+        for each in group.changed:
+            self._committed(each)
 
     def gaps(self, gallery: str, joining: Floats | None = None) -> Floats | None:
         """See `GalleryStore`."""

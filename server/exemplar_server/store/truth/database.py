@@ -79,15 +79,22 @@ class Database(Readable, Protocol):
     lock_row: str
     """What follows a SELECT in a transaction so that nobody else changes its row until the end."""
 
-    def transaction(self, request_id: str | None = None) -> AbstractContextManager[Connection]:
+    def transaction(self, *request_ids: str) -> AbstractContextManager[Connection]:
         """Make the changes of the block all or none, and have them on disk when it ends without an error.
 
-        Blocks with one request id run one after the other.
+        Blocks that have a request id in common run one after the other.
 
         Raises:
             ResourceExhaustedError: there is no room; nothing was changed.
             UnavailableError: the database does not answer. Where that happens at the end of the block, the changes
                 may have been made.
+        """
+        ...
+
+    def savepoint(self, connection: Connection) -> AbstractContextManager[Connection]:
+        """Make the changes of the block all or none within a transaction, which goes on whatever the block raises.
+
+        Where the database itself gave the whole transaction up, this and each one after it raises.
         """
         ...
 

@@ -74,12 +74,30 @@ class PostgresDatabase:
             yield lend
 
     @contextmanager
-    def transaction(self, request_id: str | None = None) -> Iterator[Connection]:
+    def transaction(self, *request_ids: str) -> Iterator[Connection]:
         """See `Database`."""
         with self._session("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", "COMMIT") as session:
-            if request_id is not None:
-                session.execute("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", (request_id,))
+            if request_ids:  # all of them before any row, and in order: else two groups could wait for each other
+                session.execute(
+                    "SELECT pg_advisory_xact_lock(key) FROM (SELECT DISTINCT hashtextextended(id, 0) AS key"
+                    " FROM unnest(?::text[]) AS id ORDER BY key) AS keys",
+                    (list(request_ids),),
+                )
             yield session
+
+    @contextmanager
+    def savepoint(self, connection: Connection) -> Iterator[Connection]:
+        """See `Database`."""
+        with _typed_errors():
+            connection.execute("SAVEPOINT change")
+            try:
+                yield connection
+            except BaseException:
+                with suppress(psycopg.Error):  # the connection is gone, and with it the transaction
+                    connection.execute("ROLLBACK TO SAVEPOINT change")
+                    connection.execute("RELEASE SAVEPOINT change")
+                raise
+            connection.execute("RELEASE SAVEPOINT change")
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

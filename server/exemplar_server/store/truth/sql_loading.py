@@ -66,7 +66,7 @@ class SqlLoading(SqlReading):
     def _change(self, gallery: str, request: Request[Any] | None = None) -> Iterator[Connection]:
         """Make one change of a gallery, and none for a request that was answered before."""
         try:
-            with self._database.transaction(None if request is None else request.id) as writer:
+            with self._database.transaction(*(() if request is None else (request.id,))) as writer:
                 response = None if request is None else request_rows.answered(writer, request, now_micros())
                 if response is not None:
                     raise RepeatedRequest(response)

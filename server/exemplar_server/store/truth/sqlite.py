@@ -55,7 +55,7 @@ class SqliteDatabase:
             undo.pop_all()
 
     @contextmanager
-    def transaction(self, request_id: str | None = None) -> Iterator[Connection]:
+    def transaction(self, *request_ids: str) -> Iterator[Connection]:
         """See `Database`."""
         with self._writing, _typed_errors():
             self._writer.execute("BEGIN IMMEDIATE")
@@ -67,6 +67,22 @@ class SqliteDatabase:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def savepoint(self, connection: Connection) -> Iterator[Connection]:
+        """See `Database`."""
+        with _typed_errors():
+            if not self._writer.in_transaction:  # a savepoint would begin another, and its release commit that
+                raise sqlite3.OperationalError("SQLite has rolled the transaction back")
+            connection.execute("SAVEPOINT change")
+            try:
+                yield connection
+            except BaseException:
+                if self._writer.in_transaction:
+                    connection.execute("ROLLBACK TO change")
+                    connection.execute("RELEASE change")
+                raise
+            connection.execute("RELEASE change")
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
