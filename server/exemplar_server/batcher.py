@@ -1,10 +1,10 @@
 """From the encoded images of many callers to embeddings, in batches.
 
 Images are decoded by processes and embedded by one thread, which owns the encoder. While it is busy, decoded images
-pile up; then it takes as many as a batch holds. Nobody waits for a batch to fill. While several callers are there
-they take turns, and batches are short, so that one with a thousand images holds nobody up. What nobody waits for any
-more is neither decoded nor embedded. What is taken in is bounded, counted in images; beyond that callers are told
-when to come back.
+pile up; then it takes as many as a batch holds. Nobody waits for a batch to fill. Callers take turns, and where some
+have few images batches are short, so that one with a thousand holds nobody up. What nobody waits for any more is
+neither decoded nor embedded. What is taken in is bounded, counted in images; beyond that callers are told when to come
+back.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ from exemplar_server.turns import Accounts, Turns
 # Decoded images that wait for the encoder, and those that it has.
 SLOTS_PER_BATCH_IMAGE = 4
 
-# While several callers are there, a batch takes about so long, and who called so long ago is still there.
+# While callers with a few images and others with many are there, a batch takes about so long, so that the few wait for
+# no more; and who called so long ago is still there.
 _BATCH_SECONDS = 0.010
 _THERE_SECONDS = 1.0
+_UNEVEN = 4
 
 _END_PATIENCE = 5.0
 
@@ -108,7 +110,8 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
         self._held = 0
         self._jobs: set[_Job] = set()
-        self._there: dict[str, float] = {}
+        self._there: dict[str, tuple[float, int]] = {}  # when each caller called last, and with how many images
+        self._uneven = False
         self._seconds_per_image = 0.002
         self._to_embed: SimpleQueue[_Item | None] = SimpleQueue()
         metrics.queue_images.set_function(lambda: self._held)
@@ -137,7 +140,7 @@ class Batcher:
                 retry_after=min(10.0, max(0.05, self._held * self._seconds_per_image)),
             )
         call = this_call()
-        self._note(call.caller)
+        self._note(call.caller, len(images))
         self._held += len(images)
         job = _Job(len(images), call, self._loop.create_future())
         self._jobs.add(job)
@@ -161,12 +164,14 @@ class Batcher:
             if not job.done.done():
                 job.done.set_exception(UnavailableError("DRAINING", "the server is shutting down", retry_after=1.0))
 
-    def _note(self, caller: str) -> None:
+    def _note(self, caller: str, images: int) -> None:
         now = monotonic()
         self._there.pop(caller, None)
-        self._there[caller] = now  # at the end: they are in the order of their latest calls
-        while now - next(iter(self._there.values())) > _THERE_SECONDS:
+        self._there[caller] = now, images  # at the end: they are in the order of their latest calls
+        while now - next(iter(self._there.values()))[0] > _THERE_SECONDS:
             del self._there[next(iter(self._there))]
+        sizes = [count for _, count in self._there.values()]
+        self._uneven = _UNEVEN * min(sizes) < max(sizes)
 
     def _decoded(self, item: _Item) -> Callable[[DecodedImage | ImageError | Exception | None], None]:
         def done(result: DecodedImage | ImageError | Exception | None) -> None:
@@ -201,10 +206,9 @@ class Batcher:
         return False
 
     def _most_at_once(self) -> int:
-        there = len(self._there)
-        if there <= 1:
+        if not self._uneven:
             return self._max_batch
-        return min(self._max_batch, max(there, int(_BATCH_SECONDS / self._seconds_per_image)))
+        return min(self._max_batch, max(len(self._there), int(_BATCH_SECONDS / self._seconds_per_image)))
 
     def _embed_batch(self, batch: list[_Item]) -> list[_Delivery]:
         start = perf_counter()

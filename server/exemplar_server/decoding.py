@@ -35,7 +35,7 @@ from exemplar_server.metrics import Metrics
 from exemplar_server.turns import Accounts, Turns
 
 _LIGHT_BYTES, _LIGHT_PIXELS = 256 * 1024, 500_000
-_SENT_AHEAD = 2
+_SENT_AHEAD = 8
 _SECONDS, _SECONDS_PER_PIXEL = 2e-4, 2e-8  # guesses, until it is known
 _RESTART_SECONDS = 0.3
 _START_PATIENCE = 60.0

@@ -1,8 +1,8 @@
 """The one way in for changes: a bounded queue, and a thread that commits what waits in groups.
 
 A group is one transaction, with one wait for the disk. In it each change is made by itself, in the order of their
-coming, and sees those before it; one that is refused costs only itself. Nobody is told anything before the group is on
-disk and in the indexes. A change whose caller has given up is not begun.
+coming, and sees those before it; one that is refused costs only itself. Nobody is told anything before the group is
+on disk and in the indexes. A change whose caller has given up is not begun.
 """
 
 from __future__ import annotations
