@@ -3,8 +3,8 @@
 Images are decoded by processes and embedded by one thread, which owns the encoder. While it is busy, decoded images
 pile up; then it takes as many as a batch holds. Nobody waits for a batch to fill. Callers take turns, and where some
 have few images batches are short, so that one with a thousand holds nobody up. What nobody waits for any more is
-neither decoded nor embedded. What is taken in is bounded, counted in images; beyond that callers are told when to come
-back.
+neither decoded nor embedded. What is taken in is bounded, counted in images; beyond that callers are told when to
+come back.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from exemplar_server.turns import Accounts, Turns
 # Decoded images that wait for the encoder, and those that it has.
 SLOTS_PER_BATCH_IMAGE = 4
 
-# While callers with a few images and others with many are there, a batch takes about so long, so that the few wait for
-# no more; and who called so long ago is still there.
+# While callers with a few images and others with many are there, a batch takes about so long: the few wait no longer.
+# Who called so long ago is still there.
 _BATCH_SECONDS = 0.010
 _THERE_SECONDS = 1.0
 _UNEVEN = 4

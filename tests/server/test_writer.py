@@ -58,7 +58,8 @@ async def held(writer: Writer, release: threading.Event, changes: Sequence[Await
     first = asyncio.ensure_future(writer.change("g", wait))
     await asyncio.to_thread(entered.wait, 30)
     others = [asyncio.ensure_future(change) for change in changes]
-    await asyncio.sleep(0)
+    for _ in range(3):  # steps of the loop that each of them takes until it waits
+        await asyncio.sleep(0)
     release.set()
     await first
     return await asyncio.gather(*others, return_exceptions=True)
@@ -131,6 +132,8 @@ def test_what_waits_when_the_writer_is_closed_is_told_so(tmp_path: Path) -> None
         waiting = asyncio.ensure_future(writer.change("g", put("a")))
         await asyncio.sleep(0)
         closing = asyncio.ensure_future(asyncio.to_thread(writer.close))
+        while not writer._closing:
+            await asyncio.sleep(0)
         release.set()
         await closing
         await begun
