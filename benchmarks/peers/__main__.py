@@ -35,7 +35,6 @@ from benchmarks.results import record
 from benchmarks.serving import requests, stock
 from demo.server_process import ServerProcess
 
-ROUNDS = 3
 IN_FLIGHT = 32
 OURS = "ours, gRPC"
 _PATIENCE = 90.0
@@ -52,13 +51,14 @@ PEERS = {
 def main(
     bundle: Annotated[Path, typer.Option(help="The bundle.")] = Path("models/omniglot"),
     seconds: Annotated[float, typer.Option(help="How long to call each in each round.")] = 6.0,
+    rounds: Annotated[int, typer.Option(min=1, help="How often to measure each.")] = 3,
     only: Annotated[list[str] | None, typer.Option(help="These peers alone; repeat it.")] = None,
 ) -> None:
     """Measure."""
     found: dict[tuple[str, int], list[load.Load]] = {}
     wanted = [(name, size) for name in PEERS if not only or name in only for size in (1, 32)]
     ours = (OURS, 0)
-    for turn in range(ROUNDS):
+    for turn in range(rounds):
         order = [ours, *wanted]
         for place in np.random.default_rng(turn).permutation(len(order)).tolist():
             name, size = order[place]
