@@ -128,18 +128,21 @@ class Batcher:
             inspected: whether to look for what is wrong with each, too.
 
         Raises:
-            UnavailableError: too much is waiting already; nothing of this request was taken in.
+            UnavailableError: too much is waiting already, or more than the caller has time for; nothing of this
+                request was taken in.
         """
         if not images:
             return []
-        if self._held and self._held + len(images) > self._capacity:
+        call = this_call()
+        wait = self._held * self._seconds_per_image
+        if self._held and (self._held + len(images) > self._capacity or call.deadline < monotonic() + wait):
             raise UnavailableError(
                 "QUEUE_FULL",
-                f"{self._held:,} images are waiting and the server holds {self._capacity:,} at most; try again later",
+                f"{self._held:,} images are waiting, for which the server takes about {wait:.2g} s, and it holds "
+                f"{self._capacity:,} at most; try again later",
                 {"held": str(self._held), "capacity": str(self._capacity)},
-                retry_after=min(10.0, max(0.05, self._held * self._seconds_per_image)),
+                retry_after=min(10.0, max(0.05, wait)),
             )
-        call = this_call()
         self._note(call.caller, len(images))
         self._held += len(images)
         job = _Job(len(images), call, self._loop.create_future())

@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -132,6 +133,24 @@ def test_while_the_encoder_is_busy_callers_pile_up_and_share_a_batch() -> None:
             results = await asyncio.gather(first, *callers)
             assert [values(result) for result in results] == [[n] for n in range(1, 12)]
             assert list(map(len, network.batches)) == [1, 8, 2]
+
+    run(test)
+
+
+def test_who_has_no_time_to_wait_for_what_is_held_is_told_so_at_once() -> None:
+    async def test() -> None:
+        network = Network()
+        network.free.clear()
+        async with batcher_of(network) as batcher:
+            held = asked_by("patient", batcher, *range(60))
+            await network.wait_until_entered()
+            with pytest.raises(UnavailableError) as refused:
+                await asked(Call("hasty", time.monotonic() + 0.01), batcher, 1)
+            assert refused.value.reason == "QUEUE_FULL"
+            later = asked(Call("other", time.monotonic() + 60), batcher, 2)
+            network.free.set()
+            assert len(await held) == 60
+            assert values(await later) == [2.0]
 
     run(test)
 
