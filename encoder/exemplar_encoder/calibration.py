@@ -6,7 +6,8 @@ gallery's *spacing*, the mean distance from a class to its nearest other class o
 nearest, and one calibration fits a gallery of 20 unlike classes as well as one of 900 letters. Classes that all but
 coincide are left out of it.
 
-The trainer fits both on classes the network never saw. A threshold is the spacing times a factor: a quantile of
+The trainer fits both on classes that it held out, or, for a network from elsewhere, on the user's; `fitted_on` says
+which. A threshold is the spacing times a factor: a quantile of
 strangers' distances to their nearest class, in units of the spacing, in galleries of that size. A probability is that
 of a softmax over the nearest classes and "none of them", whose weight depends on the spacing; half of the queries it
 was fitted on were of no enrolled class. A class's weight falls with the square of its distance, as that of a normal
