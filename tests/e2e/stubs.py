@@ -21,6 +21,7 @@ from exemplar.v1 import (
 from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import resources_pb2 as resources
 from exemplar_encoder import Calibration
+from exemplar_encoder.arrays import Pixels
 
 
 class Stubs:
@@ -76,7 +77,15 @@ def plant(stubs: Stubs, gallery: str, calibration: Calibration) -> None:
 
 def png(size: tuple[int, int] = (40, 40), seed: int = 0) -> bytes:
     """Return noise as a PNG, another for each seed."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0])).astype(np.uint8)
+    return _encoded(np.random.default_rng(seed).integers(0, 256, (size[1], size[0])).astype(np.uint8))
+
+
+def blank_png() -> bytes:
+    """Return a picture of nothing, of which the server warns."""
+    return _encoded(np.full((40, 40), 255, np.uint8))
+
+
+def _encoded(pixels: Pixels) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()

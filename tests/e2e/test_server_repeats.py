@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from demo.server_process import ServerProcess
 from exemplar.v1 import gallery_service_pb2 as galleries
 from exemplar.v1 import resources_pb2 as resources
-from tests.e2e.stubs import Stubs, image, png, refusal
+from tests.e2e.stubs import Stubs, blank_png, image, png, refusal
 
 
 def new_id() -> str:
@@ -159,11 +159,11 @@ def test_a_call_that_failed_may_be_made_again_and_succeed(stubs: Stubs, gallery:
         galleries.EnrollClassRequest(gallery=gallery, enrollment=enrollment("a"), strict=True, request_id=new_id()),
         galleries.DeleteClassRequest(name=f"{gallery}/classes/a", request_id=new_id()),
     ]
-    tiny = galleries.EnrollClassRequest()
-    tiny.CopyFrom(requests[0])
-    tiny.enrollment.images[0].content = png((9, 9))
+    blank = galleries.EnrollClassRequest()
+    blank.CopyFrom(requests[0])
+    blank.enrollment.images[0].content = blank_png()
     with pytest.raises(grpc.RpcError) as refused:
-        stubs.galleries.EnrollClass(tiny)
+        stubs.galleries.EnrollClass(blank)
     assert refusal(refused.value)[1] == "EXEMPLAR_REFUSED"
     with pytest.raises(grpc.RpcError):
         stubs.galleries.DeleteClass(requests[1])
