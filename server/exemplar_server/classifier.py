@@ -35,7 +35,7 @@ _INLINE_PRODUCTS = 1_000_000
 
 # So many queries of a batch are searched and decided at a time. Between them others have their turn: a batch keeps a
 # single caller waiting for a few milliseconds, holds the index as long, and little memory, however many classes tie.
-SLICE = 16
+SLICE = 32
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Threads for reading: as many as cores for searches, and one for reads that may take minutes.
+"""Threads for reading: a few for searches, and one for reads that may take minutes.
 
 A read that nobody waits for any more is not begun, and a long one stops on its way.
 """
@@ -21,7 +21,8 @@ class ReadingThreads:
     """See the module; for one event loop."""
 
     def __init__(self) -> None:
-        self._searches = ThreadPoolExecutor(os.cpu_count() or 1, "search")
+        # More than cores: between its slices a batch hands over to the loop and back, and others search meanwhile.
+        self._searches = ThreadPoolExecutor(3 * (os.cpu_count() or 1), "search")
         self._long = ThreadPoolExecutor(1, "long read")
 
     async def search(self, read: Callable[[], T]) -> T:
