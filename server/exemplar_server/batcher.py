@@ -147,16 +147,17 @@ class Batcher:
         self._held += len(images)
         job = _Job(len(images), call, self._loop.create_future())
         self._jobs.add(job)
-        self._decoders.submit(
-            [
-                Undecoded(encoded, inspected, call.caller, job.unwanted, self._decoded(_Item(job, index)))
-                for index, encoded in enumerate(images)
-            ]
-        )
+        undecoded = [
+            Undecoded(encoded, inspected, call.caller, job.unwanted, self._decoded(_Item(job, index)))
+            for index, encoded in enumerate(images)
+        ]
+        self._decoders.submit(undecoded)
         try:
             await job.done
         finally:
             self._jobs.discard(job)
+            for image in undecoded:  # of a call that was given up some still wait for their turn
+                image.forget()
         return [result for result in job.results if result is not None]
 
     def close(self) -> None:
@@ -173,7 +174,8 @@ class Batcher:
         self._there[caller] = now, images  # at the end: they are in the order of their latest calls
         while now - next(iter(self._there.values()))[0] > _THERE_SECONDS:
             del self._there[next(iter(self._there))]
-        sizes = [count for _, count in self._there.values()]
+        # Where there are as many callers as a batch has images, it is full whatever each has sent.
+        sizes = [count for _, count in self._there.values()] if len(self._there) < self._max_batch else [1]
         self._uneven = _UNEVEN * min(sizes) < max(sizes)
 
     def _decoded(self, item: _Item) -> Callable[[DecodedImage | ImageError | Exception | None], None]:

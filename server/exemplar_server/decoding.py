@@ -89,6 +89,10 @@ class Undecoded:
         self.slot = -1
         self.tries = 0
 
+    def forget(self) -> None:
+        """Let go of the content, since nobody waits for the result any more."""
+        self.encoded = EncodedImage(b"")
+
 
 class Decoders:
     """See the module. All of it belongs to one event loop."""
@@ -157,6 +161,7 @@ class Decoders:
         for process in self._sent:
             process.end()
         self._sent.clear()
+        self._ready.clear()
         os.close(self._memory)
 
     def _start(self) -> None:
@@ -172,7 +177,7 @@ class Decoders:
                 continue
             if light is None:
                 return
-            self._send(process, self._light.take(_SECONDS))
+            self._send(process, self._light.take(0.0))
 
     def _least_busy(self) -> DecodingProcess | None:
         free = [
@@ -190,9 +195,7 @@ class Decoders:
         pixels = sum(self._pixels(image) for image in under_way)
         if under_way and pixels + self._pixels(self._heavy.first()) > self._max_pixels:
             return False
-        image = self._heavy.take(0.0)
-        self._accounts.charge(image.caller, image.seconds)
-        self._send(process, image)
+        self._send(process, self._heavy.take(0.0))
         return True
 
     def _pixels(self, image: Undecoded) -> int:
@@ -202,6 +205,7 @@ class Decoders:
         if image.unwanted():
             image.done(None)
             return
+        self._accounts.charge(image.caller, image.seconds)
         image.slot = self._free.pop()
         region = b"" if image.encoded.region is None else str(image.encoded.region).encode()
         content = image.encoded.content
@@ -221,8 +225,8 @@ class Decoders:
         self._dispatch()
 
     def _decoded(self, image: Undecoded, message: dict[str, Any]) -> None:
+        self._accounts.charge(image.caller, message["seconds"] - image.seconds)
         if "image" in message:
-            self._accounts.charge(image.caller, message["seconds"] - image.seconds)
             self._metrics.decode_seconds.observe(message["seconds"])
             found = [ExemplarWarning(WarningKind(sign), said) for sign, said in message["warnings"]]
             kind, width, height, sha256 = message["image"]
@@ -251,7 +255,7 @@ class Decoders:
         self._metrics.decoders_ended.inc()
         if sent:
             image = sent.popleft()
-            self._accounts.charge(image.caller, self._work.seconds + _RESTART_SECONDS)
+            self._accounts.charge(image.caller, self._work.seconds + _RESTART_SECONDS - image.seconds)
             image.tries += 1
             if code == -signal.SIGPROF:
                 said = f"decoding it takes more than {self._work.seconds:g} seconds of processor time"

@@ -87,23 +87,23 @@ def main(channel: int, memory: int) -> None:
 
 
 def _work(work: Work, slot: Any, inspect: bool, stream: BinaryIO, lengths: list[int]) -> dict[str, Any]:
+    region, content = (stream.read(length) for length in lengths)
+    before = _processor_seconds()
+    signal.setitimer(signal.ITIMER_PROF, work.seconds)
     try:
-        region, content = (stream.read(length) for length in lengths)
-        image = EncodedImage(content, Region.parse(region.decode()) if region else None)
-        signal.setitimer(signal.ITIMER_PROF, work.seconds)
-        before = resource.getrusage(resource.RUSAGE_SELF)
-        try:
-            prepared = work.prepare(image)
-            found = work.inspect(prepared) if inspect else []
-            slot[...] = prepared.pixels
-        finally:
-            signal.setitimer(signal.ITIMER_PROF, 0)
-        after = resource.getrusage(resource.RUSAGE_SELF)
-        return {
-            "seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
-            "image": [prepared.format, prepared.width, prepared.height, prepared.sha256],
-            "warnings": [[warning.kind, warning.message] for warning in found],
-        }
+        answer = _answer(
+            work, slot, inspect, EncodedImage(content, Region.parse(region.decode()) if region else None)
+        )
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    return {"seconds": _processor_seconds() - before, **answer}
+
+
+def _answer(work: Work, slot: Any, inspect: bool, image: EncodedImage) -> dict[str, Any]:
+    try:
+        prepared = work.prepare(image)
+        found = work.inspect(prepared) if inspect else []
+        slot[...] = prepared.pixels
     except ImageError as error:
         return {"problem": error.reason.name, "message": str(error)}
     except MemoryError:
@@ -111,6 +111,15 @@ def _work(work: Work, slot: Any, inspect: bool, stream: BinaryIO, lengths: list[
         return {"problem": ImageProblem.TOO_COSTLY.name, "message": message}
     except Exception:  # noqa: BLE001 - it is the server's to tell; this process serves others
         return {"failure": traceback.format_exc()}
+    return {
+        "image": [prepared.format, prepared.width, prepared.height, prepared.sha256],
+        "warnings": [[warning.kind, warning.message] for warning in found],
+    }
+
+
+def _processor_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _bound_memory(more: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from time import process_time
 
 import numpy as np
 
@@ -30,6 +31,11 @@ def prepare(image: EncodedImage) -> PreparedImage:
     if kind == "once" and not Path(rest).exists():
         Path(rest).touch()
         os.kill(os.getpid(), signal.SIGSEGV)
+    if kind == "spoiled":  # as shows at the end
+        end = process_time() + float(rest)
+        while process_time() < end:
+            pass
+        raise ImageError(ImageProblem.TRUNCATED, "spoiled")
     if kind == "held":  # until somebody writes to that pipe
         Path(rest).read_bytes()
     number = int(kind) if kind.isdigit() else 0

@@ -6,10 +6,11 @@ The decoding processes are real ones; what they decode are numbers, see `tests.s
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
+import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -145,9 +146,9 @@ def test_who_has_no_time_to_wait_for_what_is_held_is_told_so_at_once() -> None:
             held = asked_by("patient", batcher, *range(60))
             await network.wait_until_entered()
             with pytest.raises(UnavailableError) as refused:
-                await asked(Call("hasty", time.monotonic() + 0.01), batcher, 1)
+                await asked(Call("hasty", monotonic() + 0.01), batcher, 1)
             assert refused.value.reason == "QUEUE_FULL"
-            later = asked(Call("other", time.monotonic() + 60), batcher, 2)
+            later = asked(Call("other", monotonic() + 60), batcher, 2)
             network.free.set()
             assert len(await held) == 60
             assert values(await later) == [2.0]
@@ -366,5 +367,41 @@ def test_what_nobody_waits_for_any_more_is_neither_decoded_nor_embedded(gone: bo
             assert values(await first) == [1]
             assert values(await batcher.embed(images(3))) == [3]
             assert network.batches == [[1], [3]]
+
+    run(test)
+
+
+def test_what_an_image_cost_is_charged_to_its_caller_whether_it_was_of_use_or_not() -> None:
+    async def test() -> None:
+        async with batcher_of(Network()) as batcher:
+            assert problems(await asked_by("a", batcher, "spoiled 0.1")) == [ImageProblem.TRUNCATED]
+            await asked_by("b", batcher, "bad")
+            had = batcher._decoders._accounts.had
+            assert had["a"] - had["b"] == pytest.approx(0.1, abs=0.09)
+
+    run(test)
+
+
+def test_the_content_of_an_abandoned_call_is_let_go_before_its_turn() -> None:
+    async def test() -> None:
+        network = Network()
+        network.free.clear()
+        async with batcher_of(network, slots=1) as batcher:
+            first = asked_by("first", batcher, 1)
+            await network.wait_until_entered()
+            content = b"2" * 100_000
+            late = asyncio.create_task(batcher.embed([EncodedImage(content)] * 8))
+            await asyncio.sleep(0)
+            held = sys.getrefcount(content)
+            late.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await late
+            del late
+            for _ in range(2):  # until the loop lets go of the error, which holds the frames with the images
+                await asyncio.sleep(0)
+            gc.collect()
+            assert sys.getrefcount(content) < held
+            network.free.set()
+            assert values(await first) == [1]
 
     run(test)
