@@ -1,6 +1,6 @@
-"""Where the time of preparing one small drawing goes, on one thread, beside Pillow's decoding alone.
+"""Where the time of preparing a picture goes, on one thread, beside Pillow's decoding alone.
 
-`python -m benchmarks.prepare`; medians of a few hundred runs.
+`python -m benchmarks.prepare`; medians, of a small drawing and of photographs of twelve megapixels (read reduced).
 """
 
 from __future__ import annotations
@@ -12,16 +12,28 @@ from pathlib import Path
 from time import perf_counter
 from typing import Annotated
 
+import numpy as np
 import typer
 from PIL import Image
 
 from benchmarks.drawn import picture
 from benchmarks.results import record
-from exemplar_encoder import Bundle, EncodedImage, ImageLimits, decode, preprocess
+from benchmarks.shrinking import photographs
+from exemplar_encoder import (
+    Bundle,
+    EncodedImage,
+    Encoder,
+    ImageLimits,
+    Preprocessing,
+    decode,
+    load_encoder,
+    preprocess,
+)
 from exemplar_encoder.ink.framing import ink_box
 from exemplar_encoder.ink.levels import stretched
 
 RUNS = 500
+PHOTOGRAPHS = 8
 
 
 def main(bundle: Annotated[Path, typer.Option(help="The bundle.")] = Path("models/omniglot")) -> None:
@@ -41,7 +53,29 @@ def main(bundle: Annotated[Path, typer.Option(help="The bundle.")] = Path("model
     figures = {name: _median_us(step) for name, step in steps.items()}
     figures["in all"] = sum(figures[name] for name in ("decode, with all checks", "all of preprocessing"))
     rows = [[name, f"{value:,.0f} us"] for name, value in figures.items()]
-    record("prepare", "Preparing a drawing of 105 x 105 pixels, a PNG", ["", "median"], rows, figures)
+    taken = photographed(load_encoder(bundle), spec)
+    rows += [[f"a photograph: {name}", f"{value:,.3g}"] for name, value in taken.items()]
+    record("prepare", "Preparing a PNG of 105 x 105 pixels", ["", "median"], rows, figures | taken)
+
+
+def photographed(encoder: Encoder, spec: Preprocessing) -> dict[str, float]:
+    """Return how long photographs take when all of their pixels are decoded and when enough are, in ms."""
+    whole, reduced, apart = [], [], []
+    for content in photographs(PHOTOGRAPHS):
+        start = perf_counter()
+        pixels = preprocess(decode(content, ImageLimits(), spec.background).pixels, spec)
+        between = perf_counter()
+        enough = encoder.prepare(EncodedImage(content)).pixels
+        reduced.append(1000 * (perf_counter() - between))
+        whole.append(1000 * (between - start))
+        first, second = encoder.embed(np.stack([pixels, enough]))
+        apart.append(float(np.linalg.norm(first - second)))
+    return {
+        "all pixels, ms": statistics.median(whole),
+        "reduced, ms": statistics.median(reduced),
+        "times as fast": statistics.median(whole) / statistics.median(reduced),
+        "distance between their embeddings": statistics.median(apart),
+    }
 
 
 def _median_us(step: Callable[[], object]) -> float:

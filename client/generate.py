@@ -24,6 +24,9 @@ NAMES = {"AsyncClient": "Client", "AsyncConnection": "Connection"}
 # The few words that differ by more than a name: (asyncio's, as a pattern; the synchronous client's).
 PHRASES = [
     (r"asyncio\.to_thread\(([\w.]+), ", r"\1("),
+    (r"asyncio\.ensure_future\(([\w.]+)\((.*?)\)\)\n", r"\1.future(\2)\n"),
+    (r"\basyncio\.(Future|wait|CancelledError)\b", r"concurrent.futures.\1"),
+    (r"\bimport asyncio\n", "import asyncio\nimport concurrent.futures\n"),
     (r"\bgrpc\.aio\.", "grpc."),
     (r"import grpc\.aio\n", ""),
     (r"\bexemplar\.aio\b", "exemplar.sync"),

@@ -132,6 +132,11 @@ def too_large(size: int, limit: int) -> ExemplarError:
     )
 
 
+def deadline_exceeded(address: str, timeout: float) -> ExemplarError:
+    """Build the error of a call that was not answered within its deadline in seconds."""
+    return DeadlineExceededError(f"the server at {address} did not answer within {timeout:g} s")
+
+
 def request_error(error: grpc.RpcError, address: str, timeout: float) -> ExemplarError:
     """Turn gRPC's error into ours.
 
@@ -153,7 +158,7 @@ def request_error(error: grpc.RpcError, address: str, timeout: float) -> Exempla
         cause = "the TLS handshake failed" if handshake else message.rpartition(": ")[2].rstrip("].")
         reason, message = "UNREACHABLE", f"no server answers at {address} ({cause})"
     elif code == "DEADLINE_EXCEEDED" and not reason:
-        message = f"the server at {address} did not answer within {timeout:g} s"
+        return deadline_exceeded(address, timeout)
     elif code == "UNIMPLEMENTED" and not reason:
         message = f"the server at {address} does not know this request ({message})"
     elif code == "RESOURCE_EXHAUSTED" and "larger than max" in message:

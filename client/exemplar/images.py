@@ -1,7 +1,8 @@
 """Images as callers have them, turned into bytes as the server wants them.
 
 Promises: bytes and files go out untouched, so the server sees (and keeps) the original; Pillow images and arrays go
-out as PNG, which loses nothing. Neither NumPy nor Pillow is imported before a caller hands one of theirs in.
+out as PNG, which loses nothing. Neither NumPy nor Pillow is imported before a caller hands one of theirs in, or asks
+that pictures be shrunk.
 """
 
 from __future__ import annotations
@@ -73,6 +74,46 @@ def encoded(image: WholeImage) -> bytes:
     if hasattr(other, "save") and hasattr(other, "getbands"):
         return _png(other)
     raise TypeError(f"an image is a path, bytes, a Pillow image or a uint8 array; this is {type(image).__name__}")
+
+
+def shrunk(image: Image, input_side: int) -> Image:
+    """Return the image with no more pixels than a network makes use of, or as it is where that would save little.
+
+    Args:
+        image: What is to be sent.
+        input_side: The longer side of the network's input in pixels.
+
+    Raises:
+        ModuleNotFoundError: The extra `images` is not installed.
+        OSError: As `encoded`, and what else that raises.
+    """
+    require_shrinking()
+    from exemplar_encoder.region import EncodedImage, RegionError
+    from exemplar_encoder.region import Region as Box
+    from exemplar_encoder.shrink import shrunk
+
+    whole, region = (image.image, image.region) if isinstance(image, Part) else (image, None)
+    content = encoded(whole)
+    try:
+        box = Box(region.left, region.top, region.width, region.height, region.unit) if region else None
+    except RegionError:
+        return image  # the server says what is wrong with it
+    small = shrunk(EncodedImage(content, box), input_side)
+    return small.content if small.region is None or region is None else Part(content, region)
+
+
+def require_shrinking() -> None:
+    """Check that what shrinks pictures is installed.
+
+    Raises:
+        ModuleNotFoundError: It is not.
+    """
+    try:
+        import exemplar_encoder.shrink  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"shrinking pictures needs {error.name}, which is not installed: pip install 'exemplar[images]'"
+        ) from error
 
 
 def several(images: Image | Sequence[Image]) -> Sequence[Image]:

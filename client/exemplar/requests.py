@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, Final
 
 from exemplar import results
-from exemplar.images import Image, Part, encoded, require_files, several
+from exemplar.images import Image, Part, encoded, require_files, several, shrunk
 from exemplar.names import model_name
 from exemplar.region import Region
 from exemplar.v1 import classification_service_pb2 as classification_pb
@@ -32,8 +32,13 @@ def request_id() -> str:
     return str(uuid.uuid4())
 
 
-def image(of: Image) -> resources_pb.Image:
-    """Build an image or a part of one; read its file. Errors as `images.encoded`."""
+def image(of: Image, input_side: int | None = None) -> resources_pb.Image:
+    """Build an image or a part of one; read its file, and shrink it for an input of that side, if one is given.
+
+    Errors as `images.encoded`.
+    """
+    if input_side is not None:
+        of = shrunk(of, input_side)
     if isinstance(of, Part):
         return resources_pb.Image(content=encoded(of.image), region=region(of.region))
     return resources_pb.Image(content=encoded(of))
@@ -53,12 +58,12 @@ def region(of: Region) -> resources_pb.Region:
     return resources_pb.Region(pixels=resources_pb.PixelBox(left=left, top=top, width=width, height=height))
 
 
-def query(of: Image | results.Embedding) -> resources_pb.Query:
-    """Build a query from an image or an embedding made before."""
+def query(of: Image | results.Embedding, input_side: int | None = None) -> resources_pb.Query:
+    """Build a query from an image, as `image` does, or an embedding made before."""
     if isinstance(of, results.Embedding):
         model = model_name(of.model) if of.model else ""
         return resources_pb.Query(embedding=resources_pb.Embedding(values=of.values, model=model))
-    return resources_pb.Query(image=image(of))
+    return resources_pb.Query(image=image(of, input_side))
 
 
 def enrollment(of: results.Enrollment) -> gallery_pb.Enrollment:

@@ -2,14 +2,16 @@
 
 Promises: only formats on the allow-list are read; byte and pixel limits are checked before pixels are allocated, by
 what the file declares (only libavif's own limit bounds an AVIF that holds more than that), and so is the number of
-scans of a JPEG, each of which costs a pass over all of its pixels; the orientation that EXIF or a container states is
-honored; transparency is flattened on a stated background; whatever is wrong with the bytes
+scans of a JPEG, each of which costs a pass over all of its pixels; a JPEG with far more pixels than are wanted is
+read at a half, a quarter or an eighth of its size, at a fraction of the cost; the orientation that EXIF or a
+container states is honored; transparency is flattened on a stated background; whatever is wrong with the bytes
 comes out as an `ImageError` with a reason and a sentence, never as an exception of the decoding library.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import re
 import struct
 import warnings
@@ -18,6 +20,7 @@ from enum import StrEnum
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
 from exemplar_encoder.formats import READ, claimed, format_name, remedy
@@ -46,6 +49,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS = frozenset(_UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
 
 
 class ImageProblem(StrEnum):
@@ -81,13 +85,15 @@ class ImageLimits:
 class DecodedImage:
     """An upright, opaque image (mode L or RGB) and what is known of its origin.
 
-    `width` and `height` are the whole image's, in pixels; `pixels` shows the region that was asked for.
+    `width` and `height` are the whole image's, in pixels; `pixels` shows the region that was asked for. One of these
+    stands for `reduction` of the image's along an axis: 1, 2, 4 or 8.
     """
 
     pixels: Image.Image
     format: str
     width: int
     height: int
+    reduction: int = 1
 
 
 def decode(
@@ -95,6 +101,8 @@ def decode(
     limits: ImageLimits | None = None,
     background: tuple[int, int, int] = (255, 255, 255),
     region: Region | None = None,
+    enough: int | None = None,
+    gray: bool = False,
 ) -> DecodedImage:
     """Decode an image of unknown origin; of an animation, the first frame.
 
@@ -103,6 +111,9 @@ def decode(
         limits: what to refuse; the defaults of `ImageLimits` when absent.
         background: RGB color, 0 to 255, on which transparency is flattened.
         region: the part that is wanted; None for the whole.
+        enough: so many pixels of the shorter side are enough; None for all that there are. A whole JPEG of twice as
+            many or more is read reduced.
+        gray: colors are not wanted of what is read reduced.
 
     Raises:
         ImageError: the bytes are no usable image; `reason` says why.
@@ -137,17 +148,33 @@ def decode(
     _check_size(image.width, image.height, limits)
     _check_tile(image, limits)
     try:
+        full = image.size
+        if enough is not None and region is None:
+            _reduce(image, enough, gray)
+        reduced = image.size != full
         image.load()
-        # What is inside a container may be another size than the container said.
-        _check_size(image.width, image.height, limits)
+        if not reduced:  # what is inside a container may be another size than the container said
+            full = image.size
+            _check_size(*full, limits)
+        turn = _turn(image)
         # Before the region is cut out: how 16 bits become 8 depends on the whole.
-        whole = _flatten(_upright(image), background)
+        whole = _flatten(image if turn is None else image.transpose(turn), background)
         pixels = whole if region is None else _part(whole, region, limits)
     except (ImageError, MemoryError):
         raise
     except Exception as error:
         raise _damaged(error) from error
-    return DecodedImage(pixels, format_name(image.format), whole.width, whole.height)
+    width, height = full[::-1] if turn in _SIDEWAYS else full
+    reduction = round(max(full) / max(whole.size)) if reduced else 1
+    return DecodedImage(pixels, format_name(image.format), width, height, reduction)
+
+
+def _reduce(image: Image.Image, enough: int, gray: bool) -> None:
+    """Have a JPEG of at least twice as many pixels a side read at a part of its size."""
+    shorter = min(image.size)
+    if isinstance(image, JpegImageFile) and shorter >= 2 * enough:
+        least = (math.ceil(image.width * enough / shorter), math.ceil(image.height * enough / shorter))
+        image.draft("L" if gray else None, least)
 
 
 def _part(image: Image.Image, region: Region, limits: ImageLimits) -> Image.Image:
@@ -217,13 +244,13 @@ def _bomb(error: Image.DecompressionBombError, limits: ImageLimits) -> ImageErro
     return ImageError(ImageProblem.TOO_LARGE, f"the image has {counted}; the limit is {limits.max_pixels:,}")
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Return what makes the image upright."""
     try:
         orientation = image.getexif().get(_ORIENTATION)
     except (SyntaxError, ValueError, LookupError, TypeError, OSError, struct.error):
-        return image  # a damaged EXIF block says nothing of the picture
-    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if turn is None else image.transpose(turn)
+        return None  # a damaged EXIF block says nothing of the picture
+    return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
 def _flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:

@@ -15,10 +15,9 @@ import numpy as np
 
 from exemplar_encoder.arrays import Floats, Pixels
 from exemplar_encoder.bundle import GOLDEN_EMBEDDINGS, NETWORKS, SAVED_MODEL, Bundle, BundleError, golden_image
-from exemplar_encoder.decode import ImageError, ImageLimits, decode
+from exemplar_encoder.decode import ImageError, ImageLimits
 from exemplar_encoder.engines import Engine, run_padded
 from exemplar_encoder.preparation import Preparation, PreparedImage
-from exemplar_encoder.preprocess import preprocess
 from exemplar_encoder.region import EncodedImage
 
 EngineName = Literal["auto", "litert", "tensorflow", "onnx"]
@@ -149,8 +148,7 @@ def _replay_golden_samples(encoder: Encoder) -> None:
 
 def _golden_pixels(bundle: Bundle, index: int, content: bytes) -> Pixels:
     """Prepare as `Encoder.prepare` does, but the limits set for callers' images do not hold for the bundle's own."""
-    spec = bundle.manifest.preprocessing
     try:
-        return preprocess(decode(content, background=spec.background).pixels, spec)
+        return Preparation(bundle.manifest.preprocessing, ImageLimits())(EncodedImage(content)).pixels
     except ImageError as error:
         raise BundleError(f"{bundle.path / golden_image(index)} cannot be read: {error}") from error

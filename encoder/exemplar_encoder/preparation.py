@@ -1,6 +1,7 @@
 """From an image file to the network's input: decode, preprocess, and remember what the image was.
 
-It can be pickled, and needs no bundle and no engine, so that it may be done in another process than embedding.
+Promises: training, exporting and serving come here, so that a network sees the same of a picture in each. It can be
+pickled, and needs no bundle and no engine, so that it may be done in another process than embedding.
 """
 
 from __future__ import annotations
@@ -44,8 +45,10 @@ class Preparation:
             ImageError: the bytes are no usable image; its reason says why.
             MemoryError: there is not enough memory for it.
         """
-        decoded = decode(image.content, self.limits, self.spec.background, image.region)
-        view = fitted(decoded.pixels, self.spec)
+        spec = self.spec
+        decoded = decode(image.content, self.limits, spec.background, image.region, spec.enough, spec.channels == 1)
+        view = fitted(decoded.pixels, spec)
+        enlargement = view.enlargement / decoded.reduction
         return PreparedImage(
-            view.pixels, decoded.format, decoded.width, decoded.height, view.shown, view.enlargement, image.sha256()
+            view.pixels, decoded.format, decoded.width, decoded.height, view.shown, enlargement, image.sha256()
         )

@@ -35,8 +35,20 @@ _FILTERS = {
 
 # This many of the image's pixels to a pixel of the input are kept before the filter, along each axis.
 _FINE = 4
+# The least square that is framed around ink, three tenths of the longer side, then still has as many as the input. A
+# small input is mostly one for drawings, whose strokes are thin.
+_THIN = 512
 # Of a strip only the middle, this many times what the crop shows, is resized: whole it could fill the memory.
 _STRIP = 16
+
+
+def enough_for_ink(input_side: int) -> int:
+    """Return how many pixels of its shorter side a picture needs for an input that shows the ink alone.
+
+    Args:
+        input_side: the longer side of the input in pixels.
+    """
+    return max(_FINE * input_side, _THIN)
 
 
 @dataclass(frozen=True)
@@ -108,6 +120,15 @@ class Preprocessing:
     def gray_background(self) -> int:
         """The gray that Pillow makes of the background's color."""
         return gray(self.background)
+
+    @property
+    def enough(self) -> int | None:
+        """How many pixels of its shorter side an image needs, so that more would hardly change the input."""
+        if self.resample == "nearest":
+            return None  # it picks pixels
+        if self.framing == "ink":
+            return enough_for_ink(max(self.width, self.height))
+        return 2 * max(self.width, self.height, self.resize or 0)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from exemplar.images import encoded
+from exemplar import Part, Region
+from exemplar.images import encoded, shrunk
 
 RED = (200, 10, 20)
 
@@ -84,6 +85,47 @@ def test_an_array_without_pillow_installed_gets_a_sentence() -> None:
         "import numpy\n"
         "from exemplar.images import encoded\n"
         "try: encoded(numpy.zeros((4, 4), numpy.uint8))\n"
+        "except ModuleNotFoundError as error: print(error)\n"
+    )
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert "pip install 'exemplar[images]'" in out
+
+
+def big() -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize((1800, 1200))
+
+
+def test_an_image_of_any_kind_can_be_shrunk(tmp_path: Path) -> None:
+    file = tmp_path / "big.png"
+    big().save(file)
+    for form in (file, str(file), file.read_bytes(), big(), np.asarray(big())):
+        small = shrunk(form, 32)
+        assert isinstance(small, bytes)
+        assert Image.open(io.BytesIO(small)).size == (768, 512)
+
+
+def test_a_part_that_is_shrunk_is_the_whole_of_what_is_sent() -> None:
+    pixel, fraction = Region(600, 0, 1200, 1200), Region(1 / 3, 0, 2 / 3, 1, "fraction")
+    small = [shrunk(Part(big(), region), 32) for region in (pixel, fraction)]
+    assert small[0] == small[1] == shrunk(big().crop((600, 0, 1800, 1200)), 32)
+
+
+def test_what_cannot_be_shrunk_is_left_to_the_server(tmp_path: Path) -> None:
+    assert shrunk(b"no image", 32) == b"no image"
+    for region in (Region(0, 0, 9000, 10), Region(-1, 0, 10, 10)):
+        part = Part(encoded(big()), region)
+        assert shrunk(part, 32) == part
+    with pytest.raises(FileNotFoundError):
+        shrunk(tmp_path / "nowhere.png", 32)
+
+
+@pytest.mark.process
+def test_shrinking_without_what_it_needs_gets_a_sentence() -> None:
+    code = (
+        "import sys; sys.modules['PIL'] = None\n"
+        "from exemplar import Client\n"
+        "try: Client(shrink=True)\n"
         "except ModuleNotFoundError as error: print(error)\n"
     )
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout

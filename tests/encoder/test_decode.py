@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from exemplar_encoder import DecodedImage, ImageError, ImageLimits, ImageProblem, decode
+from exemplar_encoder import DecodedImage, ImageError, ImageLimits, ImageProblem, Region, decode
 from exemplar_encoder.headers import glance
 
 ROOT = Path(__file__).parents[2]
@@ -635,3 +635,49 @@ def test_transparency_is_flattened_alike_in_strips(monkeypatch: pytest.MonkeyPat
     whole = pixels(decode(content, background=BLUE))
     monkeypatch.setattr(sys.modules["exemplar_encoder.decode"], "_STRIP_PIXELS", 40 * 7)
     assert np.array_equal(pixels(decode(content, background=BLUE)), whole)
+
+
+def large_jpeg(width: int = 400, height: int = 240, **options: object) -> bytes:
+    small = picture(width // 40, height // 40)
+    return encode(small.resize((width, height), Image.Resampling.BICUBIC), "JPEG", quality=95, **options)
+
+
+@pytest.mark.parametrize(("enough", "reduction"), [(241, 1), (121, 1), (120, 2), (61, 2), (60, 4), (30, 8), (8, 8)])
+def test_a_jpeg_keeps_at_least_as_many_pixels_as_are_enough(enough: int, reduction: int) -> None:
+    image = decode(large_jpeg(), enough=enough)
+    assert image.reduction == reduction
+    assert image.pixels.size == (400 // reduction, 240 // reduction)
+    assert (image.width, image.height) == (400, 240)
+
+
+def test_a_jpeg_that_is_read_reduced_shows_the_same() -> None:
+    whole = decode(large_jpeg()).pixels.reduce(4)
+    reduced = decode(large_jpeg(), enough=60).pixels
+    assert np.abs(np.asarray(whole, int) - np.asarray(reduced, int)).mean() < 1.5
+    gray = decode(large_jpeg(), enough=60, gray=True).pixels
+    assert gray.mode == "L"
+    assert np.abs(np.asarray(whole.convert("L"), int) - np.asarray(gray, int)).mean() < 1.5
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_jpeg_that_is_read_reduced_is_upright_and_states_its_own_size(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = large_jpeg(exif=exif)
+    whole, reduced = decode(content), decode(content, enough=60)
+    assert (reduced.width, reduced.height) == (whole.width, whole.height) == whole.pixels.size
+    assert reduced.pixels.size == (whole.width // 4, whole.height // 4)
+    difference = np.asarray(whole.pixels.reduce(4), int) - np.asarray(reduced.pixels, int)
+    assert np.abs(difference).mean() < 1.5
+
+
+def test_a_region_of_a_jpeg_and_pictures_of_other_formats_are_read_whole() -> None:
+    assert decode(large_jpeg(), region=Region(0, 0, 200, 100), enough=30).pixels.size == (200, 100)
+    assert decode(encode(picture(400, 240), "PNG"), enough=30).pixels.size == (400, 240)
+
+
+def test_a_damaged_jpeg_is_refused_reduced_or_not() -> None:
+    content = large_jpeg()
+    with pytest.raises(ImageError) as refused:
+        decode(content[: len(content) // 2], enough=30)
+    assert refused.value.reason is ImageProblem.TRUNCATED

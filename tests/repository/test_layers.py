@@ -19,7 +19,7 @@ PACKAGES = {
 }
 
 MAY_IMPORT: dict[str, set[str]] = {
-    "exemplar": set(),
+    "exemplar": {"exemplar_encoder.shrink", "exemplar_encoder.region"},  # to shrink pictures, where that is asked
     "exemplar_encoder": set(),
     "exemplar_trainer": {"exemplar", "exemplar_encoder"},
     "exemplar_server": {"exemplar_encoder", "exemplar.v1", "exemplar.names", "exemplar.commands"},

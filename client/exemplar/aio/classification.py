@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 
 from exemplar import conversion, names, requests
-from exemplar.aio.connection import AsyncConnection
+from exemplar.aio.connection import AsyncConnection, Shared
 from exemplar.errors import ExemplarError
 from exemplar.images import Image, require_files
 from exemplar.results import Classification, Embedding
@@ -36,13 +36,21 @@ class ClassificationRequests(AsyncConnection):
             model: Id of the model that is expected; another one raises `FailedPreconditionError`.
             timeout: Deadline in seconds; None for the client's.
         """
-        request = pb.ClassifyRequest(
-            gallery=names.gallery_name(gallery),
-            query=await asyncio.to_thread(requests.query, image),
-            options=requests.classification_options(top_k, false_accept_rate, model),
+        name = names.gallery_name(gallery)
+        options = requests.classification_options(top_k, false_accept_rate, model)
+        query = await asyncio.to_thread(requests.query, image, await self._input_side(timeout))
+        answer = await self._single(
+            self._classification.Classify,
+            lambda: pb.ClassifyRequest(gallery=name, query=query, options=options),
+            Shared(
+                (name, top_k, false_accept_rate, model),
+                query,
+                self._classification.BatchClassify,
+                lambda queries: pb.BatchClassifyRequest(gallery=name, queries=queries, options=options),
+            ),
+            timeout,
         )
-        response = await self._call(self._classification.Classify, request, timeout)
-        return conversion.classification(response.classification)
+        return conversion.classification(answer.classification)
 
     async def classify_many(
         self,
@@ -60,10 +68,11 @@ class ClassificationRequests(AsyncConnection):
             One entry an image, in order: the answer, or the error (not raised) of an image that cannot be used.
         """
         await asyncio.to_thread(require_files, images)
+        side = await self._input_side(timeout)
         options = requests.classification_options(top_k, false_accept_rate, model)
         return await self._batches(
             self._classification.BatchClassify,
-            (requests.query(image) for image in images),
+            (requests.query(image, side) for image in images),
             lambda queries: pb.BatchClassifyRequest(
                 gallery=names.gallery_name(gallery), queries=queries, options=options
             ),
@@ -73,18 +82,26 @@ class ClassificationRequests(AsyncConnection):
 
     async def embed(self, image: Image, *, timeout: float | None = None) -> Embedding:
         """Embed one image."""
-        request = pb.EmbedRequest(image=await asyncio.to_thread(requests.image, image))
-        response = await self._call(self._classification.Embed, request, timeout)
-        return conversion.embedding(response.embedding)
+        picture = await asyncio.to_thread(requests.image, image, await self._input_side(timeout))
+        answer = await self._single(
+            self._classification.Embed,
+            lambda: pb.EmbedRequest(image=picture),
+            Shared(
+                "embed", picture, self._classification.BatchEmbed, lambda images: pb.BatchEmbedRequest(images=images)
+            ),
+            timeout,
+        )
+        return conversion.embedding(answer.embedding)
 
     async def embed_many(
         self, images: Iterable[Image], *, timeout: float | None = None
     ) -> list[Embedding | ExemplarError]:
         """Embed many images; one entry each, in order, as `classify_many`."""
         await asyncio.to_thread(require_files, images)
+        side = await self._input_side(timeout)
         return await self._batches(
             self._classification.BatchEmbed,
-            (requests.image(image) for image in images),
+            (requests.image(image, side) for image in images),
             lambda batch: pb.BatchEmbedRequest(images=batch),
             lambda entry: conversion.embedding(entry.embedding),
             timeout,

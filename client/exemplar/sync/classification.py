@@ -9,7 +9,7 @@ from exemplar import conversion, names, requests
 from exemplar.errors import ExemplarError
 from exemplar.images import Image, require_files
 from exemplar.results import Classification, Embedding
-from exemplar.sync.connection import Connection
+from exemplar.sync.connection import Connection, Shared
 from exemplar.v1 import classification_service_pb2 as pb
 
 
@@ -36,13 +36,21 @@ class ClassificationRequests(Connection):
             model: Id of the model that is expected; another one raises `FailedPreconditionError`.
             timeout: Deadline in seconds; None for the client's.
         """
-        request = pb.ClassifyRequest(
-            gallery=names.gallery_name(gallery),
-            query=requests.query(image),
-            options=requests.classification_options(top_k, false_accept_rate, model),
+        name = names.gallery_name(gallery)
+        options = requests.classification_options(top_k, false_accept_rate, model)
+        query = requests.query(image, self._input_side(timeout))
+        answer = self._single(
+            self._classification.Classify,
+            lambda: pb.ClassifyRequest(gallery=name, query=query, options=options),
+            Shared(
+                (name, top_k, false_accept_rate, model),
+                query,
+                self._classification.BatchClassify,
+                lambda queries: pb.BatchClassifyRequest(gallery=name, queries=queries, options=options),
+            ),
+            timeout,
         )
-        response = self._call(self._classification.Classify, request, timeout)
-        return conversion.classification(response.classification)
+        return conversion.classification(answer.classification)
 
     def classify_many(
         self,
@@ -60,10 +68,11 @@ class ClassificationRequests(Connection):
             One entry an image, in order: the answer, or the error (not raised) of an image that cannot be used.
         """
         require_files(images)
+        side = self._input_side(timeout)
         options = requests.classification_options(top_k, false_accept_rate, model)
         return self._batches(
             self._classification.BatchClassify,
-            (requests.query(image) for image in images),
+            (requests.query(image, side) for image in images),
             lambda queries: pb.BatchClassifyRequest(
                 gallery=names.gallery_name(gallery), queries=queries, options=options
             ),
@@ -73,16 +82,24 @@ class ClassificationRequests(Connection):
 
     def embed(self, image: Image, *, timeout: float | None = None) -> Embedding:
         """Embed one image."""
-        request = pb.EmbedRequest(image=requests.image(image))
-        response = self._call(self._classification.Embed, request, timeout)
-        return conversion.embedding(response.embedding)
+        picture = requests.image(image, self._input_side(timeout))
+        answer = self._single(
+            self._classification.Embed,
+            lambda: pb.EmbedRequest(image=picture),
+            Shared(
+                "embed", picture, self._classification.BatchEmbed, lambda images: pb.BatchEmbedRequest(images=images)
+            ),
+            timeout,
+        )
+        return conversion.embedding(answer.embedding)
 
     def embed_many(self, images: Iterable[Image], *, timeout: float | None = None) -> list[Embedding | ExemplarError]:
         """Embed many images; one entry each, in order, as `classify_many`."""
         require_files(images)
+        side = self._input_side(timeout)
         return self._batches(
             self._classification.BatchEmbed,
-            (requests.image(image) for image in images),
+            (requests.image(image, side) for image in images),
             lambda batch: pb.BatchEmbedRequest(images=batch),
             lambda entry: conversion.embedding(entry.embedding),
             timeout,

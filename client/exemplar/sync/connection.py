@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass
+from time import monotonic
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -13,7 +15,10 @@ from google.protobuf.message import Message
 from exemplar import channel
 from exemplar.batching import MAX_ITEM_BYTES, batches
 from exemplar.channel import Tls
-from exemplar.errors import ExemplarError, item_error, request_error, too_large
+from exemplar.errors import ExemplarError, deadline_exceeded, item_error, request_error, too_large
+from exemplar.images import require_shrinking
+from exemplar.sync.coalescing import Coalescer, UnderWay
+from exemplar.v1 import model_service_pb2
 from exemplar.v1.classification_service_pb2_grpc import ClassificationServiceStub
 from exemplar.v1.gallery_service_pb2_grpc import GalleryServiceStub
 from exemplar.v1.model_service_pb2_grpc import ModelServiceStub
@@ -35,6 +40,27 @@ Item = TypeVar("Item", bound=Message)
 Result = TypeVar("Result")
 
 
+# Why a call may fail in a batch that would not by itself.
+_FOR_ITS_COMPANY = frozenset({"BATCH_TOO_LARGE", "MESSAGE_TOO_LARGE", "ANSWER_TOO_LARGE"})
+
+
+@dataclass(frozen=True)
+class Shared:
+    """How a single call can share a request with others.
+
+    Attributes:
+        kind: What those must have in common.
+        item: What it sends.
+        method: The method of batches.
+        request: Makes a request of items.
+    """
+
+    kind: Hashable
+    item: Message
+    method: grpc.UnaryUnaryMultiCallable[Any, Any]
+    request: Callable[[list[Any]], Any]
+
+
 class Connection:
     """A context manager that closes the connection at its end."""
 
@@ -46,6 +72,8 @@ class Connection:
         token: str | None = None,
         tls: Tls | bool = False,
         attempts: int = 5,
+        coalesce: float | None = None,
+        shrink: bool = False,
     ) -> None:
         """Prepare a connection; it is made with the first request.
 
@@ -58,7 +86,20 @@ class Connection:
             tls: True to use the system's certificates, or a `Tls` for others.
             attempts: How often, in all, a request is tried while the server is unavailable; 1 to 5. However often it
                 is tried, it has one effect.
+            coalesce: Have calls of `classify` and `embed` that are made at the same time share requests, and wait
+                for that at most this many seconds (0.01 is a good choice) while another is under way; None for a
+                request to each.
+            shrink: Shrink pictures of queries, never exemplars, to a few times the model's input before they are
+                sent, which hardly changes an answer. Needs the extra `images`.
+
+        Raises:
+            ValueError: `coalesce` is negative.
+            ModuleNotFoundError: `shrink`, and the extra is not installed.
         """
+        if coalesce is not None and coalesce < 0:
+            raise ValueError(f"coalesce is a time in seconds, 0 or more, not {coalesce}")
+        if shrink:
+            require_shrinking()
         if tls is True:
             tls = Tls()
         self.address = channel.address(address)
@@ -73,6 +114,9 @@ class Connection:
         self._classification = ClassificationServiceStub(self._channel)
         self._galleries = GalleryServiceStub(self._channel)
         self._models = ModelServiceStub(self._channel)
+        self._coalescer = None if coalesce is None else Coalescer(coalesce)
+        self._shrink = shrink
+        self._side: int | None = None
 
     def close(self) -> None:
         """Close the connection; requests under way are cancelled."""
@@ -94,6 +138,50 @@ class Connection:
             return method(request, timeout=seconds, metadata=self._metadata)
         except grpc.RpcError as error:
             raise request_error(error, self.address, seconds) from error
+
+    def _input_side(self, timeout: float | None) -> int | None:
+        """Return the longest side of a model's input, asked for once; None where pictures go as they are."""
+        if self._shrink and self._side is None:
+            response = self._call(self._models.ListModels, model_service_pb2.ListModelsRequest(), timeout)
+            self._side = max(max(model.input_width, model.input_height) for model in response.models)
+        return self._side
+
+    def _single(
+        self,
+        method: grpc.UnaryUnaryMultiCallable[Request, Any],
+        request: Callable[[], Request],
+        many: Shared,
+        timeout: float | None,
+    ) -> Any:
+        """Make one call, or share one with others; return what has its result, a response or a batch's entry."""
+        if self._coalescer is None:
+            return self._call(method, request(), timeout)
+        if self._coalescer.begin(many.kind):
+            try:
+                return self._call(method, request(), timeout)
+            finally:
+                self._coalescer.end(many.kind)
+        seconds = self.timeout if timeout is None else timeout
+        deadline = monotonic() + seconds
+
+        def send(items: list[Any], left: float) -> UnderWay:
+            return many.method.future(many.request(items), timeout=left, metadata=self._metadata)
+
+        try:
+            entry = self._coalescer.answer(many.kind, many.item, send, seconds)
+        except TimeoutError:
+            raise deadline_exceeded(self.address, seconds) from None
+        if isinstance(entry, grpc.RpcError):
+            error = request_error(entry, self.address, seconds)
+        elif isinstance(entry, BaseException):
+            raise entry
+        elif entry.HasField("error"):
+            error = item_error(entry.error)
+        else:
+            return entry
+        if error.reason not in _FOR_ITS_COMPANY:
+            raise error
+        return self._call(method, request(), deadline - monotonic())
 
     def _pages(
         self,

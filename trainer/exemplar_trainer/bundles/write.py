@@ -12,7 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from exemplar_encoder import Bundle, BundleError, Calibration, Manifest, decode, load_encoder, preprocess
+from exemplar_encoder import (
+    Bundle,
+    BundleError,
+    Calibration,
+    EncodedImage,
+    ImageLimits,
+    Manifest,
+    Preparation,
+    load_encoder,
+)
 from exemplar_encoder import bundle as layout
 from exemplar_encoder.bundle import seal
 from exemplar_encoder.encoder import EngineName
@@ -67,6 +76,7 @@ def _write(network: Network, manifest: Manifest, calibration: Calibration, repor
     (folder / "golden").mkdir()
     for index, image in enumerate(images):
         (folder / f"golden/{index:02d}.png").write_bytes(image)
-    pixels = np.stack([preprocess(decode(image, background=spec.background).pixels, spec) for image in images])
+    prepare = Preparation(spec, ImageLimits())
+    pixels = np.stack([prepare(EncodedImage(image)).pixels for image in images])
     np.save(folder / layout.GOLDEN_EMBEDDINGS, network.write(folder, pixels))
     seal(folder, manifest)

@@ -3,7 +3,7 @@
 The folder that holds an image is its class; the folders above are the class's group (such as an alphabet), unless a
 file `classes.csv` at the top, with the columns class and group, says otherwise; what follows the last `_` of a file's
 name is its source (such as a drawer or a design). A zip file reads like the folder it was made from. Images pass
-through the encoder's own decode and preprocess, so training sees what serving will see.
+through the encoder's own preparation, so training sees what serving will see.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from exemplar.images import SUFFIXES
-from exemplar_encoder import ImageError, ImageLimits, Preprocessing, decode, preprocess
+from exemplar_encoder import EncodedImage, ImageError, ImageLimits, Preparation, Preprocessing
 from exemplar_encoder.arrays import Pixels
 from exemplar_trainer.data.files import UNREADABLE, Files, is_image, open_files
 from exemplar_trainer.data.image_set import DatasetError, ImageSet
@@ -111,15 +111,15 @@ def _read_each(
     root: Path, files: Files, names: Sequence[str], spec: Preprocessing, max_unreadable: int, on_count: OnCount
 ) -> _Read:
     limits = ImageLimits()
+    prepare = Preparation(spec, limits)
 
     def read(name: str) -> Pixels | str:
         try:
             if files.size(name) > limits.max_bytes:  # before it is read, or unpacked from almost nothing
                 return f"{name}: the image has {files.size(name):,} bytes; the limit is {limits.max_bytes:,}"
-            image = decode(files.read(name), limits, spec.background)
+            return prepare(EncodedImage(files.read(name))).pixels
         except (ImageError, *UNREADABLE) as error:
             return f"{name}: {error}"
-        return preprocess(image.pixels, spec)
 
     found = _Read()
     with ThreadPoolExecutor() as pool:
