@@ -7,7 +7,6 @@ encoded image to embedding, came out as the trainer recorded them.
 from __future__ import annotations
 
 import importlib.util
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +17,7 @@ from exemplar_encoder.bundle import GOLDEN_EMBEDDINGS, NETWORKS, SAVED_MODEL, Bu
 from exemplar_encoder.decode import ImageError, ImageLimits
 from exemplar_encoder.engines import Engine, run_padded
 from exemplar_encoder.preparation import Preparation, PreparedImage
+from exemplar_encoder.processors import processors
 from exemplar_encoder.region import EncodedImage
 
 EngineName = Literal["auto", "litert", "tensorflow", "onnx"]
@@ -78,7 +78,7 @@ def load_encoder(
             installed, the network cannot be run, or the golden samples come out differently.
     """
     bundle = Bundle.load(path)
-    encoder = Encoder(bundle, _start(bundle, engine, threads or os.cpu_count() or 1), limits or ImageLimits())
+    encoder = Encoder(bundle, _start(bundle, engine, threads or processors()), limits or ImageLimits())
     _replay_golden_samples(encoder)
     return encoder
 

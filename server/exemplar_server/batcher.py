@@ -3,13 +3,14 @@
 Images are decoded by processes and embedded by one thread, which owns the encoder. While it is busy, decoded images
 pile up; then it takes as many as a batch holds. Nobody waits for a batch to fill. Callers take turns, and where some
 have few images batches are short, so that one with a thousand holds nobody up. What nobody waits for any more is
-neither decoded nor embedded. What is taken in is bounded, counted in images; beyond that callers are told when to
-come back.
+neither decoded nor embedded. What is taken in is bounded, counted in images and in the time that they take at the
+present pace; beyond that callers are told when to come back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -92,6 +93,7 @@ class Batcher:
         *,
         max_batch: int = 32,
         capacity: int = 1024,
+        longest_wait: float = math.inf,
     ) -> None:
         """Start the thread; call it inside the event loop.
 
@@ -101,18 +103,22 @@ class Batcher:
             metrics: told of waits, times and sizes.
             max_batch: images to embed at once.
             capacity: images to hold at once; one request that is larger is taken when nothing else is held.
+            longest_wait: seconds that a request may have to wait for those before it.
         """
         self._decoders = decoders
         self._embed = embed
         self._metrics = metrics
         self._max_batch = max_batch
         self._capacity = capacity
+        self._longest_wait = longest_wait
         self._loop = asyncio.get_running_loop()
         self._held = 0
         self._jobs: set[_Job] = set()
         self._there: dict[str, tuple[float, int]] = {}  # when each caller called last, and with how many images
         self._uneven = False
-        self._seconds_per_image = 0.002
+        self._seconds_per_image = 0.002  # to embed it
+        self._pace = 0.002  # seconds from one image to the next while some are waiting
+        self._delivered = 0.0
         self._to_embed: SimpleQueue[_Item | None] = SimpleQueue()
         metrics.queue_images.set_function(lambda: self._held)
         self._thread = threading.Thread(target=self._run_encoder, name="encoder", daemon=True)
@@ -134,8 +140,9 @@ class Batcher:
         if not images:
             return []
         call = this_call()
-        wait = self._held * self._seconds_per_image
-        if self._held and (self._held + len(images) > self._capacity or call.deadline < monotonic() + wait):
+        wait = self._held * self._pace
+        longest = min(self._longest_wait, call.deadline - monotonic())
+        if self._held and (self._held + len(images) > self._capacity or wait > longest):
             raise UnavailableError(
                 "QUEUE_FULL",
                 f"{self._held:,} images are waiting, for which the server takes about {wait:.2g} s, and it holds "
@@ -237,7 +244,11 @@ class Batcher:
 
     def _deliver_batch(self, slots: list[int], deliveries: Sequence[_Delivery]) -> None:
         self._decoders.release(slots)
+        now = monotonic()
+        if self._delivered:
+            self._pace += 0.1 * ((now - self._delivered) / len(deliveries) - self._pace)
         self._deliver(deliveries)
+        self._delivered = now if self._held else 0.0  # a pause for want of work says nothing of the pace
 
     def _deliver(self, deliveries: Sequence[_Delivery]) -> None:
         for item, result in deliveries:

@@ -7,6 +7,7 @@ for a caller who has given up.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextvars import ContextVar
 from time import monotonic
 
@@ -18,19 +19,26 @@ class Call:
         caller: names who is asking; calls of one caller share its turns.
         deadline: when the caller stops waiting, in seconds of `time.monotonic`; infinite where it did not say.
         gone: whether the call has ended or its caller went away.
+        hold: asks for room for an answer of so many bytes, where that is known before it is built; raises
+            UnavailableError where there is none.
     """
 
-    __slots__ = ("caller", "deadline", "gone")
+    __slots__ = ("caller", "deadline", "gone", "hold")
 
     def __init__(self, caller: str = "", deadline: float = math.inf) -> None:
         self.caller = caller
         self.deadline = deadline
         self.gone = False
+        self.hold: Callable[[int], None] = _nothing
 
     @property
     def expired(self) -> bool:
         """Whether nobody waits for an answer any more."""
         return self.gone or monotonic() > self.deadline
+
+
+def _nothing(amount: int) -> None:
+    """Hold nothing: outside of a server there is room."""
 
 
 _current: ContextVar[Call] = ContextVar("call")

@@ -80,6 +80,14 @@ def serve(
         float | None,
         typer.Option(help="Processor time to decode an image.", show_default="10", rich_help_panel=_LIMITS),
     ] = None,
+    max_wait_seconds: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds that a call may have to wait for those before it; one that would wait longer is refused.",
+            show_default="2",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
     max_data_bytes: Annotated[
         int | None,
         typer.Option(help="Bytes that the database may grow to.", show_default="the disk", rich_help_panel=_LIMITS),
@@ -100,7 +108,7 @@ def serve(
         float | None,
         typer.Option(
             help="Seconds after which a caller connects anew, perhaps to another server.",
-            show_default="never",
+            show_default="600",
             rich_help_panel=_LIMITS,
         ),
     ] = None,

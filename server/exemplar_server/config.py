@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -28,6 +27,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from exemplar_encoder.processors import processors
 from exemplar_server.passwords import without_password
 
 MIB = 1024 * 1024
@@ -79,7 +79,7 @@ class ServerSettings(BaseSettings):
     metrics_address: OptionalAddress = "127.0.0.1:9095"
     engine: Literal["auto", "litert", "tensorflow", "onnx"] = "auto"
     engine_threads: int | None = Field(None, ge=1)
-    decoders: int = Field(default_factory=lambda: min(8, os.cpu_count() or 1), ge=1)
+    decoders: int = Field(default_factory=lambda: min(8, processors()), ge=1)
     max_batch: int = Field(32, ge=1)
     queue_capacity: int = Field(1024, ge=1)
     max_batch_items: int = Field(256, ge=1)
@@ -89,11 +89,12 @@ class ServerSettings(BaseSettings):
     max_image_bytes: int = Field(16 * MIB, ge=1)
     max_image_pixels: int = Field(50_000_000, ge=1)
     max_image_seconds: float = Field(10.0, gt=0)
+    max_wait_seconds: float = Field(2.0, gt=0)
     max_data_bytes: int | None = Field(None, ge=MIB)
     milvus_token: SecretStr | None = None
     milvus_tls_ca: FilePath | None = None
     gpu_memory_bytes: int | None = Field(None, ge=MIB)
-    max_connection_age: float | None = Field(None, gt=0)
+    max_connection_age: float = Field(600.0, gt=0)
     token: SecretStr | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None

@@ -6,11 +6,11 @@ A read that nobody waits for any more is not begun, and a long one stops on its 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from exemplar_encoder.processors import processors
 from exemplar_server.call import Call, this_call
 from exemplar_server.errors import UnavailableError
 
@@ -22,7 +22,7 @@ class ReadingThreads:
 
     def __init__(self) -> None:
         # More than cores: between its slices a batch hands over to the loop and back, and others search meanwhile.
-        self._searches = ThreadPoolExecutor(3 * (os.cpu_count() or 1), "search")
+        self._searches = ThreadPoolExecutor(3 * processors(), "search")
         self._long = ThreadPoolExecutor(1, "long read")
 
     async def search(self, read: Callable[[], T]) -> T:

@@ -67,7 +67,12 @@ async def serve(settings: ServerSettings, dropped_lines: Callable[[], int] = lam
         work = _work(settings, encoder)
         await decoders.begin(work, SLOTS_PER_BATCH_IMAGE * settings.max_batch, settings.max_image_pixels, metrics)
         batcher = Batcher(
-            decoders, encoder.embed, metrics, max_batch=settings.max_batch, capacity=settings.queue_capacity
+            decoders,
+            encoder.embed,
+            metrics,
+            max_batch=settings.max_batch,
+            capacity=settings.queue_capacity,
+            longest_wait=settings.max_wait_seconds,
         )
         stack.callback(batcher.close)
         classifier = Classifier(encoder, batcher, store, metrics)

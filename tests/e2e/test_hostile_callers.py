@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
@@ -19,6 +20,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from demo.server_process import EXEMPLAR, ServerProcess, clean_environment
+from exemplar import Client, Enrollment
 from exemplar.v1 import classification_service_pb2 as pb
 from exemplar.v1 import gallery_service_pb2 as gallery_pb
 from exemplar.v1 import gallery_service_pb2_grpc as gallery_grpc
@@ -28,12 +30,18 @@ from tests.e2e.stubs import png
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 CLASSIFY = "/exemplar.v1.ClassificationService/Classify"
+BATCH_CLASSIFY = "/exemplar.v1.ClassificationService/BatchClassify"
 MIB = 1024 * 1024
 
 
 def own_channel(address: str) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(
-        address, [("grpc.use_local_subchannel_pool", 1), ("grpc.max_send_message_length", -1)]
+        address,
+        [
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_receive_message_length", -1),
+        ],
     )
 
 
@@ -42,13 +50,13 @@ def classify(content: bytes) -> bytes:
     return pb.ClassifyRequest(gallery="galleries/g", query=query).SerializeToString()
 
 
-async def endings(address: str, message: bytes, callers: int, channels: int) -> Counter[str]:
+async def endings(address: str, message: bytes, callers: int, channels: int, method: str = CLASSIFY) -> Counter[str]:
     """Have many call at once; return how their calls ended, with a + where they were told when to come back."""
     counted: Counter[str] = Counter()
     opened = [own_channel(address) for _ in range(channels)]
 
     async def caller(number: int) -> None:
-        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = opened[number % channels].unary_unary(CLASSIFY)
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = opened[number % channels].unary_unary(method)
         try:
             await call(message, timeout=50)
         except grpc.aio.AioRpcError as error:
@@ -105,6 +113,22 @@ def test_large_messages_all_at_once_are_answered_or_told_when_to_come_back(tiny_
     assert ended["INVALID_ARGUMENT"] > 0  # an image of 31 MiB is one too large
     assert set(ended) <= {"INVALID_ARGUMENT", "UNAVAILABLE+"}
     assert resident.more < 600
+
+
+def test_large_answers_that_nobody_reads_do_not_fill_the_memory(tiny_bundle: Path, tmp_path: Path) -> None:
+    calls = 32
+    with ServerProcess(tiny_bundle, tmp_path) as server:
+        create(server)
+        message = asks_for_31_mib(server)
+        host, _, port = server.address.rpartition(":")
+        with Resident(server.pid) as resident, ExitStack() as stack:
+            for _ in range(calls):
+                stack.enter_context(unread_call(host, int(port), BATCH_CLASSIFY, message))
+            while answered(server, "BatchClassify") < calls - 3:  # there is room for three that are not read
+                time.sleep(0.05)
+        # The connections are closed now, and their room is free.
+        assert asyncio.run(endings(server.address, message, 1, 1, BATCH_CLASSIFY)) == {"OK": 1}
+    assert resident.more < 440
 
 
 def test_more_calls_than_grpc_lets_wait_are_answered_or_told_when_to_come_back(
@@ -181,18 +205,43 @@ def create(server: ServerProcess) -> None:
         stub.EnrollClass(gallery_pb.EnrollClassRequest(gallery="galleries/g", enrollment=enrollment))
 
 
+def answered(server: ServerProcess, method: str) -> int:
+    """Return how many calls have been answered, one way or another."""
+    lines = server.metrics().splitlines()
+    of_method = [line for line in lines if line.startswith("exemplar_requests_total{") and f'"{method}"' in line]
+    return sum(int(float(line.rpartition(" ")[2])) for line in of_method)
+
+
+def asks_for_31_mib(server: ServerProcess) -> bytes:
+    """Enroll classes with all the attributes that are allowed; return a request that asks for them over and over."""
+    with Client(server.address) as client:
+        attributes = {f"note {number}": "x" * 500 for number in range(10)}
+        client.enroll_many("g", [Enrollment(f"c{n}", png(seed=n), attributes=attributes) for n in range(64)])
+        embedded = client.embed(png(seed=0))
+    query = resources_pb2.Query(embedding=resources_pb2.Embedding(values=embedded.values))
+    options = pb.ClassificationOptions(top_k=64)
+    return pb.BatchClassifyRequest(gallery="galleries/g", queries=[query] * 90, options=options).SerializeToString()
+
+
 def serving(channel: grpc.Channel) -> bool:
     answer: Message = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
     return bool(answer == health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING))
 
 
+def unread_call(host: str, port: int, method: str, message: bytes) -> socket.socket:
+    """Make a call whose answer is never read."""
+    connection = socket.create_connection((host, port))
+    content = b"\0" + struct.pack(">I", len(message)) + message
+    frames = [_frame(0, 0, 1, content[at : at + 16384]) for at in range(0, len(content), 16384)]
+    connection.sendall(_PREFACE + _frame(1, 4, 1, _headers(method)) + b"".join(frames) + _frame(0, 1, 1))
+    return connection
+
+
 def reset_streams(host: str, port: int, ended: threading.Event) -> None:
     """Open streams and reset them, a hundred at a time, as fast as the other side takes it."""
-    fields = {":method": "POST", ":scheme": "http", ":path": CLASSIFY, ":authority": "x", "te": "trailers"}
-    fields["content-type"] = "application/grpc"
-    headers = b"".join(b"\0" + _string(name) + _string(value) for name, value in fields.items())
+    headers = _headers(CLASSIFY)
     with socket.create_connection((host, port)) as connection:
-        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0) + _frame(4, 1, 0))
+        connection.sendall(_PREFACE)
         threading.Thread(target=_acknowledge, args=(connection,), daemon=True).start()
         stream = 1
         while not ended.is_set():
@@ -230,9 +279,18 @@ def _acknowledge(connection: socket.socket) -> None:
                     return
 
 
+def _headers(method: str) -> bytes:
+    fields = {":method": "POST", ":scheme": "http", ":path": method, ":authority": "x", "te": "trailers"}
+    fields["content-type"] = "application/grpc"
+    return b"".join(b"\0" + _string(name) + _string(value) for name, value in fields.items())
+
+
 def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + struct.pack(">I", stream) + payload
 
 
 def _string(text: str) -> bytes:
     return bytes([len(text)]) + text.encode()  # all of them are shorter than 127
+
+
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0) + _frame(4, 1, 0)

@@ -14,7 +14,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
@@ -33,10 +33,11 @@ pytestmark = pytest.mark.process
 
 
 class Network:
-    """An embedding of two values, the image's number and its double; waits while `free` is not set."""
+    """An embedding of two values, the image's number and its double; it takes `seconds`, and waits for `free`."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
+        self.seconds = 0.0
         self.threads: set[str] = set()
         self.entered = threading.Semaphore(0)
         self.free = threading.Event()
@@ -46,6 +47,7 @@ class Network:
         self.threads.add(threading.current_thread().name)
         self.entered.release()
         assert self.free.wait(30)
+        sleep(self.seconds)
         self.batches.append(batch.reshape(-1).tolist())
         if (batch == 66).any():
             raise RuntimeError("the network broke")
@@ -58,7 +60,7 @@ class Network:
 
 @asynccontextmanager
 async def batcher_of(
-    network: Network, *, decoders: int = 1, slots: int = 512, **options: int
+    network: Network, *, decoders: int = 1, slots: int = 512, **options: Any
 ) -> AsyncIterator[Batcher]:
     metrics = Metrics()
     processes = Decoders(decoders)
@@ -152,6 +154,23 @@ def test_who_has_no_time_to_wait_for_what_is_held_is_told_so_at_once() -> None:
             network.free.set()
             assert len(await held) == 60
             assert values(await later) == [2.0]
+
+    run(test)
+
+
+def test_who_would_wait_longer_than_is_allowed_is_refused_by_the_pace_that_was_seen() -> None:
+    async def test() -> None:
+        network = Network()
+        network.seconds = 0.02
+        async with batcher_of(network, max_batch=1, longest_wait=0.2) as batcher:
+            await batcher.embed(images(*range(40)))  # two hundredths of a second each, as is learned
+            held = asked_by("patient", batcher, *range(30))
+            with pytest.raises(UnavailableError) as refused:
+                await asked(Call("other", monotonic() + 60), batcher, 1)
+            assert refused.value.reason == "QUEUE_FULL"
+            assert 0.3 < (refused.value.retry_after or 0) < 3
+            assert len(await held) == 30
+            assert values(await asked(Call("other"), batcher, 2)) == [2.0]
 
     run(test)
 

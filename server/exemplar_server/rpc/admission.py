@@ -5,14 +5,15 @@ Queue Length Thresholds for Shared-Memory Packet Switches", 1998). One caller al
 however greedy some are, something is left for the next.
 
 A call has a place before its message is read. A message that is not there at once, since it is large or its sender
-slow, is waited for in one of a few places more, so that what is half read is bounded as well.
+slow, is waited for in one of a few places more, so that what is half read is bounded as well. The bytes of a large
+answer count until its caller has taken them or its connection ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from exemplar_server.errors import UnavailableError
@@ -27,6 +28,9 @@ _BUSY_RETRY = 0.5
 # Messages of so many bytes leave memory behind that is worth returning, after so many seconds.
 _LARGE = 1 << 20
 _RETURN_AFTER = 0.25
+
+# An answer of so many bytes leaves the process at once, whether its caller reads or not.
+_WINDOW = 60_000
 
 
 class Share:
@@ -101,6 +105,7 @@ class Place:
     _admission: Admission
     _caller: str
     _bytes: int = 0
+    _answer: int = 0
     _slow: bool = False
     _slow_once: bool = False
     _late: str = ""
@@ -149,11 +154,33 @@ class Place:
         self._bytes = len(content)
         return content
 
+    def hold(self, size: int) -> None:
+        """Hold an answer's bytes, where they are many.
+
+        Raises:
+            UnavailableError: there is no room for them.
+        """
+        more = size - self._answer
+        if size <= _WINDOW or more <= 0:
+            return
+        if not self._admission.bytes.take(self._caller, more):
+            raise busy(f"messages of {self._admission.bytes.taken:,} bytes are being answered")
+        self._answer = size
+
+    async def write(self, send: Callable[[bytes], Awaitable[None]], content: bytes) -> None:
+        """Send an answer, and hold its bytes until the caller has taken them.
+
+        Raises:
+            UnavailableError: there is no room for them.
+        """
+        self.hold(len(content))
+        await send(content)
+
     def leave(self) -> None:
         """Give back what the call had."""
         self._admission.calls.give_back(self._caller, 1)
-        self._admission.bytes.give_back(self._caller, self._bytes)
-        if self._late or self._slow_once or self._bytes > _LARGE:
+        self._admission.bytes.give_back(self._caller, self._bytes + self._answer)
+        if self._late or self._slow_once or self._bytes + self._answer > _LARGE:
             self._admission.return_memory()
 
     def _end_slow(self) -> None:

@@ -29,6 +29,11 @@ class AnswerSizes:
         self._left = limit
         self._of_class: dict[str, int] = {}
 
+    @property
+    def taken(self) -> int:
+        """The bytes of those that fit, at the most."""
+        return self._limit - self._left
+
     def take(self, answer: Classification) -> Classification | ResourceExhaustedError:
         """Return an answer if there is room for it, else the error in its place."""
         size = _OF_ANSWER + sum(self._size(candidate) for candidate, _ in answer.matches)

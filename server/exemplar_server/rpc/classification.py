@@ -11,6 +11,7 @@ from exemplar.v1 import classification_service_pb2_grpc as pb_grpc
 from exemplar.v1 import resources_pb2
 from exemplar_encoder import EncodedImage
 from exemplar_server.batches import answer_each, parse_each
+from exemplar_server.call import this_call
 from exemplar_server.classifier import SLICE, GivenEmbedding, Options, Query
 from exemplar_server.errors import ServiceError, invalid_field
 from exemplar_server.rpc import messages
@@ -48,10 +49,11 @@ class ClassificationServicer(pb_grpc.ClassificationServiceServicer):
         results = await self._dependencies.classifier.classify(gallery, queries, options)
         response = pb.BatchClassifyResponse()
         sizes = AnswerSizes(gallery, self._dependencies.answer_bytes)
-        for index, result in enumerate(results):
+        results = [result if isinstance(result, ServiceError) else sizes.take(result) for result in results]
+        this_call().hold(sizes.taken)
+        for index, fitting in enumerate(results):
             if index % SLICE == SLICE - 1:
                 await asyncio.sleep(0)  # others have their turn
-            fitting = result if isinstance(result, ServiceError) else sizes.take(result)
             if isinstance(fitting, ServiceError):
                 response.results.add(error=to_status(fitting))
             else:

@@ -84,10 +84,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
         if handler.unary_unary:
-            # To gRPC it takes a stream of messages, of which it reads one: a handler of one is called with it read.
-            return grpc.stream_unary_rpc_method_handler(
-                self._unary(method, handler), None, handler.response_serializer
-            )
+            # To gRPC it takes and gives streams, of one message each: so it is known when each has been taken.
+            return grpc.stream_stream_rpc_method_handler(self._unary(method, handler))
         if handler.stream_stream:  # reflection, the only stream there is
             return grpc.stream_stream_rpc_method_handler(
                 self._stream(handler.stream_stream), handler.request_deserializer, handler.response_serializer
@@ -98,7 +96,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         short = method.rpartition("/")[2]
         answer: Any = handler.unary_unary
 
-        async def call(requests: AsyncIterator[bytes], context: Context) -> Any:
+        async def call(requests: AsyncIterator[bytes], context: Context) -> None:
             start = perf_counter()
             code = "OK"
             this = Call(context.peer(), _deadline(context))
@@ -109,8 +107,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             try:
                 self._admit(context)
                 place = self._admission.enter(this.caller)
+                this.hold = place.hold
                 begin(this)
-                return await answer(_parsed(await place.read(context.read()), handler), context)
+                content = _written(await answer(_parsed(await place.read(context.read()), handler), context), handler)
+                await place.write(context.write, content)
+                return
             except ServiceError as error:
                 code = code_of(error).name
                 self._metrics.refused(short, error.reason)
@@ -137,7 +138,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 told = f"the server failed; its log tells more under incident {incident}"
                 await context.abort(grpc.StatusCode.INTERNAL, told)
             refusal.__traceback__ = refusal.__cause__ = refusal.__context__ = None
-            return await abort(context, refusal)
+            await abort(context, refusal)
 
         return call
 
@@ -188,3 +189,8 @@ def _parsed(content: Any, handler: Handler) -> Any:
     else:
         problem = "it is missing"
     raise InvalidArgumentError("MESSAGE_MALFORMED", f"the request is no message of this method: {problem}")
+
+
+def _written(response: Any, handler: Handler) -> bytes:
+    content: bytes = handler.response_serializer(response) if handler.response_serializer else response
+    return content

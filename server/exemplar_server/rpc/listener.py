@@ -48,6 +48,9 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 # A call has ended for the interceptor when its answer is made; this is to send it, and to close health watches.
 _LAST_ANSWERS = 2.0
 
+# Calls of a connection that is too old may go on for so many seconds.
+_LAST_CALLS = 120.0
+
 _ANY_NUMBER = 1_000_000
 
 
@@ -113,10 +116,10 @@ async def listen(settings: ServerSettings, metrics: Metrics) -> Listener:
         ("grpc.server.max_pending_requests_hard_limit", _ANY_NUMBER),
         # What is not asked for is not taken in, however fast it arrives: a stream's window stays small.
         ("grpc.http2.bdp_probe", 0),
+        # Who takes no answers keeps them here as long as the connection lasts.
+        ("grpc.max_connection_age_ms", int(settings.max_connection_age * 1000)),
+        ("grpc.max_connection_age_grace_ms", int(max(_LAST_CALLS, settings.drain_seconds) * 1000)),
     ]
-    if settings.max_connection_age is not None:
-        options.append(("grpc.max_connection_age_ms", int(settings.max_connection_age * 1000)))
-        options.append(("grpc.max_connection_age_grace_ms", int(settings.drain_seconds * 1000)))
     server = grpc.aio.server(interceptors=[interceptor], options=options)
     dependencies = Dependencies(settings.max_batch_items, settings.max_message_bytes)
     classification_service_pb2_grpc.add_ClassificationServiceServicer_to_server(

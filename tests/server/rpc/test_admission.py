@@ -134,3 +134,44 @@ async def message(content: bytes) -> bytes:
 async def never() -> bytes:
     await asyncio.Event().wait()
     return b""
+
+
+def test_a_large_answer_counts_until_it_is_taken_and_a_small_one_does_not() -> None:
+    async def work() -> None:
+        admitted = admission(max_bytes=1000_000, max_message_bytes=400_000)
+        first, second = admitted.enter("a"), admitted.enter("a")
+        taken = asyncio.Event()
+
+        async def send(content: bytes) -> None:
+            await taken.wait()
+
+        writing = asyncio.create_task(first.write(send, bytes(400_000)))
+        await asyncio.sleep(0)
+        assert admitted.bytes.taken == 400_000
+        with pytest.raises(UnavailableError) as refused:
+            second.hold(400_000)
+        assert refused.value.reason == "SERVER_BUSY"
+        second.hold(50_000)
+        assert admitted.bytes.taken == 400_000
+        taken.set()
+        await writing
+        first.leave()
+        second.leave()
+        assert admitted.bytes.taken == 0
+
+    run(work())
+
+
+def test_room_that_an_answer_was_given_before_it_was_built_is_not_counted_twice() -> None:
+    async def work() -> None:
+        admitted = admission(max_bytes=1000_000, max_message_bytes=400_000)
+        place = admitted.enter("a")
+        place.hold(300_000)
+        place.hold(200_000)
+        assert admitted.bytes.taken == 300_000
+        place.hold(350_000)
+        assert admitted.bytes.taken == 350_000
+        place.leave()
+        assert admitted.bytes.taken == 0
+
+    run(work())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from exemplar_encoder import bundle as layout
 from exemplar_encoder.arrays import Floats, Floats64, Pixels
 from exemplar_encoder.engines import run_padded
 from exemplar_encoder.engines.onnx import OnnxEngine
+from exemplar_encoder.processors import processors
 from exemplar_trainer.bundles.network import ModelError
 from exemplar_trainer.bundles.onnx_graph import finish
 
@@ -84,4 +84,4 @@ class OnnxNetwork:
 
 def _written(graph: onnx.ModelProto, file: Path) -> OnnxEngine:
     onnx.save_model(graph, file)
-    return OnnxEngine(file, os.cpu_count() or 1)
+    return OnnxEngine(file, processors())
