@@ -42,7 +42,9 @@ def available() -> bool:
     return shutil.which("h2load") is not None
 
 
-def call(address: str, method: str, message: bytes, in_flight: int, seconds: float) -> Load:
+def call(
+    address: str, method: str, message: bytes, in_flight: int, seconds: float, rate: float | None = None
+) -> Load:
     """Call a method of gRPC over and over.
 
     Args:
@@ -51,10 +53,13 @@ def call(address: str, method: str, message: bytes, in_flight: int, seconds: flo
         message: the request, serialized.
         in_flight: how many calls at once, over a few connections.
         seconds: how long, after a fifth of that to warm up.
+        rate: so many calls a second, whether those before were answered or not; None for as many as are answered.
     """
     connections = min(CONNECTIONS, in_flight)
     flags = ["-c", str(connections), "-m", str(-(-in_flight // connections))]
     flags += ["-H", "content-type: application/grpc", "-H", "te: trailers"]
+    if rate is not None:
+        flags.append(f"--rps={rate / connections:.0f}")
     body = b"\0" + struct.pack(">I", len(message)) + message
     return _load(flags, f"http://{address}{method}", body, seconds)
 

@@ -92,6 +92,14 @@ def serve(
         int | None,
         typer.Option(help="Bytes that the database may grow to.", show_default="the disk", rich_help_panel=_LIMITS),
     ] = None,
+    accept_loss: Annotated[
+        bool | None,
+        typer.Option(
+            "--accept-loss",
+            help="Serve a store that has lost something of what it acknowledged, as it is now.",
+            show_default="refuse",
+        ),
+    ] = None,
     milvus_token: Annotated[
         str | None,
         typer.Option(help="Token for the Milvus server; better in EXEMPLAR_MILVUS_TOKEN.", rich_help_panel=_SECURITY),

@@ -91,6 +91,7 @@ class ServerSettings(BaseSettings):
     max_image_seconds: float = Field(10.0, gt=0)
     max_wait_seconds: float = Field(2.0, gt=0)
     max_data_bytes: int | None = Field(None, ge=MIB)
+    accept_loss: bool = False
     milvus_token: SecretStr | None = None
     milvus_tls_ca: FilePath | None = None
     gpu_memory_bytes: int | None = Field(None, ge=MIB)

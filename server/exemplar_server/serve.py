@@ -141,7 +141,9 @@ def _load(settings: ServerSettings, metrics: Metrics, stack: AsyncExitStack) -> 
     folder = settings.data_dir if settings.store else None
     token = settings.milvus_token.get_secret_value() if settings.milvus_token else ""
     options = IndexOptions(token, settings.milvus_tls_ca, settings.gpu_memory_bytes, metrics.gpu_fallbacks.inc)
-    store = open_store(settings.store_url, settings.index, folder, settings.max_data_bytes, options)
+    store = open_store(
+        settings.store_url, settings.index, folder, settings.max_data_bytes, options, settings.accept_loss
+    )
     stack.callback(store.close)
     limits = ImageLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
     try:

@@ -65,6 +65,8 @@ def test_the_help_of_serve_names_the_defaults_that_hold() -> None:
     }
     for name, field in GENERATOR.ServerSettings.model_fields.items():
         default = field.default
+        if isinstance(default, bool):
+            continue  # a flag is not set
         if isinstance(default, float | int):
             number = said[name].replace(",", "").removesuffix(" MiB")
             assert float(number) * (2**20 if said[name].endswith("MiB") else 1) == default, name

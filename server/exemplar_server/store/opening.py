@@ -45,6 +45,7 @@ def open_store(
     folder: Path | None = None,
     max_bytes: int | None = None,
     options: IndexOptions | None = None,
+    accept_loss: bool = False,
 ) -> GalleryStore:
     """Open a truth with its indexes.
 
@@ -54,12 +55,13 @@ def open_store(
         folder: where indexes are saved; None for beside the database, where that is a folder.
         max_bytes: the size that an SQLite database may grow to; no limit but the disk's when None.
         options: of the index.
+        accept_loss: open an SQLite store even where something that was acknowledged is lost.
 
     Raises:
         StartError: it cannot be opened; the message says why and what to do.
     """
     with ExitStack() as undo:
-        database = _open_database(store, max_bytes)
+        database = _open_database(store, max_bytes, accept_loss)
         undo.callback(database.close)
         kind = _kind(index, options or IndexOptions())
         undo.callback(kind.close)
@@ -139,10 +141,10 @@ def _split(store: str) -> tuple[str, str]:
     raise NoStoreError(f"there is no store {shown!r}: give sqlite:FOLDER or postgresql://USER@HOST/DATABASE")
 
 
-def _open_database(store: str, max_bytes: int | None) -> Database:
+def _open_database(store: str, max_bytes: int | None, accept_loss: bool = False) -> Database:
     kind, rest = _split(store)
     if kind == "sqlite":
-        return SqliteDatabase(Path(rest), max_bytes)
+        return SqliteDatabase(Path(rest), max_bytes, accept_loss)
     with _needing("postgresql"):
         from exemplar_server.store.truth.postgresql import PostgresDatabase
     return PostgresDatabase(store)

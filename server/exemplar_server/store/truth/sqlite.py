@@ -5,15 +5,18 @@ Writing is for one thread at a time; whoever reads has a connection to himself.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from exemplar_server.errors import DataLossError, ResourceExhaustedError, StartError
+from exemplar_server.errors import DataLossError, ResourceExhaustedError, StartError, UnavailableError
 from exemplar_server.store.truth.database import Connection, Lend, RowExists
-from exemplar_server.store.truth.lock import DataDirectoryLock
+from exemplar_server.store.truth.high_water_mark import HighWaterMark, Mark
+from exemplar_server.store.truth.identity import UNKNOWN, check_files, check_tables, check_whole, open_epoch
+from exemplar_server.store.truth.lock import DataDirectoryLock, lock_database
 from exemplar_server.store.truth.migrations import Migration, check_format, newest, pending
 
 DATABASE = "exemplar.db"
@@ -28,16 +31,17 @@ class SqliteDatabase:
     remote = False
     lock_row = ""  # a transaction keeps every other out
 
-    def __init__(self, directory: Path, max_bytes: int | None = None) -> None:
+    def __init__(self, directory: Path, max_bytes: int | None = None, accept_loss: bool = False) -> None:
         """Open the directory's database, creating both where they are missing.
 
         Args:
             directory: the folder.
             max_bytes: the size that the database may grow to; no limit but the disk's when None.
+            accept_loss: open it even where something that was acknowledged is lost.
 
         Raises:
-            StartError: another process has the directory, or its database is of another version's format or cannot be
-                read at all.
+            StartError: another process has the directory; its database is another program's or of another version's
+                format, cannot be read or written at all, or is not all that was acknowledged.
         """
         self._path = directory / DATABASE
         self.name = str(self._path)
@@ -47,9 +51,16 @@ class SqliteDatabase:
         with ExitStack() as undo:
             self._lock = DataDirectoryLock(directory)
             undo.callback(self._lock.release)
+            self._mark = HighWaterMark(directory)
+            undo.callback(self._mark.close)
+            found = check_files(self._path, self._mark, accept_loss)
+            self._file_lock = lock_database(self._path)
+            undo.callback(self._file_lock.close)
             try:
+                steps = self._check(found, accept_loss)
                 self._writer = undo.enter_context(closing(_connect(self._path)))
-                self._prepare(max_bytes)
+                self._prepare(max_bytes, steps)
+                self._store_id, self._changes, self._epoch = open_epoch(self._writer, self._mark, found)
             except sqlite3.Error as error:
                 raise StartError(f"{self._path} cannot be opened: {error}") from error
             undo.pop_all()
@@ -58,15 +69,23 @@ class SqliteDatabase:
     def transaction(self, *request_ids: str) -> Iterator[Connection]:
         """See `Database`."""
         with self._writing, _typed_errors():
+            self._check_file()
+            before = self._writer.total_changes
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
+                changed = self._writer.total_changes != before
+                if changed:
+                    self._count_change()
                 self._writer.execute("COMMIT")
                 self.commits = (self.commits or 0) + 1
             except BaseException:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
                 raise
+            if changed:
+                self._changes += 1
+                self._mark.write(Mark(self._store_id, self._changes))
 
     @contextmanager
     def savepoint(self, connection: Connection) -> Iterator[Connection]:
@@ -133,17 +152,53 @@ class SqliteDatabase:
             for reader in self._readers:
                 reader.close()
             self._writer.close()
+            self._mark.close()
+            self._file_lock.close()  # only now: closing it lets go of SQLite's own locks on the file
             self._lock.release()
 
-    def _prepare(self, max_bytes: int | None) -> None:
-        run = self._writer.execute
-        version = run("PRAGMA user_version").fetchone()[0]
-        steps = pending("sqlite", version)
-        if steps is None:
-            raise StartError(
-                f"{self._path} was written by another version (its format is {version}, this program knows "
-                f"{newest('sqlite')}); use that version, or another data directory"
+    def _check_file(self) -> None:
+        """See that the file is still the one that was opened: what is written to a file without a name is lost."""
+        try:
+            there = self._path.stat()
+        except OSError:
+            there = None
+        if there is None or not os.path.samestat(there, os.fstat(self._file_lock.fileno())):
+            raise UnavailableError(
+                "STORE_REPLACED",
+                f"{self._path} was replaced or deleted while the server runs; nothing is written any more. "
+                "Restart the server on the store that it is to have",
             )
+
+    def _count_change(self) -> None:
+        """Count a transaction as one of this process's."""
+        counted = self._writer.execute(
+            "UPDATE store SET changes = ? WHERE epoch = ?", (self._changes + 1, self._epoch)
+        )
+        if not counted.rowcount:
+            raise UnavailableError(
+                "STORE_REPLACED",
+                f"another process has opened {self._path} meanwhile; this one writes nothing any more. "
+                "Stop one of them, and give each a data directory of its own",
+            )
+
+    def _check(self, mark: Mark | None, accept_loss: bool) -> list[Migration]:
+        """Refuse a database that is not to be opened, without changing it; return the steps that it lacks."""
+        # A connection that may write would bring into the database what is left of a log, and delete that.
+        with closing(_connect(f"{self._path.resolve().as_uri()}?mode=ro")) as reader:
+            version = reader.execute("PRAGMA user_version").fetchone()[0]
+            check_tables(reader, self._path, version)
+            steps = pending("sqlite", version)
+            if steps is None:
+                raise StartError(
+                    f"{self._path} was written by another version (its format is {version}, this program knows "
+                    f"{newest('sqlite')}); use that version, or another data directory"
+                )
+            if version not in UNKNOWN and self._path.stat().st_size:
+                check_whole(reader, self._path, mark, accept_loss)
+        return steps
+
+    def _prepare(self, max_bytes: int | None, steps: Sequence[Migration]) -> None:
+        run = self._writer.execute
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")
         run("PRAGMA foreign_keys = ON")
@@ -172,6 +227,7 @@ def pinned(directory: Path) -> Iterator[Lend]:
     path = directory / DATABASE
     if not path.is_file():
         raise StartError(f"there is no store in {directory}: it holds no {DATABASE}")
+    mark = HighWaterMark(directory).read()  # before the state is taken, which then has all that it tells of
     with ExitStack() as stack:
         try:
             connection = stack.enter_context(closing(_connect(f"{path.resolve().as_uri()}?mode=ro")))
@@ -181,6 +237,7 @@ def pinned(directory: Path) -> Iterator[Lend]:
         except sqlite3.Error as error:
             raise StartError(f"{path} cannot be opened: {error}") from error
         check_format(str(path), "sqlite", version)
+        check_whole(connection, path, mark)
 
         @contextmanager
         def lend() -> Iterator[Connection]:

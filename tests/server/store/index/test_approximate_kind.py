@@ -25,6 +25,7 @@ from exemplar_server.store.index.vector_index import VectorIndex
 from exemplar_server.store.index.vector_source import Filled, VectorSource
 from exemplar_server.store.indexed_store import IndexedStore
 from exemplar_server.store.truth import change_rows
+from exemplar_server.store.truth.high_water_mark import MARK
 from exemplar_server.store.truth.sqlite import DATABASE, SqliteDatabase
 from tests.contract.stores import DIMENSION, MODEL, new_class, vector
 
@@ -246,13 +247,16 @@ def test_a_saved_index_of_another_history_at_the_same_revision_is_mended(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gallery_index, "_NEARLY", 1)  # so that it is saved at every end
-    shutil.copy(folder / DATABASE, tmp_path / "copy")
+    (tmp_path / "copy").mkdir()
+    for name in (DATABASE, MARK):
+        shutil.copy(folder / name, tmp_path / "copy")
     with opened(folder) as store:
         put(store, {"here": 5000, "c3": 5001})
         store.delete_class("g", "c4")
         revision = store.get_gallery("g").revision
     index = saved(folder).read_bytes()
-    shutil.copy(tmp_path / "copy", folder / DATABASE)
+    for name in (DATABASE, MARK):
+        shutil.copy(tmp_path / "copy" / name, folder)
     seeds = {**named(0, MANY), "there": 6000, "c5": 6001}
     del seeds["c6"]
     with opened(folder) as store:  # the index is saved at its end, so the other is put back

@@ -1,6 +1,6 @@
 """Numbered SQL files that bring a database to this program's format, each to be run in one transaction.
 
-The numbers are the format's version, the same for every kind of database; the first file of a kind makes its tables.
+The numbers are the version of the format of one kind of database; the first file of a kind makes its tables.
 """
 
 from __future__ import annotations
