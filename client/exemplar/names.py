@@ -6,6 +6,7 @@ For the clients, for the server, which refuses others, and for whoever asks befo
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 
 MAX_ID_LENGTH = 128
@@ -16,9 +17,17 @@ MAX_ATTRIBUTE_VALUE = 1024
 
 _GALLERY = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
-# C0, DEL and C1. A lone surrogate is half a character, such as Python makes of a file name that is not UTF-8: no
-# message can carry it.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# C0, DEL and C1; marks that turn the direction of what follows them, so that an id reads as another one; and lone
+# surrogates, half characters such as Python makes of a file name that is not UTF-8: no message can carry them.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_DIRECTION = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+# Nothing is drawn for them, though by their categories they are letters, marks and symbols.
+_BLANK = re.compile(
+    r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+_UNSEEN_CATEGORIES = frozenset(("Cc", "Cf", "Zl", "Zp", "Zs"))
 
 
 def gallery_name(gallery: str) -> str:
@@ -42,11 +51,22 @@ def folder_class_id(parts: Iterable[str]) -> str:
 
 
 def class_id_problem(class_id: str) -> str | None:
-    """Return a sentence on why no class may have this id; None when one may."""
+    """Return a sentence on why no class may have this id; None when one may.
+
+    The one rule, for whoever asks before sending and for the server, which refuses others. Spaces of any kind and
+    joiners may stand within an id: scripts are written with them.
+    """
     if not 1 <= len(class_id) <= MAX_ID_LENGTH:
         return f"a class id has 1 to {MAX_ID_LENGTH} characters; this one has {len(class_id):,}"
-    if "/" in class_id or _CONTROL.search(class_id):
-        return f"a class id holds no '/' and no control characters; this one is {class_id!r}"
+    found = _CONTROL.search(class_id) or _DIRECTION.search(class_id)
+    if "/" in class_id or found:
+        return f"a class id holds no '/', no control characters and no marks of direction; this one is {class_id!r}"
+    if _SURROGATE.search(class_id):
+        return f"a class id holds no part of a character that is not UTF-8; this one is {class_id!r}"
+    if class_id != class_id.strip():
+        return f"a class id neither begins nor ends with white space; this one is {class_id!r}"
+    if all(_BLANK.match(each) or unicodedata.category(each) in _UNSEEN_CATEGORIES for each in class_id):
+        return f"a class id holds something that can be seen; this one is {class_id!a}"
     return None
 
 
