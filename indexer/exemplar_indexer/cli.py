@@ -19,6 +19,7 @@ from exemplar import NotFoundError, UnavailableError
 from exemplar.channel import DEFAULT_ADDRESS
 from exemplar.commands.output import print_error, print_json, print_line
 from exemplar.commands.parameters import Address, AsJson, SystemTls, Timeout, TlsCa, Token, security
+from exemplar_indexer.interruption import terminated_as_interrupted
 from exemplar_indexer.items import SourceError
 from exemplar_indexer.job import Job, Server, dry_run, run_job
 from exemplar_indexer.job_bar import JobBar
@@ -65,6 +66,13 @@ def index(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, max=256, help="Classes a request.")] = 64,
     in_flight: Annotated[int, typer.Option(min=1, max=64, help="Requests at a time.")] = 4,
+    trust_manifest: Annotated[
+        bool,
+        typer.Option(
+            "--trust-manifest",
+            help="Let a manifest behind a URL name local files and addresses that are not public.",
+        ),
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse images that have warnings.")] = False,
     redo: Annotated[bool, typer.Option("--redo", help="Do everything again, also what is done.")] = False,
     dry: Annotated[
@@ -136,7 +144,7 @@ def index(
             _fail("--workers are Ray's: give --engine ray too, or leave them out", 2)
         # Whole paths, for workers elsewhere, and so that the same job is the same from any folder.
         places = (_absolute(source), _absolute(shards), _absolute(str(bundle)))
-        wanted = (*places, shard_size, image_urls, redo, retry, report)
+        wanted = (*places, shard_size, image_urls, redo, retry, report, trust_manifest)
         _write_shards(wanted, (workers or 2) if engine == "ray" else None, json)
         return
     if gallery is None:
@@ -144,11 +152,12 @@ def index(
     _refuse(context, _FOR_SHARDS, "is for shards: give --shards too, or leave it out")
     folder = job or Path(f"exemplar-index-{gallery}-{_stem(source)}")
     delivery = Delivery(gallery, batch_size, in_flight, strict, patience)
-    plan = Job(source, delivery, report or folder / "report.jsonl", create, redo)
+    plan = Job(source, delivery, report or folder / "report.jsonl", create, redo, trust_manifest)
     server = Server(address, timeout, token, security(tls, tls_ca))
     try:
-        open_source(source)  # a wrong name is refused before a job folder is made for it
-        summary = _rehearse(plan, folder, report, json) if dry else _run(plan, folder, server, json)
+        open_source(source, plan.reach)  # a wrong name is refused before a job folder is made for it
+        with terminated_as_interrupted():
+            summary = _rehearse(plan, folder, report, json) if dry else _run(plan, folder, server, json)
     except (SourceError, JournalError) as error:
         _fail(str(error), 2)
     except NotFoundError as error:
@@ -164,7 +173,7 @@ def index(
 
 
 def _write_shards(
-    wanted: tuple[str, str, str, int, bool, bool, bool, Path | None], workers: int | None, as_json: bool
+    wanted: tuple[str, str, str, int, bool, bool, bool, Path | None, bool], workers: int | None, as_json: bool
 ) -> None:
     # Loaded only here: enrolling needs neither an encoder nor Parquet.
     try:

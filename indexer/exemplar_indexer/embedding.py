@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from exemplar_encoder.engines import BATCH_SIZES
 from exemplar_indexer.images import ImageUnreadableError, read_image
 from exemplar_indexer.items import Item
 from exemplar_indexer.outcomes import Note
+from exemplar_indexer.reach import ANYWHERE, Reach
+from exemplar_indexer.readers import Readers
 from exemplar_indexer.shard_folder import ShardError, ShardFolder
 from exemplar_indexer.shard_plan import PLAN, Slice, read_plan
 from exemplar_indexer.shard_writer import writing_shard
@@ -44,12 +46,14 @@ class Work:
         bundle: Folder of the bundle.
         model: The bundle's id.
         image_urls: Leave images out of the shards and keep their URLs.
+        reach: What images may be read from.
     """
 
     folder: str
     bundle: str
     model: str
     image_urls: bool
+    reach: Reach = ANYWHERE
 
 
 @dataclass(frozen=True)
@@ -83,11 +87,11 @@ class Embedder:
         self._encoder = load_encoder(work.bundle, threads=threads)
         if self._encoder.bundle.id != work.model:
             raise ShardError(f"{work.bundle} is bundle {self._encoder.bundle.id} here, but the job's is {work.model}")
-        self._readers = ThreadPoolExecutor(_READERS, "reader")
+        self._readers = Readers(_READERS)
 
     def close(self) -> None:
-        """Let go of the threads; what they have not begun is dropped."""
-        self._readers.shutdown(cancel_futures=True)
+        """Let go of the threads; what they have not begun is dropped, and nobody waits for what they have."""
+        self._readers.close()
 
     def embed(self, part: Slice) -> Finished:
         """Make one shard, and put it in place.
@@ -122,7 +126,7 @@ class Embedder:
 
     def _read(self, item: Item) -> _Read | Note:
         try:
-            image = EncodedImage(read_image(item.image), region_of(item))
+            image = EncodedImage(read_image(item.image, reach=self._work.reach), region_of(item))
             return _Read(item, image, self._encoder.prepare(image))
         except ImageUnreadableError as error:
             return Note.error(item.problem(UNREADABLE, str(error)))

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from exemplar_encoder import Bundle
 from exemplar_indexer.embedding import UNREADABLE, Finished, Work
 from exemplar_indexer.outcomes import Counts, Note
+from exemplar_indexer.reach import Reach
 from exemplar_indexer.report import summary_text, write_report
 from exemplar_indexer.shard_folder import ShardError, ShardFolder
 from exemplar_indexer.shard_plan import PLAN, Slice, read_plan, write_plan
@@ -47,6 +48,7 @@ class EmbeddingJob:
         redo: Make every shard anew.
         retry: Make those shards anew that lack an image which could not be read.
         report: File for the errors; in the folder of shards when None.
+        trusted: Let a manifest behind a URL name local files and addresses that are not public.
     """
 
     source: str
@@ -57,6 +59,12 @@ class EmbeddingJob:
     redo: bool = False
     retry: bool = False
     report: Path | None = None
+    trusted: bool = False
+
+    @property
+    def reach(self) -> Reach:
+        """What its images may be read from."""
+        return Reach.of(self.source, self.trusted)
 
 
 @dataclass(frozen=True)
@@ -134,7 +142,7 @@ def run_embedding_job(
     _remove_others(folder, len(parts))
     before = list(finished.values())
     on_start(_counts(parts, before))
-    work = Work(job.shards, job.bundle, bundle.id, job.image_urls)
+    work = Work(job.shards, job.bundle, bundle.id, job.image_urls, job.reach)
     try:
         for each in engine(work, pending) if pending else ():
             finished[each.number] = each
@@ -165,7 +173,7 @@ def _check(folder: ShardFolder, found: Header | None, wanted: Header) -> None:
 
 def _plan(job: EmbeddingJob, folder: ShardFolder) -> list[Slice]:
     with folder.writing(PLAN) as path, path.open("wb") as file:
-        return list(write_plan(open_source(job.source), job.shard_size, file))
+        return list(write_plan(open_source(job.source, job.reach), job.shard_size, file))
 
 
 def _finished(folder: ShardFolder, parts: Sequence[Slice], retry: bool) -> dict[int, Finished]:

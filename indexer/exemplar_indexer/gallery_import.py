@@ -7,13 +7,13 @@ same gallery. The indexes follow the store: a server builds its own once, when i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from exemplar_encoder import EncodedImage, Region
 from exemplar_indexer.images import ImageUnreadableError, read_image
 from exemplar_indexer.items import Problem
 from exemplar_indexer.outcomes import Note
+from exemplar_indexer.readers import Readers
 from exemplar_indexer.shard_folder import ShardError, ShardFolder
 from exemplar_indexer.shards import HEADER, Header, Row, read_header, read_shard, rows_of, shard_name
 from exemplar_server.errors import AlreadyExistsError, NotFoundError
@@ -101,7 +101,7 @@ class GalleryImport:
             ShardError: A shard is not the one that was written; those before it are loaded.
             ServiceError: The store refused.
         """
-        with ThreadPoolExecutor(_FETCHES, "fetcher") as fetchers:
+        with Readers(_FETCHES) as fetchers:
             for batch in _ahead(_batches(folder, header)):
                 failed = len(self.failures)
                 urls = header.image_urls
@@ -168,7 +168,7 @@ def _batches(folder: ShardFolder, header: Header) -> Iterator[_Batch]:
 
 def _ahead(batches: Iterator[_Batch]) -> Iterator[_Batch]:
     """Yield what `batches` yields, and have the next one read while one is written."""
-    with ThreadPoolExecutor(1, "reader") as reader:
+    with Readers(1) as reader:
         following = reader.submit(next, batches, None)
         while (batch := following.result()) is not None:
             following = reader.submit(next, batches, None)

@@ -1,13 +1,20 @@
-"""Read what a source points to: local files directly, anything with `://` through fsspec."""
+"""Read what a source points to: local files directly, web servers within limits of time, other URLs through fsspec.
+
+Only a regular file is opened: a pipe or a device would keep its reader for as long as nobody writes.
+"""
 
 from __future__ import annotations
 
 import io
+import os
+import stat
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import Any, BinaryIO, TextIO, cast
 
+from exemplar_indexer import web
 from exemplar_indexer.items import SourceError
+from exemplar_indexer.reach import ANYWHERE, WEB, Reach, local_path
 
 # A message cannot carry more, so reading on would only fill the memory.
 MAX_BYTES = 32 * 1024 * 1024
@@ -27,21 +34,41 @@ _BRANDS = frozenset(
 )
 
 
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
 class ImageUnreadableError(Exception):
     """An image that cannot be fetched; the message is a sentence."""
 
 
-def read_image(image: str, limit: int = MAX_BYTES) -> bytes:
+def read_image(image: str, limit: int = MAX_BYTES, reach: Reach = ANYWHERE) -> bytes:
     """Return an image's bytes, the first `limit` at most.
 
     Raises:
-        ImageUnreadableError: It is not there, or cannot be read.
+        ImageUnreadableError: It is not there, cannot be read, or may not be.
     """
+    if refusal := reach.refusal(image):
+        raise ImageUnreadableError(refusal)
+    path = local_path(image)
     try:
+        if path is not None:
+            _regular(path)
+            with Path(path).open("rb") as file:
+                return file.read(limit)
+        if image.partition("://")[0].lower() in WEB:
+            return web.fetch(image, limit, reach)
         with open_binary(image) as file:
             return file.read(limit)
-    except _failures(image) as error:
-        raise ImageUnreadableError(_sentence(image, error)) from error
+    except web.NotThereError as error:
+        raise ImageUnreadableError(f"there is no image at {image}: {error}") from error
+    except Exception as error:  # each protocol of fsspec has errors of its own: they all end in the report
+        raise _unreadable(image, error) from error
 
 
 def looks_like_image(start: bytes) -> bool:
@@ -55,21 +82,23 @@ def fingerprint(image: str) -> str:
     """Return what changes when a local file changes: size and time of the last change. A URL has none.
 
     Raises:
-        ImageUnreadableError: A local file is not there.
+        ImageUnreadableError: A local file is not there, or is no regular file.
     """
     if "://" in image:
         return ""
     try:
-        facts = Path(image).stat()
-    except OSError as error:
-        raise ImageUnreadableError(_sentence(image, error)) from error
+        facts = _regular(image)
+    except (OSError, ValueError) as error:
+        raise _unreadable(image, error) from error
     return f"{facts.st_size}:{facts.st_mtime_ns}"
 
 
 def open_text(manifest: str) -> TextIO:
-    """Open a UTF-8 text, with or without a byte order mark."""
+    """Open a UTF-8 text, with or without a byte order mark; bytes that are not UTF-8 become lone surrogates."""
     # The csv module wants line ends untouched.
-    return io.TextIOWrapper(open_binary(manifest).__enter__(), encoding="utf-8-sig", newline="")
+    return io.TextIOWrapper(
+        open_binary(manifest).__enter__(), encoding="utf-8-sig", errors="surrogateescape", newline=""
+    )
 
 
 def open_binary(path: str) -> AbstractContextManager[BinaryIO]:
@@ -78,26 +107,46 @@ def open_binary(path: str) -> AbstractContextManager[BinaryIO]:
     Raises:
         SourceError: It is a URL, and fsspec is not installed.
     """
-    if "://" not in path:
-        return Path(path).open("rb")
+    local = local_path(path)
+    if local is not None:
+        return Path(local).open("rb")
     try:
         import aiohttp  # noqa: F401 - fsspec needs it for http
         import fsspec
     except ModuleNotFoundError as error:
         raise SourceError(f"reading {path} needs fsspec: pip install 'exemplar[index]'") from error
-    return cast(AbstractContextManager[BinaryIO], fsspec.open(path, "rb"))
+    options: dict[str, Any] = {}
+    if path.partition("://")[0].lower() in WEB:  # a manifest may be of any length, so in all it may take any time
+        options["client_kwargs"] = {"timeout": web.timeouts(total=None)}
+    return cast(AbstractContextManager[BinaryIO], fsspec.open(path, "rb", **options))
 
 
-def _failures(path: str) -> tuple[type[Exception], ...]:
-    if "://" not in path:
-        return (OSError,)
-    import aiohttp
+def _regular(path: str) -> os.stat_result:
+    """Return the facts of a file that reading comes to an end of.
 
-    # ValueError: fsspec does not know the protocol. ImportError: it does, but the package for it is not installed.
-    return (OSError, aiohttp.ClientError, ValueError, ImportError)
+    Raises:
+        OSError: It is not there, or no regular file.
+        ValueError: No file can have such a name.
+    """
+    facts = Path(path).stat()
+    if not stat.S_ISREG(facts.st_mode):
+        kind = next((name for is_one, name in _KINDS if is_one(facts.st_mode)), "no regular file")
+        raise OSError(f"it is {kind}, and no file")
+    return facts
 
 
-def _sentence(image: str, error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return f"there is no image at {image}"
-    return f"the image at {image} cannot be read: {getattr(error, 'strerror', None) or error}"
+def reason(path: str, error: Exception) -> str:
+    """Return in words why a file or a URL could not be read."""
+    missing = isinstance(error, ModuleNotFoundError) and error.name in ("aiohttp", "fsspec")
+    if missing or isinstance(error, SourceError):
+        return "URLs need fsspec: pip install 'exemplar[index]'"
+    if local_path(path) is not None or isinstance(error, web.WebError | ImportError):
+        return str(getattr(error, "strerror", None) or error)
+    return web.why(error)
+
+
+def _unreadable(image: str, error: Exception) -> ImageUnreadableError:
+    # fsspec says that nothing is there whatever kept it from looking; the cause tells.
+    if isinstance(error, FileNotFoundError | NotADirectoryError) and error.__cause__ is None:
+        return ImageUnreadableError(f"there is no image at {image}")
+    return ImageUnreadableError(f"the image at {image} cannot be read: {reason(image, error)}")

@@ -19,6 +19,7 @@ from exemplar.commands.output import print_error, print_json, print_line
 from exemplar.commands.parameters import AsJson
 from exemplar.names import gallery_id_problem
 from exemplar_indexer.gallery_import import GalleryImport, meet_gallery, open_shards
+from exemplar_indexer.interruption import terminated_as_interrupted
 from exemplar_indexer.job_bar import JobBar
 from exemplar_indexer.outcomes import Counts
 from exemplar_indexer.report import write_report
@@ -138,7 +139,7 @@ def _import(
     total = class_count(folder, header)
     bar = JobBar("Loading")
     complete = False
-    with closing(open_truth(store)) as truth, bar.progress:
+    with closing(open_truth(store)) as truth, bar.progress, terminated_as_interrupted():
         meet_gallery(truth, gallery, header, create)
         bar.start(Counts(done=0, failed=0, pending=total, problems=0, warnings=0))
         work = GalleryImport(truth, gallery, skip_existing)

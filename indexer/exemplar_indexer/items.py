@@ -56,12 +56,12 @@ def checked(item: Item) -> SourceEntry:
     """Return the item, or what keeps it from being one: its id, or text that no message can carry."""
     if fault := class_id_problem(item.class_id):
         return item.problem("ID_INVALID", fault)
-    texts = (item.image, item.display_name, *item.attributes, *item.attributes.values())
-    if odd := next((text for text in texts if not _is_text(text)), None):
+    texts = (item.image, item.region, item.display_name, *item.attributes, *item.attributes.values())
+    if odd := next((text for text in texts if not is_text(text)), None):
         return item.problem("TEXT_INVALID", f"{odd!r} is no text: a part of it is not UTF-8")
     return item
 
 
-def _is_text(text: str) -> bool:
-    # A file's name may be any bytes, and JSON may escape half a character: Python makes lone surrogates of both.
+def is_text(text: str) -> bool:
+    """Return whether a message can carry it: a name that is not UTF-8, or JSON, may hold lone surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from exemplar import AlreadyExistsError, AsyncClient, Client, Tls
 from exemplar_indexer.images import ImageUnreadableError, looks_like_image, read_image
+from exemplar_indexer.interruption import terminated_as_interrupted
 from exemplar_indexer.items import Item
 from exemplar_indexer.journal import Journal
 from exemplar_indexer.outcomes import Counts, Outcome
 from exemplar_indexer.pipeline import Delivery, Pipeline
+from exemplar_indexer.reach import Reach
 from exemplar_indexer.report import Summary, write_report, write_summary
 from exemplar_indexer.sources import open_source
 
@@ -43,6 +45,7 @@ class Job:
         report: File for the errors and warnings; a name ending in `.csv` makes it CSV, else it is JSON lines.
         create: Create the gallery when it is not there.
         redo: Enroll everything again, also what is in.
+        trusted: Let a manifest behind a URL name local files and addresses that are not public.
     """
 
     source: str
@@ -50,6 +53,12 @@ class Job:
     report: Path
     create: bool = False
     redo: bool = False
+    trusted: bool = False
+
+    @property
+    def reach(self) -> Reach:
+        """What its images may be read from."""
+        return Reach.of(self.source, self.trusted)
 
 
 def run_job(
@@ -82,14 +91,15 @@ def run_job(
     # Fewer attempts than while the job runs: that there is no server at all should be said at once.
     with Client(server.address, timeout=server.timeout, token=server.token, tls=server.tls, attempts=3) as client:
         _meet_gallery(job, client, journal)
-    before = journal.scan(open_source(job.source), redo=job.redo)
+    before = journal.scan(open_source(job.source, job.reach), redo=job.redo)
     on_start(before)
     try:
         asyncio.run(_move(job, server, journal, on_progress))
     finally:
-        summary = _summary(job, journal, before, time.monotonic() - started)
-        write_report(job.report, journal.notes())
-        write_summary(journal.folder / "summary.json", summary)
+        with terminated_as_interrupted():  # asyncio has undone it
+            summary = _summary(job, journal, before, time.monotonic() - started)
+            write_report(job.report, journal.notes())
+            write_summary(journal.folder / "summary.json", summary)
     return summary
 
 
@@ -109,11 +119,11 @@ def dry_run(job: Job, journal: Journal) -> Summary:
     """
     started = time.monotonic()
     journal.claim(job.source, job.delivery.gallery)
-    before = journal.scan(open_source(job.source), redo=job.redo)
+    before = journal.scan(open_source(job.source, job.reach), redo=job.redo)
     after = 0
     while page := journal.pending(after, _PAGE):
         after = page[-1][0]
-        journal.acknowledge(outcome for _, item in page if (outcome := _fault(item)))
+        journal.acknowledge(outcome for _, item in page if (outcome := _fault(item, job.reach)))
     return _summary(job, journal, before, time.monotonic() - started)
 
 
@@ -128,7 +138,7 @@ def _meet_gallery(job: Job, client: Client, journal: Journal) -> None:
 
 async def _move(job: Job, server: Server, journal: Journal, on_progress: Callable[[Sequence[Outcome]], None]) -> None:
     async with AsyncClient(server.address, timeout=server.timeout, token=server.token, tls=server.tls) as client:
-        task = asyncio.create_task(Pipeline(client, journal, job.delivery, on_progress).run())
+        task = asyncio.create_task(Pipeline(client, journal, job.delivery, on_progress, job.reach).run())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, task.cancel)
@@ -138,9 +148,9 @@ async def _move(job: Job, server: Server, journal: Journal, on_progress: Callabl
             task.result()
 
 
-def _fault(item: Item) -> Outcome | None:
+def _fault(item: Item, reach: Reach) -> Outcome | None:
     try:
-        start = read_image(item.image, _SIGNATURE_BYTES)
+        start = read_image(item.image, _SIGNATURE_BYTES, reach)
     except ImageUnreadableError as error:
         return Outcome.failed(item, "IMAGE_UNREADABLE", str(error))
     if not start:

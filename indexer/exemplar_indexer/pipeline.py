@@ -33,11 +33,14 @@ from exemplar_indexer.images import ImageUnreadableError, read_image
 from exemplar_indexer.items import Item
 from exemplar_indexer.journal import Journal
 from exemplar_indexer.outcomes import Note, Outcome
+from exemplar_indexer.reach import ANYWHERE, Reach
+from exemplar_indexer.readers import Readers
 
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 
 # Images of one batch that are read at the same time; it matters for URLs.
 _READ_AHEAD = 8
+_MOST_READERS = 32
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
 
@@ -47,8 +50,14 @@ _FOR_NOW = (UnavailableError, DeadlineExceededError)
 # Warnings that depend on a gallery's other classes.
 _OF_NEIGHBORS = frozenset({str(WarningKind.DUPLICATE), str(WarningKind.TOO_CLOSE)})
 
+# The warning about a class that is in, and of which those could not be had once more: the next run tries it.
+_UNCHECKED = "CHECK_FAILED"
+
 # A server may be set to smaller batches or messages than this job's.
 _TOO_LARGE = frozenset({"BATCH_TOO_LARGE", "MESSAGE_TOO_LARGE"})
+
+# A request that is refused with one of these may owe it to a single item: the rest has a right to be taken.
+_OF_ONE_ITEM = frozenset({"INVALID_ARGUMENT", "INTERNAL", "UNKNOWN"})
 
 
 @dataclass(frozen=True)
@@ -91,12 +100,15 @@ class Pipeline:
         journal: Journal,
         delivery: Delivery,
         on_progress: Callable[[Sequence[Outcome]], None],
+        reach: Reach = ANYWHERE,
     ) -> None:
-        """Prepare a run; `on_progress` gets each batch's outcomes after they are committed."""
+        """Prepare a run; `on_progress` gets each batch's outcomes after they are committed, `reach` bounds reads."""
         self._client = client
         self._journal = journal
         self._delivery = delivery
         self._on_progress = on_progress
+        self._reach = reach
+        self._readers = Readers(min(_READ_AHEAD * delivery.in_flight, _MOST_READERS))
         self._taken = 0
         self._filling = True
 
@@ -104,12 +116,13 @@ class Pipeline:
         """Enroll every pending item, and judge again what a half-filled gallery found too close to another.
 
         Raises:
-            ExemplarError: The server refused a whole batch, or did not answer for as long as the job's patience.
+            ExemplarError: The server refused all alike, or did not answer for as long as the job's patience.
         """
-        await self._at_once(self._enroll_pending)
-        self._filling = False
-        await self._at_once(self._enroll_pending)
-        await self._at_once(self._check_warned)
+        with self._readers:
+            await self._at_once(self._enroll_pending)
+            self._filling = False
+            await self._at_once(self._enroll_pending)
+            await self._at_once(self._check_warned)
 
     async def _at_once(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         self._taken = 0
@@ -127,9 +140,9 @@ class Pipeline:
                 self._commit(await self._send(batch))
 
     async def _check_warned(self) -> None:
-        while items := self._take(partial(self._journal.warned, _OF_NEIGHBORS)):
+        while items := self._take(partial(self._journal.warned, _OF_NEIGHBORS | {_UNCHECKED})):
             for item in items:
-                read = await asyncio.to_thread(_read, item)
+                read = await self._read(item)
                 if isinstance(read, Loaded):  # else it is gone since it was enrolled, and what was found stands
                     self._journal.warn(item.class_id, await self._check(read))
 
@@ -147,7 +160,7 @@ class Pipeline:
         batch: list[Loaded] = []
         size = 0
         for start in range(0, len(items), _READ_AHEAD):
-            reads = (asyncio.to_thread(_read, item) for item in items[start : start + _READ_AHEAD])
+            reads = (self._read(item) for item in items[start : start + _READ_AHEAD])
             for read in await asyncio.gather(*reads):
                 if isinstance(read, Outcome):
                     self._commit([read])
@@ -160,8 +173,14 @@ class Pipeline:
         if batch:
             yield batch
 
+    def _read(self, item: Item) -> asyncio.Future[Loaded | Outcome]:
+        return asyncio.wrap_future(self._readers.submit(_read, item, self._reach))
+
     async def _send(self, batch: Sequence[Loaded]) -> list[Outcome]:
-        """Enroll a batch, and offer what the server cannot take now again until the job's patience ends."""
+        """Enroll a batch, and offer what the server cannot take now again until the job's patience ends.
+
+        A refusal that may be owed to one item has the batch halved until the item stands alone and fails alone.
+        """
         outcomes: list[Outcome] = []
         patience = _Patience(self._delivery.patience)
         while True:
@@ -170,8 +189,10 @@ class Pipeline:
             except _FOR_NOW as error:
                 answers = [error] * len(batch)
             except ExemplarError as error:
-                if error.reason not in _TOO_LARGE or len(batch) == 1:
+                if not _may_be_of_one_item(error):
                     raise
+                if len(batch) == 1:
+                    return [*outcomes, _outcome(batch[0].item, error)]
                 half = len(batch) // 2
                 return outcomes + await self._send(batch[:half]) + await self._send(batch[half:])
             pairs = list(zip(batch, answers, strict=True))
@@ -196,6 +217,11 @@ class Pipeline:
                 )
             except _FOR_NOW as error:
                 await patience.wait(error)
+            except ExemplarError as error:
+                if not _may_be_of_one_item(error):
+                    raise
+                message = f"it is in, but was near another class, and how near could not be checked: {error.message}"
+                return [Note("warning", item.class_id, item.image, item.place, error.code, _UNCHECKED, message)]
             else:
                 return _notes(item, found.warnings)
 
@@ -222,9 +248,9 @@ class _Patience:
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
 
-def _read(item: Item) -> Loaded | Outcome:
+def _read(item: Item, reach: Reach) -> Loaded | Outcome:
     try:
-        return Loaded(item, read_image(item.image))
+        return Loaded(item, read_image(item.image, reach=reach))
     except ImageUnreadableError as error:
         return Outcome.failed(item, "IMAGE_UNREADABLE", str(error))
 
@@ -233,6 +259,10 @@ def _outcome(item: Item, answer: Enrolled | ExemplarError) -> Outcome:
     if isinstance(answer, ExemplarError):
         return Outcome.failed(item, answer.reason, answer.message, answer.code)
     return Outcome(item.class_id, True, _notes(item, answer.warnings))
+
+
+def _may_be_of_one_item(error: ExemplarError) -> bool:
+    return error.code in _OF_ONE_ITEM or error.reason in _TOO_LARGE
 
 
 def _too_close(answer: Enrolled | ExemplarError) -> bool:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
-from types import FrameType
+from collections.abc import Callable
+from contextlib import redirect_stdout
 
 from exemplar.commands.output import print_json, print_line
 from exemplar_indexer.embedding import Finished
 from exemplar_indexer.embedding_job import EmbeddingJob, Engine, ShardSummary, run_embedding_job
+from exemplar_indexer.interruption import terminated_as_interrupted
 from exemplar_indexer.job_bar import JobBar
 from exemplar_indexer.local_engine import embed_here
 from exemplar_indexer.ray_engine import embed_on_ray
@@ -29,7 +28,7 @@ def write_shards(job: EmbeddingJob, workers: int | None, as_json: bool) -> Shard
     """
     bar = JobBar("Embedding")
     # Ray prints what it has to say of its workers; standard output is the outcome's.
-    with bar.progress, _terminated_as_interrupted(), redirect_stdout(sys.stderr):
+    with bar.progress, terminated_as_interrupted(), redirect_stdout(sys.stderr):
         summary = run_embedding_job(job, _engine(workers), bar.start, _shown(bar))
     if as_json:
         print_json(summary)
@@ -49,17 +48,3 @@ def _engine(workers: int | None) -> Engine:
 
 def _shown(bar: JobBar) -> Callable[[Finished], None]:
     return lambda finished: bar.add(finished.rows + finished.failed, finished.failed)
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Make SIGTERM what Ctrl-C is."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -9,19 +9,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from exemplar_indexer.folder import folder_entries
-from exemplar_indexer.items import SourceEntry, SourceError
+from exemplar_indexer.items import SourceEntry, SourceError, is_text
 from exemplar_indexer.manifest import KINDS, manifest_entries
+from exemplar_indexer.reach import ANYWHERE, Reach
 
 
-def open_source(source: str) -> Iterator[SourceEntry]:
+def open_source(source: str, reach: Reach = ANYWHERE) -> Iterator[SourceEntry]:
     """Return the entries of a folder or a manifest.
 
     Args:
         source: A folder, or a manifest (`.csv`, `.jsonl`, `.parquet`) by its path or a URL that fsspec knows.
+        reach: What a manifest's rows may name; see `Reach.of`.
 
     Raises:
         SourceError: There is nothing there, or it is neither; at once, or for a damaged manifest on the way.
     """
+    if not is_text(source):
+        raise SourceError(f"the path {source!r} is not UTF-8; give the folder or manifest another name")
     suffix = Path(source.partition("?")[0]).suffix.lower()
     if "://" not in source:
         path = Path(source)
@@ -29,8 +33,10 @@ def open_source(source: str) -> Iterator[SourceEntry]:
             return folder_entries(path)
         if not path.exists():
             raise SourceError(f"there is no folder or manifest at {source}")
+        if not path.is_file():
+            raise SourceError(f"{source} is neither a folder nor a manifest: it is a pipe, a socket or a device")
     if suffix not in KINDS:
         raise SourceError(
             f"{source} is neither a folder nor a manifest: a manifest's name ends in {', '.join(KINDS)}"
         )
-    return manifest_entries(source, KINDS[suffix])
+    return manifest_entries(source, KINDS[suffix], reach)

@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from PIL import Image
 from demo.server_process import EXEMPLAR, ServerProcess, clean_environment
 from exemplar import Client, Region
 from tests.client.command import run as exemplar
+from tests.indexer.held_up import HeldUp, held_up
 
 pytestmark = pytest.mark.process
 
@@ -49,11 +50,17 @@ def summary(job: Path) -> dict[str, Any]:
     return dict(json.loads((job / "summary.json").read_text()))
 
 
-def start(source: Path, gallery: str, job: Path, address: str, *more: str) -> subprocess.Popen[bytes]:
+def list_of(source: Path, names: Sequence[str], last: HeldUp) -> None:
+    """Write a manifest of pictures beside it, of which the last is held up."""
+    rows = [f"{name},pictures/{name}.png\n" for name in names[:-1]]
+    source.write_text("id,image\n" + "".join([*rows, f"{names[-1]},{last.url}\n"]))
+
+
+def start(
+    source: Path, gallery: str, job: Path, address: str, *more: str, stderr: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
     command = [EXEMPLAR, "index", str(source), "-g", gallery, "--create", "--job", str(job), "--address", address]
-    return subprocess.Popen(
-        [*command, *more], env=clean_environment(), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
+    return subprocess.Popen([*command, *more], env=clean_environment(), stderr=stderr, stdout=subprocess.DEVNULL)
 
 
 def wait_until_enrolled(client: Client, gallery: str, count: int, job: subprocess.Popen[Any]) -> None:
@@ -63,32 +70,23 @@ def wait_until_enrolled(client: Client, gallery: str, count: int, job: subproces
     pytest.fail(f"the job ended with {job.returncode} before {count} classes were in")
 
 
-def hold_up(picture: Path) -> None:
-    """Put a pipe in a picture's place: until somebody writes to it, no job that reads it is over."""
-    picture.unlink()
-    os.mkfifo(picture)
-
-
 @pytest.mark.slow
 def test_a_job_killed_twice_ends_with_every_class_present_once(client: Client, tmp_path: Path) -> None:
     count, batch, in_flight = 600, 2, 2
     wanted = folder_of(tmp_path / "pictures", count)
     (tmp_path / "pictures" / "bad.png").write_bytes(b"no image")
-    last = tmp_path / "pictures" / f"c{count - 1:05}.png"
-    hold_up(last)
     source = tmp_path / "pictures.csv"
-    rows = [f"{name},pictures/{name}.png\n" for name in ["bad", *sorted(wanted)]]
-    source.write_text("id,image\n" + "".join(rows))
     job = tmp_path / "job"
     more = ("--batch-size", str(batch), "--in-flight", str(in_flight))
-    for threshold in (count // 4, count // 2):
-        process = start(source, "killed", job, client.address, *more)
-        wait_until_enrolled(client, "killed", threshold, process)
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
-    last.unlink()
-    last.write_bytes(picture(count - 1))
-    done = exemplar("index", source, "-g", "killed", "--job", job, "--address", client.address, "--json")
+    with held_up(picture(count - 1)) as last:
+        list_of(source, ["bad", *sorted(wanted)], last)
+        for threshold in (count // 4, count // 2):
+            process = start(source, "killed", job, client.address, *more)
+            wait_until_enrolled(client, "killed", threshold, process)
+            process.kill()
+            assert process.wait() == -signal.SIGKILL
+        last.release()
+        done = exemplar("index", source, "-g", "killed", "--job", job, "--address", client.address, "--json")
     assert done.returncode == 1, done.stderr  # for the one bad picture
     found = json.loads(done.stdout)
     assert found == summary(job)
@@ -110,29 +108,54 @@ def test_a_job_killed_twice_ends_with_every_class_present_once(client: Client, t
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_job_says_how_to_go_on_and_goes_on(client: Client, tmp_path: Path, number: int) -> None:
     wanted = folder_of(tmp_path / "pictures", 40)
-    last = tmp_path / "pictures" / "c00039.png"
-    hold_up(last)
-    gallery, job = f"interrupted-{number}", tmp_path / "job"
-    command = ["index", str(tmp_path / "pictures"), "-g", gallery, "--create", "--address", client.address]
-    process = subprocess.Popen(
-        [EXEMPLAR, *command, "--job", str(job), "--batch-size", "1"],
-        env=clean_environment(),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    wait_until_enrolled(client, gallery, 20, process)
-    process.send_signal(number)
-    while process.poll() is None:  # a read that waits for the pipe ends when a writer comes and goes
-        os.close(os.open(last, os.O_RDWR | os.O_NONBLOCK))
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "run the same command again to go on" in said
-    assert "Traceback" not in said
-    assert not summary(job)["complete"]
-    last.unlink()
-    last.write_bytes(picture(39))
-    assert exemplar(*command, "--job", job).returncode == 0
+    gallery, source, job = f"interrupted-{number}", tmp_path / "list.csv", tmp_path / "job"
+    with held_up(picture(39)) as silent:  # it takes the connection, and says nothing
+        list_of(source, sorted(wanted), silent)
+        process = start(source, gallery, job, client.address, "--batch-size", "1", stderr=subprocess.PIPE)
+        wait_until_enrolled(client, gallery, 20, process)
+        silent.wait_for_reader(process)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=2)
+        assert process.returncode == 130
+        assert b"run the same command again to go on" in said
+        assert b"Traceback" not in said
+        assert not summary(job)["complete"]
+        silent.release()
+        command = ("index", source, "-g", gallery, "--address", client.address, "--job", job)
+        assert exemplar(*command).returncode == 0
     assert {each.id for each in client.classes(gallery)} == wanted
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("way", ["rehearsing", "embedding", "reading the manifest"])
+def test_whatever_a_silent_server_keeps_waiting_an_interrupt_ends_it(
+    tiny_bundle: Path, tmp_path: Path, number: int, way: str
+) -> None:
+    source = tmp_path / "list.csv"
+    with held_up(picture(0)) as silent:
+        source.write_text(f"id,image\na,{silent.url}\n")
+        more = {
+            "rehearsing": [str(source), "-g", "g", "--dry-run"],
+            "embedding": [str(source), "--shards", str(tmp_path / "shards"), "--bundle", str(tiny_bundle)],
+            "reading the manifest": [silent.url.replace("picture.png", "list.csv"), "-g", "g", "--dry-run"],
+        }[way]
+        process = subprocess.Popen([EXEMPLAR, "index", *more], env=clean_environment(), stderr=subprocess.PIPE)
+        silent.wait_for_reader(process)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=2)
+    assert (process.returncode, b"interrupted" in said, b"Traceback" in said) == (130, True, False), said
+
+
+def test_a_pipe_among_the_pictures_is_refused_unopened_and_the_job_goes_on(client: Client, tmp_path: Path) -> None:
+    wanted = folder_of(tmp_path / "pictures", 3)
+    os.mkfifo(tmp_path / "pictures" / "pipe.png")
+    job = tmp_path / "job"
+    process = start(tmp_path / "pictures", "piped", job, client.address)
+    assert process.wait(timeout=60) == 1
+    assert {each.id for each in client.classes("piped")} == wanted
+    (entry,) = map(json.loads, (job / "report.jsonl").read_text().splitlines())
+    assert (entry["class_id"], entry["reason"]) == ("pipe", "IMAGE_UNREADABLE")
+    assert "it is a pipe, and no file" in entry["message"]
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
+import signal
 import subprocess
 from collections.abc import Sequence
 from contextlib import closing
@@ -27,7 +27,7 @@ from exemplar_server.store import open_truth
 from exemplar_server.store.records import ClassCopy
 from exemplar_server.store.truth.truth import Truth
 from tests.client.command import run as exemplar
-from tests.indexer.held_up import HeldUp
+from tests.indexer.held_up import held_up
 
 
 def picture(seed: int) -> bytes:
@@ -122,42 +122,54 @@ def test_an_import_that_is_run_again_changes_nothing(shards: Path, tmp_path: Pat
     assert [each.create_time for each in copies(tmp_path / "data")] == [each.create_time for each in before]
 
 
-def shards_of_one_picture(folder: Path, count: int) -> Path:
-    """Make shards of random vectors whose rows all name the same picture, but for the last, which names another."""
+def shards_of_one_picture(folder: Path, count: int, last: str) -> Path:
+    """Make shards of random vectors whose rows all name the same picture, but for the last, which has its own URL."""
     folder.mkdir()
-    for name in ("every", "last"):
-        (folder / f"{name}.png").write_bytes(picture(len(name)))
+    every = folder / "every.png"
+    every.write_bytes(picture(0))
     shards = ShardFolder(str(folder / "shards"))
     shards.prepare()
     vectors = np.random.default_rng(0).standard_normal((count, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     with writing_shard(shards, 0, "", 8) as shard:
         for number, vector in enumerate(vectors):
-            path = folder / ("last.png" if number == count - 1 else "every.png")
-            content = path.read_bytes()
+            content = picture(0)
             told = hashlib.sha256(content).hexdigest(), None, 36, 36, "PNG", len(content)
-            shard.add(Row(f"c{number:05}", "", {}, *told, vector, "model", None, str(path)))
+            url = last if number == count - 1 else str(every)
+            shard.add(Row(f"c{number:05}", "", {}, *told, vector, "model", None, url))
     write_header(shards, Header("random", "model", 8, count, image_urls=True, shards=1, complete=True))
     return folder / "shards"
 
 
 @pytest.mark.process
 def test_an_import_that_is_killed_ends_with_the_same_gallery_when_it_is_run_again(tmp_path: Path) -> None:
-    shards = shards_of_one_picture(tmp_path / "made", 8200)
-    load(shards, tmp_path / "whole", "--create")
     data = tmp_path / "data"
-    command = [EXEMPLAR, "import", str(shards), "-g", "g", "--data-dir", str(data), "--create"]
-    last = HeldUp(tmp_path / "made" / "last.png")
-    with subprocess.Popen(command, env=clean_environment(), stderr=subprocess.DEVNULL) as process:
-        pipe = last.wait_for_reader(process)
-        process.kill()
-    os.close(pipe)
-    last.release()
-    committed = len(copies(data))
-    assert 0 < committed < 8200
-    code, summary, _ = load(shards, data)
+    with held_up(picture(0)) as last:
+        shards = shards_of_one_picture(tmp_path / "made", 8200, last.url)
+        command = [EXEMPLAR, "import", str(shards), "-g", "g", "--data-dir", str(data), "--create"]
+        with subprocess.Popen(command, env=clean_environment(), stderr=subprocess.DEVNULL) as process:
+            last.wait_for_reader(process)
+            process.kill()
+        last.release()
+        committed = len(copies(data))
+        assert 0 < committed < 8200
+        code, summary, _ = load(shards, data)
+        load(shards, tmp_path / "whole", "--create")
     assert (code, summary["loaded"], summary["there"]) == (0, 8200 - committed, committed)
     assert content(copies(data)) == content(copies(tmp_path / "whole"))
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_import_that_waits_for_a_silent_server_ends_when_it_is_interrupted(tmp_path: Path, number: int) -> None:
+    with held_up(picture(0)) as last:
+        shards = shards_of_one_picture(tmp_path / "made", 3, last.url)
+        command = [EXEMPLAR, "import", str(shards), "-g", "g", "--data-dir", str(tmp_path / "data"), "--create"]
+        with subprocess.Popen(command, env=clean_environment(), stderr=subprocess.PIPE, text=True) as process:
+            last.wait_for_reader(process)
+            process.send_signal(number)
+            _, said = process.communicate(timeout=2)
+    assert (process.returncode, "run the same command again" in said, "Traceback" in said) == (130, True, False)
 
 
 def test_a_damaged_shard_ends_the_import_and_nothing_of_it_is_loaded(tiny_bundle: Path, tmp_path: Path) -> None:

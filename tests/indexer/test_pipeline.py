@@ -211,3 +211,68 @@ def test_a_refusal_of_the_whole_ends_the_job_at_once(tmp_path: Path, journal: Jo
             run(server, journal, batch_size=1, in_flight=1)
         assert len(server.calls) == 1
     assert journal.counts().pending == 10
+
+
+@pytest.mark.parametrize(
+    "code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNKNOWN]
+)
+def test_an_item_that_fails_its_batch_is_found_and_the_rest_is_in(
+    tmp_path: Path, journal: Journal, code: grpc.StatusCode
+) -> None:
+    journal.scan(make(tmp_path, 10))
+
+    def answer(request: Any, context: grpc.ServicerContext) -> Message:
+        if any(each.class_id == "6" for each in request.enrollments):
+            fail(context, code, "a fault, incident 7", "")
+        return accept(request, context)
+
+    with scripted_server({"BatchEnrollClasses": answer}) as server:
+        run(server, journal)
+        assert len(server.calls) < 10
+    assert (journal.counts().done, journal.counts().failed) == (9, 1)
+    (note,) = journal.notes()
+    assert (note.class_id, note.code, "incident 7" in note.message) == ("6", code.name, True)
+
+
+def test_an_item_that_fits_no_message_of_the_server_fails_alone(tmp_path: Path, journal: Journal) -> None:
+    journal.scan(make(tmp_path, 4))
+
+    def answer(request: Any, context: grpc.ServicerContext) -> Message:
+        if any(each.class_id == "2" for each in request.enrollments):
+            fail(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "too large", "MESSAGE_TOO_LARGE")
+        return accept(request, context)
+
+    with scripted_server({"BatchEnrollClasses": answer}) as server:
+        run(server, journal)
+    assert (journal.counts().done, journal.counts().failed) == (3, 1)
+    assert [(note.class_id, note.reason) for note in journal.notes()] == [("2", "MESSAGE_TOO_LARGE")]
+
+
+def test_an_item_that_cannot_be_checked_once_more_is_warned_of_and_stays_in(tmp_path: Path, journal: Journal) -> None:
+    kind = gallery_pb.ExemplarWarning.KIND_TOO_CLOSE
+
+    def warn(request: Any, context: grpc.ServicerContext) -> Message:
+        response = accept(request, context)
+        for result in response.results:  # type: ignore[attr-defined]
+            result.enrolled.warnings.add(kind=kind, message="near another")
+        return response
+
+    def check(request: Any, context: grpc.ServicerContext) -> Message:
+        if request.class_id == "1":
+            fail(context, grpc.StatusCode.INTERNAL, "a fault", "")
+        return gallery_pb.CheckExemplarResponse()
+
+    items = make(tmp_path, 3)
+    journal.scan(items)
+    with scripted_server({"BatchEnrollClasses": warn, "CheckExemplar": check}) as server:
+        run(server, journal)
+    assert journal.counts().done == 3
+    assert [(note.level, note.class_id, note.reason, note.code) for note in journal.notes()] == [
+        ("warning", "1", "CHECK_FAILED", "INTERNAL")
+    ]
+    journal.scan(items)
+    answers = {"CheckExemplar": lambda request, context: gallery_pb.CheckExemplarResponse()}
+    with scripted_server(answers) as server:
+        run(server, journal)
+        assert [request.class_id for _, request in server.calls] == ["1"]
+    assert not list(journal.notes())

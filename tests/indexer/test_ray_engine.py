@@ -16,7 +16,8 @@ from demo.server_process import EXEMPLAR, clean_environment
 from demo.strokes import draw_alphabets
 from exemplar_indexer.embedding_job import EmbeddingJob, run_embedding_job
 from exemplar_indexer.local_engine import embed_here
-from tests.indexer.held_up import HeldUp, wait_until
+from tests.indexer.held_up import HeldUp, held_up, wait_until
+from tests.indexer.test_embedding_job import picture
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -25,12 +26,21 @@ SHARDS = 8
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a manifest of 32 drawn pictures."""
+def served() -> Iterator[HeldUp]:
+    """Return the last of the pictures, which is on a web server."""
+    with held_up(picture(0)) as last:
+        last.release()
+        yield last
+
+
+@pytest.fixture(scope="module")
+def source(served: HeldUp, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a manifest of 31 drawn pictures and one on a web server."""
     folder = tmp_path_factory.mktemp("source")
     draw_alphabets(folder / "pictures", alphabets=4, characters=8, drawers=1)
     pictures = sorted((folder / "pictures").rglob("*.png"))
-    rows = [f"{picture.stem},{picture.relative_to(folder)}\n" for picture in pictures]
+    rows = [f"{path.stem},{path.relative_to(folder)}\n" for path in pictures[:-1]]
+    rows.append(f"last,{served.url}\n")
     (folder / "list.csv").write_text("id,image\n" + "".join(rows))
     return folder / "list.csv"
 
@@ -45,10 +55,11 @@ def without_ray(source: Path, tiny_bundle: Path, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture
-def held_up(source: Path) -> Iterator[HeldUp]:
-    held = HeldUp(sorted((source.parent / "pictures").rglob("*.png"))[-1])
-    yield held
-    held.release()
+def last(without_ray: dict[str, bytes], served: HeldUp) -> Iterator[HeldUp]:
+    """Return the last of the pictures, held up."""
+    served.hold()
+    yield served
+    served.release()
 
 
 def contents(shards: Path) -> dict[str, bytes]:
@@ -96,30 +107,31 @@ def processes_below(root: int) -> set[int]:
     return below - {root}
 
 
-def readers(picture: Path, job: subprocess.Popen[str]) -> set[int]:
-    """Return the processes of a job that have a picture open."""
-    return {pid for pid in processes_below(job.pid) if has_open(pid, picture)}
+def owner(port: int, job: subprocess.Popen[str]) -> int:
+    """Return the process of a job that has a port."""
+    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    (inode,) = (row[9] for row in rows if int(row[1].rpartition(":")[2], 16) == port)
+    (pid,) = (pid for pid in processes_below(job.pid) if has_open(pid, f"socket:[{inode}]"))
+    return pid
 
 
-def has_open(pid: int, path: Path) -> bool:
+def has_open(pid: int, file: str) -> bool:
     try:
-        return any(file.readlink() == path for file in Path(f"/proc/{pid}/fd").iterdir())
+        return any(str(each.readlink()) == file for each in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:
         return False
 
 
 def test_a_worker_that_is_killed_is_replaced_and_the_shards_are_those_made_without_ray(
-    source: Path, without_ray: dict[str, bytes], held_up: HeldUp, tiny_bundle: Path, tmp_path: Path
+    source: Path, without_ray: dict[str, bytes], last: HeldUp, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     shards = tmp_path / "shards"
     with started(source, shards, tiny_bundle) as job:
         wait_until(lambda: len(finished(shards)) == SHARDS - 1, job)
-        pipe = held_up.wait_for_reader(job)  # whoever reads the picture waits for it now
-        (killed,) = readers(held_up.picture, job)
-        os.kill(killed, signal.SIGKILL)
-        wait_until(lambda: readers(held_up.picture, job) - {killed}, job)  # the next one has come to it
-        os.write(pipe, held_up.content)
-        os.close(pipe)
+        last.wait_for_reader(job)
+        os.kill(owner(last.ports[0], job), signal.SIGKILL)
+        last.wait_for_reader(job, 2)  # the next one has come to it
+        last.release()
         out, errors = job.communicate()
     assert job.returncode == 0, errors
     assert json.loads(out)["complete"]
@@ -127,13 +139,13 @@ def test_a_worker_that_is_killed_is_replaced_and_the_shards_are_those_made_witho
 
 
 def test_a_job_that_is_killed_goes_on_and_makes_no_finished_shard_anew(
-    source: Path, without_ray: dict[str, bytes], held_up: HeldUp, tiny_bundle: Path, tmp_path: Path
+    source: Path, without_ray: dict[str, bytes], last: HeldUp, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     shards = tmp_path / "shards"
     with started(source, shards, tiny_bundle) as job:
         wait_until(lambda: len(finished(shards)) >= SHARDS // 2, job)
     assert job.returncode == -signal.SIGKILL
-    held_up.release()
+    last.release()
     before = {path: path.stat() for path in finished(shards)}
     assert SHARDS // 2 <= len(before) < SHARDS
     with started(source, shards, tiny_bundle) as again:

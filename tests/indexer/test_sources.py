@@ -209,6 +209,15 @@ def test_the_entries_of_a_folder_come_by_name(tmp_path: Path) -> None:
         ("m.csv", f"id,image\n{'a' * 129},b.png\n", "this one has 129"),
         ("m.csv", "id,image,region\na,b.png,left\n", "a region is LEFT,TOP,WIDTH,HEIGHT"),
         ("m.csv", 'id,image,region\na,b.png,"1,2,3"\n', "a region is LEFT,TOP,WIDTH,HEIGHT"),
+        ("m.csv", 'id,image\n"a,b.png\n', "the row is no CSV"),
+        ("m.csv", 'id,image\n"a"b,b.png\n', "the row is no CSV"),
+        ("m.csv", f"id,image\na,{'b' * 200_000}\n", "the row is no CSV: field larger"),
+        ("m.csv", 'id,image,region\na,b.png,"1,2,3,99999999999"\n', "99999999999"),
+        ("m.csv", f'id,image,attributes\na,b,"{"[" * 100_000}"\n', "no JSON object"),
+        ("m.jsonl", "[" * 100_000 + "\n", "no JSON"),
+        ("m.jsonl", "1" * 5000 + "\n", "no JSON"),
+        ("m.jsonl", '{"id": "a\\ud800", "image": "b"}\n', "not UTF-8"),
+        ("m.jsonl", '{"id": "a", "image": "b\\ud800"}\n', "is no text"),
         ("m.jsonl", "{\n", "no JSON"),
         ("m.jsonl", "[1]\n", "no JSON object"),
         ("m.jsonl", '{"id": "a\\u0007", "image": "b"}\n', "control characters"),
@@ -233,13 +242,73 @@ def test_a_bad_row_is_named_by_its_line_and_costs_only_itself(
 
 
 @pytest.mark.parametrize(
+    ("name", "start", "row", "good"),
+    [
+        ("m.csv", b"id,image\n", b"caf\xe9,a.png\n", b"good,b.png\n"),
+        ("m.csv", b"id,image\n", b"a,caf\xe9.png\n", b"good,b.png\n"),
+        ("m.jsonl", b"", b'{"id": "a", "image": "caf\xe9.png"}\n', b'{"id": "good", "image": "b.png"}\n'),
+    ],
+)
+def test_a_row_that_is_not_utf_8_costs_only_itself(
+    tmp_path: Path, name: str, start: bytes, row: bytes, good: bytes
+) -> None:
+    manifest = tmp_path / name
+    manifest.write_bytes(start + row + good)
+    with Journal(tmp_path / "job") as journal:
+        assert (journal.scan([e for e in open_source(str(manifest)) if isinstance(e, Problem)]).problems) == 1
+        (note,) = journal.notes()
+    assert note.place == f"{manifest}:{2 if start else 1}"
+    assert "\\udce9" in note.message
+    assert [entry.class_id for entry in open_source(str(manifest)) if isinstance(entry, Item)] == ["good"]
+
+
+def test_every_row_after_an_open_quote_is_read_and_keeps_its_line(tmp_path: Path) -> None:
+    manifest = write(tmp_path / "m.csv", 'id,image\na,a.png\n"b,b.png\nc,c.png\n"d\n",d.png\n/,e.png\n')
+    entries = list(open_source(str(manifest)))
+    places = [(type(entry).__name__, entry.place.rpartition(":")[2]) for entry in entries]
+    assert places == [("Item", "2"), ("Problem", "3"), ("Item", "4"), ("Problem", "5"), ("Problem", "7")]
+
+
+def test_a_parquet_row_that_cannot_be_read_costs_only_itself(tmp_path: Path) -> None:
+    twice = pa.array([[("k", "1"), ("k", "2")], [("k", "1")]], pa.map_(pa.string(), pa.string()))
+    names = pa.array(["a", "good"])
+    pq.write_table(pa.table({"id": names, "image": names, "attributes": twice}), tmp_path / "keys.parquet")
+    text = pa.Array.from_buffers(pa.string(), 2, pa.array([b"\xe9", b"good"], pa.binary()).buffers())
+    pq.write_table(pa.table({"id": text, "image": names}), tmp_path / "text.parquet")
+    years = pa.array([10**15, 0], pa.timestamp("ms"))
+    pq.write_table(pa.table({"id": names, "image": names, "seen": years}), tmp_path / "years.parquet")
+    for name in ("keys", "text", "years"):
+        manifest = tmp_path / f"{name}.parquet"
+        found = problem(manifest)
+        assert (found.place, "the row cannot be read" in found.message) == (f"{manifest}:1", True)
+        assert [entry.class_id for entry in open_source(str(manifest)) if isinstance(entry, Item)] == ["good"]
+
+
+@pytest.mark.parametrize("image", ["a\0.png", "http://[/a.png", "nosuch://x", "file://\0", "x" * 5000])
+def test_an_image_that_no_file_can_be_is_a_failure_of_its_item(tmp_path: Path, image: str) -> None:
+    with pytest.raises(ImageUnreadableError, match="cannot be read"):
+        read_image(image)
+    write(tmp_path / "m.jsonl", json.dumps({"id": "a", "image": image}))
+    with Journal(tmp_path / "job") as journal:
+        counts = journal.scan(open_source(str(tmp_path / "m.jsonl")))
+    assert counts.problems + counts.pending == 1
+
+
+def test_a_source_whose_own_path_is_not_utf_8_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9")
+    path.mkdir()
+    with pytest.raises(SourceError, match="is not UTF-8"):
+        open_source(str(path))
+
+
+@pytest.mark.parametrize(
     ("name", "content", "words"),
     [
         ("absent", None, "there is no folder or manifest at"),
         ("list.txt", b"", "neither a folder nor a manifest"),
         ("list.csv", b"name,picture\n", "no column id and image"),
-        ("list.csv", b"id,image\n\xff\xfe,b\n", "is not UTF-8"),
-        ("list.csv", b'id,image\n"a,b\n', "is no CSV"),
+        ("list.csv", b'id,"image\n', "is no CSV"),
+        ("list.csv", b"id,image,caf\xe9\n", "is not UTF-8"),
     ],
 )
 def test_a_source_that_cannot_be_read_is_refused_with_a_sentence(
