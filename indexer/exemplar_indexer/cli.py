@@ -216,7 +216,7 @@ def _run(plan: Job, folder: Path, server: Server, as_json: bool) -> Summary:
         before = f" ({summary.done_before:,} of them before this run)" if summary.done_before else ""
         rate = f", {summary.images_per_second:,.0f} images/s" if moved else ""
         print_line(
-            f"{summary.done:,} of {summary.total:,} classes are in {summary.gallery}{before}; "
+            f"{summary.done:,} of {summary.total:,} classes were enrolled in {summary.gallery} by this job{before}; "
             f"{summary.seconds:.1f} s{rate}."
         )
         failed = summary.failed + summary.problems
@@ -237,7 +237,7 @@ def _rehearse(plan: Job, folder: Path, report: Path | None, as_json: bool) -> Su
         return summary
     print_line(
         f"Would enroll {summary.pending:,} of {summary.total:,} classes in {summary.gallery}; "
-        f"{summary.done:,} are in already."
+        f"{summary.done:,} were enrolled before."
     )
     if summary.failed or summary.problems:
         print_line(f"{summary.failed + summary.problems:,} would fail:")

@@ -193,6 +193,18 @@ def test_a_second_run_enrolls_only_what_is_new_or_changed(client: Client, tmp_pa
     assert client.get_gallery("second").class_count == 21
 
 
+def test_the_outcome_tells_what_the_job_did_and_not_what_is_in_the_gallery_now(client: Client, tmp_path: Path) -> None:
+    folder_of(tmp_path / "pictures", 2)
+    command = ("index", tmp_path / "pictures", "-g", "gone", "--create", "--address", client.address)
+    assert exemplar(*command, "--job", tmp_path / "job").returncode == 0
+    client.delete_class("gone", "c00000")
+    again = exemplar(*command, "--job", tmp_path / "job")
+    assert "2 of 2 classes were enrolled in gone by this job (2 of them before this run)" in again.stdout
+    assert "are in" not in again.stdout
+    rehearsed = exemplar(*command, "--job", tmp_path / "job", "--dry-run")
+    assert "2 were enrolled before" in rehearsed.stdout
+
+
 def test_a_gallery_deleted_between_two_runs_is_filled_again(client: Client, tmp_path: Path) -> None:
     wanted = folder_of(tmp_path / "pictures", 5)
     command = ("index", tmp_path / "pictures", "-g", "anew", "--create", "--address", client.address)
@@ -214,7 +226,7 @@ def test_a_manifest_brings_names_and_attributes_and_its_faults_are_reported(clie
     arguments = ("-g", "listed", "--create", "--job", tmp_path / "job", "--report", report)
     done = exemplar("index", manifest, *arguments, "--address", client.address)
     assert done.returncode == 1, done.stderr
-    assert "2 of 5 classes are in listed" in done.stdout
+    assert "2 of 5 classes were enrolled in listed by this job" in done.stdout
     stored = client.get_class("listed", "a")
     assert (stored.display_name, stored.attributes) == ("Letter A", {"color": "red"})
     with report.open(newline="") as file:
@@ -290,7 +302,7 @@ def test_a_dry_run_tells_what_would_happen_and_changes_nothing(
     # No server is asked, so none need be there.
     done = exemplar("index", "pictures", "-g", "dry", "--dry-run", "--address", "127.0.0.1:1")
     assert done.returncode == 1
-    assert "Would enroll 7 of 9 classes in dry; 0 are in already." in done.stdout
+    assert "Would enroll 7 of 9 classes in dry; 0 were enrolled before." in done.stdout
     assert "bad.png is not an image of a known format" in done.stdout
     assert "empty.png is empty" in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures"]

@@ -165,8 +165,8 @@ class ImageClass(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     EMBEDDING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Resource name, `galleries/{gallery}/classes/{class}`. The id is the caller's own: 1 to 128 characters, no '/'
-    and no control characters.
+    """Resource name, `galleries/{gallery}/classes/{class}`. The id is the caller's own: 1 to 128 characters, something
+    to be seen among them, no white space at either end, no '/', no control characters and no marks of direction.
     """
     display_name: _builtins.str
     """A name for people, at most 1,024 characters; empty when none was given."""
