@@ -24,7 +24,7 @@ class Summary:
         gallery: Where it went.
         complete: Whether every entry of the source has had its turn.
         total: Entries of the source.
-        done: Classes that the server has acknowledged, in this run and before; what became of them since is not asked.
+        done: Classes that the server has acknowledged, in this run and before, whatever became of them since.
         done_before: Those of them that an earlier run had brought in.
         failed: Items that the server refused or that could not be read.
         problems: Source entries that could not become items: rows without an id, ids given twice, missing files.

@@ -193,7 +193,7 @@ def test_a_second_run_enrolls_only_what_is_new_or_changed(client: Client, tmp_pa
     assert client.get_gallery("second").class_count == 21
 
 
-def test_the_outcome_tells_what_the_job_did_and_not_what_is_in_the_gallery_now(client: Client, tmp_path: Path) -> None:
+def test_the_outcome_tells_what_the_job_did_and_not_what_the_gallery_holds(client: Client, tmp_path: Path) -> None:
     folder_of(tmp_path / "pictures", 2)
     command = ("index", tmp_path / "pictures", "-g", "gone", "--create", "--address", client.address)
     assert exemplar(*command, "--job", tmp_path / "job").returncode == 0
