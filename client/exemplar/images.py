@@ -36,6 +36,18 @@ SUFFIXES = frozenset(
 )
 """Suffixes, in lower case, of the files that are taken for images where a folder holds others too."""
 
+_SYSTEM_FOLDERS = frozenset(
+    (
+        *("@eaDir", "@Recycle", "#recycle", "#snapshot", "__MACOSX", "lost+found"),
+        *("$RECYCLE.BIN", "System Volume Information"),
+    )
+)
+
+
+def is_left_out(name: str) -> bool:
+    """Return whether a file or folder of this name belongs to no set of pictures: hidden, or made by a system."""
+    return name.startswith(".") or name in _SYSTEM_FOLDERS
+
 
 @dataclass(frozen=True)
 class Part:

@@ -25,7 +25,7 @@ from exemplar_indexer.job import Job, Server, dry_run, run_job
 from exemplar_indexer.job_bar import JobBar
 from exemplar_indexer.journal import Journal, JournalError
 from exemplar_indexer.pipeline import Delivery
-from exemplar_indexer.report import Summary, write_report
+from exemplar_indexer.report import Summary, left_out_sentences, no_images, write_report
 from exemplar_indexer.sources import open_source
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -145,7 +145,7 @@ def index(
         # Whole paths, for workers elsewhere, and so that the same job is the same from any folder.
         places = (_absolute(source), _absolute(shards), _absolute(str(bundle)))
         wanted = (*places, shard_size, image_urls, redo, retry, report, trust_manifest)
-        _write_shards(wanted, (workers or 2) if engine == "ray" else None, json)
+        _write_shards(source, wanted, (workers or 2) if engine == "ray" else None, json)
         return
     if gallery is None:
         _fail("give --gallery to enroll in one, or --shards to write shards", 2)
@@ -168,12 +168,17 @@ def index(
         _fail("interrupted before anything was sent", 130)
     if not dry and not summary.complete:
         _fail(f"interrupted with {summary.pending:,} to go; run the same command again to go on", 128 + signal.SIGINT)
+    if not summary.total and Path(source).is_dir():
+        _fail(no_images(source, summary.left_out), 1)
     if summary.failed or summary.problems:
         raise typer.Exit(1)
 
 
 def _write_shards(
-    wanted: tuple[str, str, str, int, bool, bool, bool, Path | None, bool], workers: int | None, as_json: bool
+    source: str,
+    wanted: tuple[str, str, str, int, bool, bool, bool, Path | None, bool],
+    workers: int | None,
+    as_json: bool,
 ) -> None:
     # Loaded only here: enrolling needs neither an encoder nor Parquet.
     try:
@@ -193,6 +198,8 @@ def _write_shards(
         _fail(f"--shards needs more ({error.name} is not installed): pip install 'exemplar[{extra}]'", 2)
     if not summary.complete:
         _fail(f"interrupted with {summary.pending:,} to go; run the same command again to go on", 128 + signal.SIGINT)
+    if not summary.total and Path(source).is_dir():
+        _fail(no_images(source, summary.left_out), 1)
     if summary.failed or summary.problems:
         raise typer.Exit(1)
 
@@ -222,6 +229,8 @@ def _run(plan: Job, folder: Path, server: Server, as_json: bool) -> Summary:
         failed = summary.failed + summary.problems
         if failed or summary.warnings:
             print_line(f"{failed:,} failed, {summary.warnings:,} warnings: see {summary.report}")
+        for sentence in left_out_sentences(summary.source, summary.left_out):
+            print_line(sentence)
     return summary
 
 
@@ -243,6 +252,8 @@ def _rehearse(plan: Job, folder: Path, report: Path | None, as_json: bool) -> Su
         print_line(f"{summary.failed + summary.problems:,} would fail:")
         for note in shown:
             print_line(f"  {note.place}: {note.message}")
+    for sentence in left_out_sentences(summary.source, summary.left_out):
+        print_line(sentence)
     return summary
 
 

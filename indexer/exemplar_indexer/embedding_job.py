@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from exemplar_encoder import Bundle
 from exemplar_indexer.embedding import UNREADABLE, Finished, Work
+from exemplar_indexer.folder import LeftOut
 from exemplar_indexer.outcomes import Counts, Note
 from exemplar_indexer.reach import Reach
 from exemplar_indexer.report import summary_text, write_report
@@ -86,6 +87,7 @@ class ShardSummary:
         seconds: How long this run took.
         images_per_second: Rate of this run.
         report: The file with the errors.
+        left_out: What of a folder was no part of the source.
     """
 
     source: str
@@ -102,6 +104,7 @@ class ShardSummary:
     seconds: float
     images_per_second: float
     report: str
+    left_out: LeftOut
 
 
 def run_embedding_job(
@@ -133,7 +136,8 @@ def run_embedding_job(
     wanted = Header(job.source, bundle.id, bundle.manifest.dimension, job.shard_size, job.image_urls, shards=0)
     _check(folder, read_header(folder), wanted)
     folder.prepare()
-    parts = _plan(job, folder)
+    left_out = LeftOut()
+    parts = _plan(job, folder, left_out)
     header = replace(wanted, shards=len(parts))
     finished = {} if job.redo else _finished(folder, parts, job.retry)
     pending = [part for part in parts if part.number not in finished]
@@ -150,7 +154,7 @@ def run_embedding_job(
     except KeyboardInterrupt:
         pass  # the summary says what is left
     finally:
-        summary = _summary(job, header, parts, finished, before, time.monotonic() - started)
+        summary = _summary(job, header, parts, finished, before, left_out, time.monotonic() - started)
         _leave_report(folder, job, parts, finished)
         folder.write(SUMMARY, summary_text(summary).encode())
     if summary.complete:
@@ -171,9 +175,9 @@ def _check(folder: ShardFolder, found: Header | None, wanted: Header) -> None:
             )
 
 
-def _plan(job: EmbeddingJob, folder: ShardFolder) -> list[Slice]:
+def _plan(job: EmbeddingJob, folder: ShardFolder, left_out: LeftOut) -> list[Slice]:
     with folder.writing(PLAN) as path, path.open("wb") as file:
-        return list(write_plan(open_source(job.source, job.reach), job.shard_size, file))
+        return list(write_plan(open_source(job.source, job.reach, left_out), job.shard_size, file))
 
 
 def _finished(folder: ShardFolder, parts: Sequence[Slice], retry: bool) -> dict[int, Finished]:
@@ -207,6 +211,7 @@ def _summary(
     parts: Sequence[Slice],
     finished: dict[int, Finished],
     before: Sequence[Finished],
+    left_out: LeftOut,
     seconds: float,
 ) -> ShardSummary:
     counts = _counts(parts, list(finished.values()))
@@ -226,6 +231,7 @@ def _summary(
         seconds=round(seconds, 3),
         images_per_second=round(embedded / seconds, 1) if seconds else 0.0,
         report=str(job.report or f"{job.shards.rstrip('/')}/{REPORT}"),
+        left_out=left_out,
     )
 
 

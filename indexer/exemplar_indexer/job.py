@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exemplar import AlreadyExistsError, AsyncClient, Client, Tls
+from exemplar_indexer.folder import LeftOut
 from exemplar_indexer.images import ImageUnreadableError, looks_like_image, read_image
 from exemplar_indexer.interruption import terminated_as_interrupted
 from exemplar_indexer.items import Item
@@ -91,13 +92,14 @@ def run_job(
     # Fewer attempts than while the job runs: that there is no server at all should be said at once.
     with Client(server.address, timeout=server.timeout, token=server.token, tls=server.tls, attempts=3) as client:
         _meet_gallery(job, client, journal)
-    before = journal.scan(open_source(job.source, job.reach), redo=job.redo)
+    left_out = LeftOut()
+    before = journal.scan(open_source(job.source, job.reach, left_out), redo=job.redo)
     on_start(before)
     try:
         asyncio.run(_move(job, server, journal, on_progress))
     finally:
         with terminated_as_interrupted():  # asyncio has undone it
-            summary = _summary(job, journal, before, time.monotonic() - started)
+            summary = _summary(job, journal, before, left_out, time.monotonic() - started)
             write_report(job.report, journal.notes())
             write_summary(journal.folder / "summary.json", summary)
     return summary
@@ -119,12 +121,13 @@ def dry_run(job: Job, journal: Journal) -> Summary:
     """
     started = time.monotonic()
     journal.claim(job.source, job.delivery.gallery)
-    before = journal.scan(open_source(job.source, job.reach), redo=job.redo)
+    left_out = LeftOut()
+    before = journal.scan(open_source(job.source, job.reach, left_out), redo=job.redo)
     after = 0
     while page := journal.pending(after, _PAGE):
         after = page[-1][0]
         journal.acknowledge(outcome for _, item in page if (outcome := _fault(item, job.reach)))
-    return _summary(job, journal, before, time.monotonic() - started)
+    return _summary(job, journal, before, left_out, time.monotonic() - started)
 
 
 def _meet_gallery(job: Job, client: Client, journal: Journal) -> None:
@@ -160,7 +163,7 @@ def _fault(item: Item, reach: Reach) -> Outcome | None:
     return None
 
 
-def _summary(job: Job, journal: Journal, before: Counts, seconds: float) -> Summary:
+def _summary(job: Job, journal: Journal, before: Counts, left_out: LeftOut, seconds: float) -> Summary:
     counts = journal.counts()
     moved = counts.done - before.done
     return Summary(
@@ -177,4 +180,5 @@ def _summary(job: Job, journal: Journal, before: Counts, seconds: float) -> Summ
         seconds=round(seconds, 3),
         images_per_second=round(moved / seconds, 1) if seconds else 0.0,
         report=str(job.report),
+        left_out=left_out,
     )

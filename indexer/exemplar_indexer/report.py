@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from exemplar.images import SUFFIXES
+from exemplar_indexer.folder import LeftOut
 from exemplar_indexer.outcomes import Note
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class Summary:
         seconds: How long this run took.
         images_per_second: Rate of this run.
         report: The file with the entries.
+        left_out: What of a folder was no part of the source.
     """
 
     source: str
@@ -48,6 +51,7 @@ class Summary:
     seconds: float
     images_per_second: float
     report: str
+    left_out: LeftOut
 
 
 def write_report(path: Path, notes: Iterable[Note]) -> None:
@@ -58,6 +62,27 @@ def write_report(path: Path, notes: Iterable[Note]) -> None:
 def write_summary(path: Path, summary: Summary) -> None:
     """Write the summary as one JSON object."""
     _replace(path, lambda file: file.write(summary_text(summary)))
+
+
+def left_out_sentences(source: str, left_out: LeftOut) -> list[str]:
+    """Return what people should know of what was left out of a folder, in sentences."""
+    sentences = []
+    if left_out.count:
+        sentences.append(f"{left_out.count:,} left out: {_first(left_out.such_as, left_out.count)}")
+    if left_out.others:
+        names = _first(left_out.other_names, left_out.others)
+        sentences.append(f"{left_out.others:,} other files in {source} are no images by their names: {names}")
+    return sentences
+
+
+def no_images(source: str, left_out: LeftOut) -> str:
+    """Return the sentence on a folder without a single image, with what to do."""
+    sentences = "; ".join([f"{source} holds no images", *left_out_sentences(source, left_out)])
+    return f"{sentences}. An image's name ends in {', '.join(sorted(SUFFIXES))}: convert others, or name them so"
+
+
+def _first(names: Sequence[str], count: int) -> str:
+    return ", ".join(names) + (f" and {count - len(names):,} more" if count > len(names) else "")
 
 
 def summary_text(summary: DataclassInstance) -> str:

@@ -13,6 +13,7 @@ from exemplar_indexer.interruption import terminated_as_interrupted
 from exemplar_indexer.job_bar import JobBar
 from exemplar_indexer.local_engine import embed_here
 from exemplar_indexer.ray_engine import embed_on_ray
+from exemplar_indexer.report import left_out_sentences
 
 
 def write_shards(job: EmbeddingJob, workers: int | None, as_json: bool) -> ShardSummary:
@@ -39,6 +40,8 @@ def write_shards(job: EmbeddingJob, workers: int | None, as_json: bool) -> Shard
     print_line(f"{done}; {summary.seconds:.1f} s{rate}.")
     if failed := summary.failed + summary.problems:
         print_line(f"{failed:,} failed: see {summary.report}")
+    for sentence in left_out_sentences(summary.source, summary.left_out):
+        print_line(sentence)
     return summary
 
 

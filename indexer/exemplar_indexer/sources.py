@@ -8,18 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from exemplar_indexer.folder import folder_entries
+from exemplar_indexer.folder import LeftOut, folder_entries
 from exemplar_indexer.items import SourceEntry, SourceError, is_text
 from exemplar_indexer.manifest import KINDS, manifest_entries
 from exemplar_indexer.reach import ANYWHERE, Reach
 
 
-def open_source(source: str, reach: Reach = ANYWHERE) -> Iterator[SourceEntry]:
+def open_source(source: str, reach: Reach = ANYWHERE, left_out: LeftOut | None = None) -> Iterator[SourceEntry]:
     """Return the entries of a folder or a manifest.
 
     Args:
         source: A folder, or a manifest (`.csv`, `.jsonl`, `.parquet`) by its path or a URL that fsspec knows.
         reach: What a manifest's rows may name; see `Reach.of`.
+        left_out: Is told, on the way, what of a folder is no part of it.
 
     Raises:
         SourceError: There is nothing there, or it is neither; at once, or for a damaged manifest on the way.
@@ -30,7 +31,7 @@ def open_source(source: str, reach: Reach = ANYWHERE) -> Iterator[SourceEntry]:
     if "://" not in source:
         path = Path(source)
         if path.is_dir():
-            return folder_entries(path)
+            return folder_entries(path, left_out or LeftOut())
         if not path.exists():
             raise SourceError(f"there is no folder or manifest at {source}")
         if not path.is_file():

@@ -16,8 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from exemplar_indexer import Item, Problem, SourceError, open_source
+from exemplar_indexer.folder import LeftOut
 from exemplar_indexer.images import ImageUnreadableError, read_image
 from exemplar_indexer.journal import Journal
+from tests.client.command import run as exemplar
 
 
 def write(path: Path, text: str = "x") -> Path:
@@ -91,6 +93,101 @@ def test_a_file_whose_name_is_not_utf_8_is_a_problem_that_can_be_reported(tmp_pa
         (note,) = journal.notes()
     assert "\\udce9" in note.message
     note.image.encode()
+
+
+def linked(path: Path, to: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(to)
+
+
+def test_links_to_files_and_folders_are_followed_at_every_level(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "pictures", tmp_path / "elsewhere"
+    write(elsewhere / "penny" / "1.png")
+    write(elsewhere / "red.png")
+    linked(root / "penny", elsewhere / "penny")
+    linked(root / "red.png", elsewhere / "red.png")
+    linked(root / "stamps" / "deep" / "red", elsewhere / "penny2")
+    write(elsewhere / "penny2" / "1.png")
+    linked(root / "stamps" / "blue" / "1.png", elsewhere / "red.png")
+    assert set(items(root)) == {"penny", "red", "stamps:deep:red", "stamps:blue"}
+
+
+def test_nothing_that_links_lead_to_is_a_class_twice_and_no_circle_is_walked(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "pictures", tmp_path / "elsewhere"
+    write(root / "penny" / "1.png")
+    write(root / "red.png")
+    write(elsewhere / "blue" / "1.png")
+    write(elsewhere / "green" / "1.png")
+    linked(root / "a-link", root / "penny")  # before what it leads to
+    linked(root / "z-link", root / "penny")
+    linked(root / "same.png", root / "red.png")
+    linked(root / "one", elsewhere / "blue")
+    linked(root / "two", elsewhere)
+    linked(root / "circle", root)
+    linked(root / "penny" / "circle", root)
+    linked(root / "penny" / "above", tmp_path)
+    linked(elsewhere / "circle", elsewhere)
+    found = LeftOut()
+    entries = list(open_source(str(root), left_out=found))
+    assert [entry.class_id for entry in entries if isinstance(entry, Item)] == ["one", "penny", "red", "two:green"]
+    assert len(entries) == 4
+    assert found.count == 8
+    assert f"{root}/a-link (a link to a folder that is read already)" in found.such_as
+
+
+def test_pictures_that_are_stored_out_of_sight_are_found_through_their_links(tmp_path: Path) -> None:
+    write(tmp_path / ".store" / "0815.png")
+    write(tmp_path / ".store" / "blue" / "1.png")
+    linked(tmp_path / "red.png", tmp_path / ".store" / "0815.png")
+    linked(tmp_path / "blue", tmp_path / ".store" / "blue")
+    assert set(items(tmp_path)) == {"red", "blue"}
+
+
+def test_a_link_that_leads_nowhere_is_a_problem(tmp_path: Path) -> None:
+    linked(tmp_path / "gone", tmp_path / "nowhere")
+    linked(tmp_path / "self", tmp_path / "self")
+    assert [entry.place for entry in open_source(str(tmp_path)) if isinstance(entry, Problem)] == [
+        str(tmp_path / "gone"),
+        str(tmp_path / "self"),
+    ]
+
+
+def test_what_systems_make_and_what_is_hidden_is_no_class_and_is_told(tmp_path: Path) -> None:
+    names = ["@eaDir", "#recycle", ".AppleDouble", "__MACOSX", "lost+found", ".hidden"]
+    for name in names:
+        write(tmp_path / name / "1.png")
+        write(tmp_path / "penny" / name / "1.png")
+    write(tmp_path / "._penny.png")
+    write(tmp_path / ".DS_Store")
+    write(tmp_path / "penny" / "1.png")
+    found = LeftOut()
+    assert [entry.class_id for entry in open_source(str(tmp_path), left_out=found) if isinstance(entry, Item)] == [
+        "penny"
+    ]
+    assert found.count == 2 * len(names) + 1
+    assert f"{tmp_path}/#recycle (hidden, or made by a system)" in found.such_as
+
+
+def test_the_outcome_tells_what_was_left_out(tmp_path: Path) -> None:
+    write(tmp_path / "p" / "@eaDir" / "1.png")
+    write(tmp_path / "p" / "notes.txt")
+    (tmp_path / "p" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(8))
+    done = exemplar("index", tmp_path / "p", "-g", "g", "--dry-run")
+    assert done.returncode == 0
+    assert f"1 left out: {tmp_path}/p/@eaDir" in done.stdout.replace("\n", "")
+    assert "notes.txt" in done.stdout
+    told = json.loads(exemplar("index", tmp_path / "p", "-g", "g", "--dry-run", "--json").stdout)["left_out"]
+    assert (told["count"], told["others"]) == (1, 1)
+
+
+def test_a_folder_without_an_image_is_an_error_that_names_what_is_there(tmp_path: Path, tiny_bundle: Path) -> None:
+    for name in ("a.dng", "b.pdf"):
+        write(tmp_path / "p" / name)
+    for mode in (("-g", "g", "--dry-run"), ("--shards", tmp_path / "shards", "--bundle", tiny_bundle)):
+        done = exemplar("index", tmp_path / "p", *mode)
+        said = " ".join(done.stderr.split())
+        assert (done.returncode, "holds no images" in said, "a.dng" in said) == (1, True, True), said
+        assert ".heic" in said
 
 
 def test_a_part_of_an_image_may_be_meant(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from exemplar.images import SUFFIXES
+from exemplar.images import SUFFIXES, is_left_out
 from exemplar_trainer.data.image_set import DatasetError
 
 # Errors of reading one file. zipfile adds RuntimeError (encrypted) and NotImplementedError (unknown method).
@@ -52,10 +52,9 @@ def refuse_missing(root: Path) -> None:
 
 
 def is_image(name: str) -> bool:
-    """Return whether a path below a tree's root is an image's; hidden files and archives' leftovers are none."""
+    """Return whether a path below a tree's root is an image's; what is hidden or made by a system is none."""
     path = PurePosixPath(name)
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
+    return path.suffix.lower() in SUFFIXES and not any(map(is_left_out, path.parts))
 
 
 class _Folder:
