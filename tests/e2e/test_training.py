@@ -81,6 +81,24 @@ def finished(drawn_alphabets: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return run
 
 
+def test_the_images_that_were_left_out_are_counted_named_and_listed_in_the_run(
+    drawn_alphabets: Path, tmp_path: Path
+) -> None:
+    data, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(drawn_alphabets, data)
+    bad = sorted(path for path in data.rglob("*.png") if path.name.endswith("1.png"))[:7]
+    for path in bad:
+        path.write_bytes(b"no image")
+    done = train_only(data, "--run", run, *SMALL)
+    said = words_of(done)
+    assert f"7 images left out, for want of being readable; all are listed in {run / 'left-out.txt'}" in said
+    names = [path.relative_to(data).as_posix() for path in bad]
+    assert [name in said for name in names] == [True] * 5 + [False] * 2
+    listed = (run / "left-out.txt").read_text().splitlines()
+    assert [line.partition(": ")[0] for line in listed] == names
+    assert all("not an image" in line for line in listed)
+
+
 # Interruptions
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,9 @@ from exemplar_trainer.data.wording import abridged, plural
 if TYPE_CHECKING:  # training needs Keras, and not every bundle that is made does
     from exemplar_trainer.training.run import Watcher
     from exemplar_trainer.training.run_folder import Run
+
+
+_SHOWN = 5
 
 
 class RunScreen:
@@ -88,7 +92,14 @@ class RunScreen:
             measured = "" if run.final_of else "Measuring and calibrating on the held-out classes, then exporting"
             self._notes.print(measured or "Exporting")
 
-        return Watcher(self.reading(), on_split, on_step, on_trained)
+        return Watcher(self.reading(), self.left_out, on_split, on_step, on_trained)
+
+    def left_out(self, reasons: Sequence[str], path: Path) -> None:
+        """Say how many images were left out, which the first are and why, and where all are listed."""
+        count = plural(len(reasons), "image")
+        self._notes.print(f"{count} left out, for want of being readable; all are listed in {path}:")
+        for reason in reasons[:_SHOWN]:
+            self._notes.print(f"  {reason}")
 
     def reading(self, then: str = "") -> OnCount:
         """Return what shows a bar of images read, and a sentence when all are."""

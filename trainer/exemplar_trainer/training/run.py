@@ -23,7 +23,7 @@ from exemplar_trainer.networks.pretrained import refuse_missing_weights
 from exemplar_trainer.training.distillation import Teachers, load_teachers
 from exemplar_trainer.training.log import LOG, read_log
 from exemplar_trainer.training.loop import OnStep, fit
-from exemplar_trainer.training.run_folder import BUNDLE, CHECKPOINT, FILE, Run, RunError
+from exemplar_trainer.training.run_folder import BUNDLE, CHECKPOINT, FILE, LEFT_OUT, Run, RunError, save_left_out
 from exemplar_trainer.training.whitening import whiten
 
 
@@ -32,6 +32,7 @@ class Watcher:
     """Who is told how the run gets on."""
 
     on_image: OnCount = uncounted
+    on_left_out: Callable[[Sequence[str], Path], None] = lambda left_out, path: None
     on_split: Callable[[ImageSet, Split], None] = lambda training, parts: None
     on_step: OnStep = lambda done, loss, rate: None
     on_trained: Callable[[], None] = lambda: None
@@ -70,6 +71,8 @@ def train(run: Run, folder: Path, watcher: Watcher) -> Trained:
     builder(recipe.network)(recipe.preprocessing.shape, recipe.dimension)  # refuses a size that it cannot take
     images = read_data_set(Path(run.data), recipe.preprocessing, run.max_unreadable, watcher.on_image)
     parts = split(images, run.hold_out, run.hold_out_every, run.hold_out_classes)
+    if images.skipped:
+        watcher.on_left_out(images.skipped, folder / LEFT_OUT)
     now = parts.fingerprint()
     _refuse_changed(run, folder, now)
     measured = _measured(run)
@@ -81,7 +84,12 @@ def train(run: Run, folder: Path, watcher: Watcher) -> Trained:
     watcher.on_split(training, parts)
     teachers = Teachers([_network_of(bundle) for bundle in taught_by], recipe.precision) if taught_by else None
     begun = replace(run, fingerprint=now)
-    network = fit(recipe, training, folder, watcher.on_step, teachers, on_ready=lambda: begun.save(folder))
+
+    def begin() -> None:
+        begun.save(folder)
+        save_left_out(folder, images.skipped)
+
+    network = fit(recipe, training, folder, watcher.on_step, teachers, on_ready=begin)
     watcher.on_trained()
     if recipe.whiten:
         whiten(network, training)

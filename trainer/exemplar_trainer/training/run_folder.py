@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from exemplar_trainer.recipes.recipe import Recipe
 FILE = "run.json"
 CHECKPOINT = "checkpoint.npz"
 BUNDLE = "bundle"
+LEFT_OUT = "left-out.txt"
 
 
 class RunError(Exception):
@@ -111,3 +113,12 @@ def finished_bundle(folder: Path) -> Bundle | None:
         return Bundle.load(folder / BUNDLE)
     except BundleError:
         return None
+
+
+def save_left_out(folder: Path, left_out: Sequence[str]) -> None:
+    """Write down every image that was left out, with the reason, a line each; no file where there is none."""
+    path = folder / LEFT_OUT
+    if left_out:
+        path.write_text("".join(f"{line}\n" for line in left_out), "utf-8", "backslashreplace")
+    else:
+        path.unlink(missing_ok=True)
