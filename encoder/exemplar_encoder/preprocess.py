@@ -141,7 +141,7 @@ class Fitted(NamedTuple):
 
     Attributes:
         pixels: uint8 `[height, width, channels]`.
-        shown: the part that shows the image; the rest is background.
+        shown: the part that shows the image, a pixel at least; the rest is background.
         enlargement: how many pixels of the input a pixel of the image takes along an axis, below 1 where the image
             was shrunk; of two axes that differ, the lesser.
     """
@@ -260,13 +260,18 @@ def _boxed(image: Image.Image, box: InkBox, spec: Preprocessing) -> tuple[Image.
         (spec.width, spec.height), _FILTERS[spec.resample], box=(left - x, top - y, right - x, bottom - y)
     )
     scale = shorter / side
-    shown = (
-        max(0, math.ceil(-left * scale)),
-        max(0, math.ceil(-top * scale)),
-        min(spec.width, math.floor((image.width - left) * scale)),
-        min(spec.height, math.floor((image.height - top) * scale)),
-    )
-    return view, shown, enlargement
+    across = _covered(-left * scale, (image.width - left) * scale, spec.width)
+    down = _covered(-top * scale, (image.height - top) * scale, spec.height)
+    return view, (across[0], down[0], across[1], down[1]), enlargement
+
+
+def _covered(start: float, end: float, count: int) -> tuple[int, int]:
+    """Return which of an axis's pixels an image covers whole; of one too thin for any, the pixel it lies in."""
+    first, last = max(0, math.ceil(start)), min(count, math.floor(end))
+    if first < last:
+        return first, last
+    middle = min(max(0, math.floor((start + end) / 2)), count - 1)
+    return middle, middle + 1
 
 
 def _on_background(

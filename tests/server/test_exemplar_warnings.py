@@ -6,6 +6,8 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter
 
 from exemplar_encoder import PreparedImage, Preprocessing, fitted
@@ -14,6 +16,15 @@ from exemplar_server.exemplar_warnings import WarningKind, image_warnings, neigh
 
 INPUT = Preprocessing(64, 64, 1)
 FRAMED = Preprocessing(64, 64, 1, resample="bilinear", framing="ink")
+SPECS = [
+    INPUT,
+    FRAMED,
+    Preprocessing(64, 64, 1, framing="ink", levels="stretched"),
+    Preprocessing(96, 64, 3, framing="ink"),
+    Preprocessing(64, 64, 3, fit="crop", resize=72),
+    Preprocessing(64, 96, 3, fit="crop"),
+    Preprocessing(64, 64, 3, resample="nearest", fit="squash"),
+]
 
 
 def prepared(image: Image.Image, spec: Preprocessing = INPUT) -> PreparedImage:
@@ -140,6 +151,31 @@ def _stretch(gray: Pixels) -> Pixels:
     """Stretch to full contrast, so that it is blurred and not blank."""
     values = gray.astype(np.float32)
     return np.asarray((values - values.min()) / (values.max() - values.min()) * 255, np.uint8)
+
+
+SIDES = st.integers(8, 4000)
+
+
+@pytest.mark.filterwarnings("error")
+@given(SIDES, SIDES, st.sampled_from(["lines", "noise", "half", "paper"]), st.sampled_from(SPECS))
+@example(2000, 20, "lines", FRAMED)
+@example(20, 2000, "lines", FRAMED)
+@example(63, 4000, "half", FRAMED)
+@example(4000, 8, "noise", INPUT)
+@settings(deadline=None, max_examples=60)
+def test_a_picture_of_any_shape_is_judged(width: int, height: int, kind: str, spec: Preprocessing) -> None:
+    image = Image.new("L", (width, height), 255)
+    if kind == "lines":
+        image = drawing((width, height))
+    elif kind == "noise":
+        image = Image.effect_noise((width, height), 80)
+    elif kind == "half":
+        image.paste(0, (width // 2, 0, width, height))
+    view = prepared(image, spec)
+    left, top, right, bottom = view.shown
+    assert 0 <= left < right <= spec.width
+    assert 0 <= top < bottom <= spec.height
+    assert len(image_warnings(view)) <= 1
 
 
 def test_the_very_same_exemplar_is_a_duplicate_however_near_other_classes_are() -> None:
