@@ -3,8 +3,9 @@
 Images are decoded by processes and embedded by one thread, which owns the encoder. While it is busy, decoded images
 pile up; then it takes as many as a batch holds. Nobody waits for a batch to fill. Callers take turns, and where some
 have few images batches are short, so that one with a thousand holds nobody up. What nobody waits for any more is
-neither decoded nor embedded. What is taken in is bounded, counted in images and in the time that they take at the
-present pace; beyond that callers are told when to come back.
+neither decoded nor embedded. An image that brings embedding to fail is found by embedding each of its batch alone.
+What is taken in is bounded, counted in images and in the time that they take at the present pace; beyond that callers
+are told when to come back.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from time import monotonic, perf_counter
 
 import numpy as np
 
-from exemplar_encoder import EncodedImage, ImageError
+from exemplar_encoder import EncodedImage
 from exemplar_encoder.arrays import Floats, Pixels
 from exemplar_server.call import Call, this_call
 from exemplar_server.decoding import DecodedImage, Decoders, Undecoded
@@ -58,13 +59,13 @@ class _Job:
     __slots__ = ("call", "done", "remaining", "results")
 
     def __init__(self, count: int, call: Call, done: asyncio.Future[None]) -> None:
-        self.results: list[EmbeddedImage | ImageError | None] = [None] * count
+        self.results: list[EmbeddedImage | Exception | None] = [None] * count
         self.call = call
         self.remaining = count
         self.done = done
 
     def unwanted(self) -> bool:
-        """Whether the caller went away or one of its images failed for a reason of the server's."""
+        """Whether the caller went away, or one of its images was dropped."""
         return self.done.done() or self.call.expired
 
 
@@ -78,8 +79,8 @@ class _Item:
         self.ready = 0.0
 
 
-# An item with its result, or with what went wrong for a reason of the server's; None where nobody waits for it.
-_Delivery = tuple[_Item, EmbeddedImage | ImageError | BaseException | None]
+# An item with its result, or with what went wrong; None where nobody waits for it.
+_Delivery = tuple[_Item, EmbeddedImage | Exception | None]
 
 
 class Batcher:
@@ -124,14 +125,15 @@ class Batcher:
         self._thread = threading.Thread(target=self._run_encoder, name="encoder", daemon=True)
         self._thread.start()
 
-    async def embed(
-        self, images: Sequence[EncodedImage], inspected: bool = False
-    ) -> list[EmbeddedImage | ImageError]:
-        """Embed encoded images; a bad one costs only its own result.
+    async def embed(self, images: Sequence[EncodedImage], inspected: bool = False) -> list[EmbeddedImage | Exception]:
+        """Embed encoded images; a bad one costs only its own result, and so does an accident with one.
 
         Args:
             images: the images.
             inspected: whether to look for what is wrong with each, too.
+
+        Returns:
+            One result for each: an `ImageError` where the image is at fault, another exception where the server is.
 
         Raises:
             UnavailableError: too much is waiting already, or more than the caller has time for; nothing of this
@@ -185,8 +187,8 @@ class Batcher:
         sizes = [count for _, count in self._there.values()] if len(self._there) < self._max_batch else [1]
         self._uneven = _UNEVEN * min(sizes) < max(sizes)
 
-    def _decoded(self, item: _Item) -> Callable[[DecodedImage | ImageError | Exception | None], None]:
-        def done(result: DecodedImage | ImageError | Exception | None) -> None:
+    def _decoded(self, item: _Item) -> Callable[[DecodedImage | Exception | None], None]:
+        def done(result: DecodedImage | Exception | None) -> None:
             if isinstance(result, DecodedImage):
                 item.image = result
                 item.ready = perf_counter()
@@ -228,13 +230,17 @@ class Batcher:
         deliveries: list[_Delivery] = [(item, None) for item in batch if item not in kept]
         if not kept:
             return deliveries
-        for item in kept:
-            self._metrics.wait_seconds.observe(start - item.ready)
         try:
             embeddings = self._embed(np.stack([item.image.pixels for item in kept]))
         except Exception as error:  # noqa: BLE001 - it is the callers' answer; this thread serves others
-            return [(item, error) for item in batch]
+            if len(kept) == 1:
+                return [*deliveries, (kept[0], error)]
+            return deliveries + [
+                alone for item in kept for alone in self._embed_batch([item])
+            ]  # it may be one's fault
         seconds = perf_counter() - start
+        for item in kept:
+            self._metrics.wait_seconds.observe(start - item.ready)
         self._metrics.encode_seconds.observe(seconds)
         self._metrics.batch_size.observe(len(kept))
         self._seconds_per_image += 0.1 * (seconds / len(kept) - self._seconds_per_image)
@@ -257,13 +263,15 @@ class Batcher:
             job.remaining -= 1
             if job.done.done():
                 continue
-            if isinstance(result, EmbeddedImage | ImageError):
-                job.results[item.index] = result
-                if job.remaining == 0:
-                    job.done.set_result(None)
-            else:
-                job.done.set_exception(result or RuntimeError("an image was dropped"))
+            if result is None:
+                job.done.set_exception(RuntimeError("an image was dropped"))
+                continue
+            job.results[item.index] = result
+            if job.remaining == 0:
+                job.done.set_result(None)
 
 
-def _embedded(image: DecodedImage, embedding: Floats) -> EmbeddedImage:
+def _embedded(image: DecodedImage, embedding: Floats) -> EmbeddedImage | Exception:
+    if not np.isfinite(embedding).all():
+        return ArithmeticError("the network's embedding of the image holds values that are no numbers")
     return EmbeddedImage(image.format, image.width, image.height, image.sha256, image.warnings, embedding)

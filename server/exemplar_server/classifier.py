@@ -17,7 +17,7 @@ from exemplar_encoder import Bundle, Decision, DecisionRule, EncodedImage, Encod
 from exemplar_encoder.arrays import Floats
 from exemplar_encoder.calibration import NEAREST_CONSIDERED
 from exemplar_server.batcher import Batcher, EmbeddedImage
-from exemplar_server.batches import answer_each
+from exemplar_server.batches import answer_each, failed_item
 from exemplar_server.decision_rules import DecisionRules
 from exemplar_server.errors import FailedPreconditionError, InvalidArgumentError, ServiceError, invalid_field
 from exemplar_server.metrics import Metrics
@@ -129,6 +129,18 @@ class Classifier:
             return concluded
 
         async def conclude_slice(given: list[GivenEmbedding]) -> Sequence[Classification | ServiceError]:
+            try:
+                return await conclude_together(given)
+            except ServiceError:
+                raise
+            except Exception as error:  # noqa: BLE001 - it is logged
+                if len(given) == 1:
+                    return [failed_item(error, "query")]
+                return [
+                    answer for query in given for answer in await conclude_slice([query])
+                ]  # it may be one's fault
+
+        async def conclude_together(given: list[GivenEmbedding]) -> Sequence[Classification | ServiceError]:
             embeddings = np.stack([query.values for query in given])
             found = await self.search(gallery, embeddings, top_k, NEAREST_CONSIDERED)
             if not found.gallery.class_count:  # the last class was deleted meanwhile
@@ -153,7 +165,7 @@ class Classifier:
 
     async def embed(
         self, images: Sequence[EncodedImage], field: str = "image", inspected: bool = False
-    ) -> list[EmbeddedImage | InvalidArgumentError]:
+    ) -> list[EmbeddedImage | ServiceError]:
         """Embed some images; one result for each, in order.
 
         Args:
@@ -162,7 +174,7 @@ class Classifier:
             inspected: see `Batcher.embed`.
         """
         results = await self._batcher.embed(images, inspected)
-        return [_image_error(result, field) if isinstance(result, ImageError) else result for result in results]
+        return [result if isinstance(result, EmbeddedImage) else _item_error(result, field) for result in results]
 
     async def gallery(self, gallery_id: str) -> Gallery:
         """Return a gallery of this server's model.
@@ -249,6 +261,8 @@ def _empty(gallery_id: str) -> FailedPreconditionError:
     )
 
 
-def _image_error(error: ImageError, field: str) -> InvalidArgumentError:
+def _item_error(error: Exception, field: str) -> ServiceError:
+    if not isinstance(error, ImageError):
+        return failed_item(error, field)
     where = f"{field}.region" if error.reason is ImageProblem.BAD_REGION else field
     return InvalidArgumentError("IMAGE_" + error.reason.name, f"{where}: {error}", {"field": where})

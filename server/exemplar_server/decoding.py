@@ -64,7 +64,8 @@ class Undecoded:
         inspected: whether to look at it, too.
         caller: whose turn it takes.
         unwanted: whether nobody waits for it any more; asked before it is sent to a process.
-        done: called once with the result: None where it was unwanted, another exception where the server is at fault.
+        done: called once with the result: None where it was unwanted, an `ImageError` where the image is at fault,
+            another exception where the server is.
     """
 
     __slots__ = ("caller", "done", "encoded", "inspected", "light", "pixels", "seconds", "slot", "tries", "unwanted")
@@ -75,7 +76,7 @@ class Undecoded:
         inspected: bool,
         caller: str,
         unwanted: Callable[[], bool],
-        done: Callable[[DecodedImage | ImageError | Exception | None], None],
+        done: Callable[[DecodedImage | Exception | None], None],
     ) -> None:
         self.encoded = encoded
         self.inspected = inspected

@@ -252,7 +252,7 @@ def _examined(enrollment: Enrollment, items: Sequence[EmbeddedImage | ServiceErr
         if isinstance(item, ServiceError):
             field = item.metadata["field"].replace("image", f"images[{index}]", 1)
             message = item.message.removeprefix(item.metadata["field"])
-            return type(item)(item.reason, field + message, {"field": field})
+            return type(item)(item.reason, field + message, {**item.metadata, "field": field})
         new = described(image, item)
         if new.exemplar.sha256 not in exemplars:
             exemplars[new.exemplar.sha256] = new

@@ -71,6 +71,10 @@ class UnauthenticatedError(ServiceError):
     """The caller did not show the token."""
 
 
+class InternalError(ServiceError):
+    """The server failed at an item of a batch, in a way that nobody expected."""
+
+
 class StartError(Exception):
     """The server cannot start; the message is a sentence that says why and what to do."""
 

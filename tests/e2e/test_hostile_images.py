@@ -14,6 +14,7 @@ from PIL import Image
 
 from demo.server_process import ServerProcess
 from exemplar.v1 import classification_service_pb2 as classification
+from exemplar.v1 import gallery_service_pb2 as galleries
 from tests.e2e.stubs import Stubs, image, png, reason_of, refusal
 
 
@@ -84,3 +85,20 @@ def test_decoding_processes_end_with_the_server_whatever_they_do(
         assert server.stop(number) in (0, -number)
         _, alive = psutil.wait_procs(decoders, timeout=20)
         assert alive == []
+
+
+@pytest.mark.parametrize("size", [(2000, 20), (20, 2000), (4000, 8), (8, 4000)])
+def test_a_picture_of_an_extreme_shape_is_checked_and_enrolled_beside_others(
+    stubs: Stubs, gallery: str, size: tuple[int, int]
+) -> None:
+    strip = io.BytesIO()
+    page = Image.new("L", size, 255)
+    page.paste(0, (size[0] // 2, 0, *size) if size[0] < size[1] else (0, size[1] // 2, *size))
+    page.save(strip, "PNG")
+    checked = galleries.CheckExemplarRequest(gallery=gallery, image=image(strip.getvalue()))
+    assert stubs.galleries.CheckExemplar(checked).exemplar.width == size[0]
+    pictures = {"before": png(seed=1), "strip": strip.getvalue(), "after": png(seed=2)}
+    enrollments = [galleries.Enrollment(class_id=key, images=[image(each)]) for key, each in pictures.items()]
+    request = galleries.BatchEnrollClassesRequest(gallery=gallery, enrollments=enrollments)
+    results = stubs.galleries.BatchEnrollClasses(request).results
+    assert [result.HasField("enrolled") for result in results] == [True] * 3

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import math
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from time import monotonic, perf_counter
 from typing import Any, TypeAlias
@@ -20,6 +19,7 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
+from exemplar_server.batches import new_incident
 from exemplar_server.call import Call, begin
 from exemplar_server.errors import InvalidArgumentError, ServiceError, UnauthenticatedError, UnavailableError
 from exemplar_server.metrics import Metrics
@@ -122,7 +122,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 raise
             except Exception:  # noqa: BLE001 - the one place where what nobody expected is told
                 code = "INTERNAL"
-                incident = uuid.uuid4().hex[:12]
+                incident = new_incident()
                 self._log.exception("failed", method=short, incident=incident)
                 refusal = None
             finally:
