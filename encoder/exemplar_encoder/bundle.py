@@ -22,6 +22,9 @@ from exemplar_encoder.manifest import Figure, Manifest
 
 GOLDEN_SAMPLES = 16
 
+# The length of an embedding of unit length may differ by so much from 1, as in half precision it does.
+LENGTH_TOLERANCE = 1e-3
+
 MANIFEST = "manifest.json"
 CHECKSUM = "bundle.sha256"
 LITERT = "model.tflite"
@@ -73,6 +76,12 @@ class Bundle:
         """Return the golden samples: encoded images, and their embeddings float32 `[16, dimension]`."""
         images = [_read(self.path, golden_image(index)) for index in range(GOLDEN_SAMPLES)]
         return images, _read_array(self.path, GOLDEN_EMBEDDINGS, self.manifest.dimension)
+
+    @property
+    def has_unit_length(self) -> bool:
+        """Whether embeddings are of length 1 rather than of any: the golden samples tell."""
+        lengths = np.linalg.norm(self.golden()[1], axis=1)
+        return bool((np.abs(lengths - 1) <= LENGTH_TOLERANCE).all())
 
     @property
     def engines(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from exemplar_encoder import Bundle, Decision, DecisionRule, EncodedImage, Encoder, ImageError, ImageProblem, Verdict
 from exemplar_encoder.arrays import Floats
+from exemplar_encoder.bundle import LENGTH_TOLERANCE
 from exemplar_encoder.calibration import NEAREST_CONSIDERED
 from exemplar_server.batcher import Batcher, EmbeddedImage
 from exemplar_server.batches import answer_each, failed_item
@@ -85,6 +86,7 @@ class Classifier:
         self.rules = DecisionRules(encoder.bundle.calibration)
         self.recent = RecentQueries()
         self.threads = ReadingThreads()
+        self._unit_length = encoder.bundle.has_unit_length
         self._batcher = batcher
         self._metrics = metrics
 
@@ -224,8 +226,17 @@ class Classifier:
                 f"the embedding has {actual} values; the gallery's have {expected}",
                 {"expected": str(expected), "actual": str(actual)},
             )
+        field = "query.embedding.values"
+        if not np.isfinite(query.values).all():
+            return invalid_field(field, "they hold NaN or infinity; send an embedding as the server made it")
+        length = float(np.linalg.norm(query.values.astype(np.float64)))
+        if self._unit_length and abs(length - 1) > LENGTH_TOLERANCE:
+            return invalid_field(
+                field,
+                f"they have length {length:.4g}; the model's embeddings have length 1: send one as it was made",
+            )
         if not usable(query.values):
-            return invalid_field("query.embedding.values", f"they hold NaN, or one beyond {LARGEST_VALUE:,.0f}")
+            return invalid_field(field, f"they hold one beyond {LARGEST_VALUE:,.0f}")
         return query
 
     def _conclude(

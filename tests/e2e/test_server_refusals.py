@@ -118,6 +118,37 @@ def test_bad_embeddings_are_refused_with_their_reasons(stubs: Stubs, stocked: st
     assert found == [reason for reason, bad in queries.items() for _ in bad]
 
 
+@pytest.mark.parametrize("length", [0.0, 0.5, 0.998, 1.002, 7.0, 1e20, 3e38])
+def test_an_embedding_that_is_not_of_unit_length_costs_its_own_result_and_is_told_its_length(
+    stubs: Stubs, stocked: str, length: float
+) -> None:
+    dimension = stubs.models.ListModels(models.ListModelsRequest()).models[0].dimension
+
+    def along(value: float) -> resources.Query:
+        return embedding_query([value] + [0.0] * (dimension - 1))
+
+    request = classification.BatchClassifyRequest(gallery=stocked, queries=[along(1.0), along(length), along(0.9995)])
+    before, refused, after = stubs.classification.BatchClassify(request).results
+    assert before.HasField("classification")
+    assert after.HasField("classification")
+    assert refused.error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    assert reason_of(refused.error) == ("FIELD_INVALID", {"field": "query.embedding.values"})
+    assert f"length {length:.4g}" in refused.error.message
+    assert "length 1" in refused.error.message
+
+
+def test_what_the_server_embedded_is_taken_as_a_query(
+    stubs: Stubs, stocked: str, drawings: dict[str, list[bytes]]
+) -> None:
+    images = [image(found[1]) for found in drawings.values()]
+    embedded = stubs.classification.BatchEmbed(classification.BatchEmbedRequest(images=images)).results
+    queries = [resources.Query(embedding=each.embedding) for each in embedded]
+    answered = stubs.classification.BatchClassify(
+        classification.BatchClassifyRequest(gallery=stocked, queries=queries)
+    )
+    assert all(result.HasField("classification") for result in answered.results)
+
+
 def test_another_model_than_the_caller_expects_is_refused_naming_both(stubs: Stubs, stocked: str) -> None:
     actual = stubs.models.ListModels(models.ListModelsRequest()).models[0].name.removeprefix("models/")
     with pytest.raises(grpc.RpcError) as refused:
@@ -134,6 +165,7 @@ def test_another_model_than_the_caller_expects_is_refused_naming_both(stubs: Stu
         ("options.false_accept_rate", {"false_accept_rate": 0.0}),
         ("options.false_accept_rate", {"false_accept_rate": 1.0}),
         ("options.false_accept_rate", {"false_accept_rate": float("nan")}),
+        ("options.false_accept_rate", {"false_accept_rate": float("inf")}),
         ("options.model", {"model": "nonsense"}),
     ],
 )

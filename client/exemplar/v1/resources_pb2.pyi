@@ -407,7 +407,9 @@ class Embedding(_message.Message):
     """The model that made it, `models/{model}`. In a request it may be empty; when set, it must be the gallery's."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """float32 values, one for each dimension of the model, of unit length for models that normalize."""
+        """float32 values, one for each dimension of the model, of unit length for models that normalize. As a query they
+        must be so too: a length that differs from 1 by more than 0.001 is refused.
+        """
 
     def __init__(
         self,
