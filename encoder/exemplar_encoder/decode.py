@@ -4,7 +4,8 @@ Promises: only formats on the allow-list are read; byte and pixel limits are che
 what the file declares (only libavif's own limit bounds an AVIF that holds more than that), and so is the number of
 scans of a JPEG, each of which costs a pass over all of its pixels; a JPEG with far more pixels than are wanted is
 read at a half, a quarter or an eighth of its size, at a fraction of the cost; the orientation that EXIF or a
-container states is honored; transparency is flattened on a stated background; whatever is wrong with the bytes
+container states is honored; what else is written beside a PNG's picture, and a JPEG's missing end marker, cost nobody
+a picture whose pixels are all there; gray of up to 16 bits becomes 8 by the bits that it uses; transparency is flattened on a stated background; whatever is wrong with the bytes
 comes out as an `ImageError` with a reason and a sentence, never as an exception of the decoding library.
 """
 
@@ -15,6 +16,8 @@ import math
 import re
 import struct
 import warnings
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -25,6 +28,8 @@ from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
 from exemplar_encoder.formats import READ, claimed, format_name, remedy
 from exemplar_encoder.headers import count_scans, declared_size
+from exemplar_encoder.jpeg_end import endings
+from exemplar_encoder.png_chunks import picture_only, stated_bits
 from exemplar_encoder.region import Region, RegionError
 
 # Pillow warns of damaged EXIF blocks and of large sizes; both are handled here. A filter set once, since
@@ -38,6 +43,8 @@ _MOST_SCANS = 200
 _STRIP_PIXELS = 1 << 20
 
 _SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+_USUAL_BITS = (8, 10, 12, 14, 16)
+_MAX_SAMPLE_VALUE = 281
 
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -135,8 +142,9 @@ def decode(
         raise ImageError(
             ImageProblem.TOO_COSTLY, f"the image is a JPEG of {scans:,} scans; the limit is {_MOST_SCANS}"
         )
+    content = picture_only(content)
     try:
-        image = Image.open(io.BytesIO(content), formats=READ)
+        image: Image.Image = Image.open(io.BytesIO(content), formats=READ)
     except Image.DecompressionBombError as error:
         raise _bomb(error, limits) from error
     except UnidentifiedImageError as error:
@@ -149,16 +157,17 @@ def decode(
     _check_tile(image, limits)
     try:
         full = image.size
-        if enough is not None and region is None:
-            _reduce(image, enough, gray)
+        wanted = enough if region is None else None
+        _reduce(image, wanted, gray)
         reduced = image.size != full
-        image.load()
+        image = _loaded(image, content, wanted, gray)
         if not reduced:  # what is inside a container may be another size than the container said
             full = image.size
             _check_size(*full, limits)
         turn = _turn(image)
         # Before the region is cut out: how 16 bits become 8 depends on the whole.
-        whole = _flatten(image if turn is None else image.transpose(turn), background)
+        bits = _stated_bits(image, content)
+        whole = _flatten(image if turn is None else image.transpose(turn), background, bits)
         pixels = whole if region is None else _part(whole, region, limits)
     except (ImageError, MemoryError):
         raise
@@ -169,10 +178,42 @@ def decode(
     return DecodedImage(pixels, format_name(image.format), width, height, reduction)
 
 
-def _reduce(image: Image.Image, enough: int, gray: bool) -> None:
-    """Have a JPEG of at least twice as many pixels a side read at a part of its size."""
+def _loaded(image: Image.Image, content: bytes, enough: int | None, gray: bool) -> Image.Image:
+    """Read the pixels, those too of a JPEG that lacks nothing but its end marker."""
+    try:
+        image.load()
+    except OSError:
+        found = None
+        shown: set[int] = set()
+        for ended in endings(content):
+            found = Image.open(io.BytesIO(ended), formats=("JPEG",))
+            _reduce(found, enough, gray)
+            found.load()
+            shown.add(_checksum(found))
+        if found is None or len(shown) > 1:
+            raise
+        return found
+    return image
+
+
+def _checksum(image: Image.Image) -> int:
+    found = 0
+    for _, strip in _strips(image):
+        found = zlib.crc32(strip.tobytes(), found)
+    return found
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Yield an image in parts as wide as itself, with the row that each begins at."""
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _reduce(image: Image.Image, enough: int | None, gray: bool) -> None:
+    """Have a JPEG of at least twice as many pixels a side as are enough read at a part of its size."""
     shorter = min(image.size)
-    if isinstance(image, JpegImageFile) and shorter >= 2 * enough:
+    if enough is not None and isinstance(image, JpegImageFile) and shorter >= 2 * enough:
         least = (math.ceil(image.width * enough / shorter), math.ceil(image.height * enough / shorter))
         image.draft("L" if gray else None, least)
 
@@ -253,12 +294,21 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
-def _flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+def _stated_bits(image: Image.Image, content: bytes) -> int | None:
+    """Return how many bits the file says its gray values take; None where it does not say."""
+    if isinstance(image, TiffImageFile):
+        largest = image.tag_v2.get(_MAX_SAMPLE_VALUE)  # of each color, of which there is one
+        value = largest[0] if isinstance(largest, tuple) and largest else largest
+        return value.bit_length() if isinstance(value, int) else None
+    return stated_bits(content)
+
+
+def _flatten(image: Image.Image, background: tuple[int, int, int], bits: int | None) -> Image.Image:
     """Return an opaque L or RGB image; gray stays gray, so that one-channel models lose nothing."""
     if image.mode in ("F", "LAB"):
         raise ImageError(ImageProblem.UNSUPPORTED_FORMAT, f"images of {image.mode} pixels are not supported")
     if image.mode in _SIXTEEN_BIT_MODES:
-        image = _from_sixteen_bits(image)
+        image = _from_sixteen_bits(image, bits)
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
         return _opaque(image, background)
     if image.mode in ("L", "RGB"):
@@ -268,21 +318,27 @@ def _flatten(image: Image.Image, background: tuple[int, int, int]) -> Image.Imag
 
 def _opaque(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     opaque = Image.new("RGB", image.size)
-    rows = max(1, _STRIP_PIXELS // image.width)
-    for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
+    for top, part in _strips(image):
+        strip = part.convert("RGBA")
         under = Image.new("RGBA", strip.size, (*background, 255))
         under.alpha_composite(strip)
         opaque.paste(under.convert("RGB"), (0, top))
     return opaque
 
 
-def _from_sixteen_bits(image: Image.Image) -> Image.Image:
-    """Scale to mode L, or LA where a value is declared transparent."""
+def _from_sixteen_bits(image: Image.Image, bits: int | None) -> Image.Image:
+    """Scale to mode L, or LA where a value is declared transparent.
+
+    Cameras and scanners write 10, 12 or 14 bits into 16. So white is the largest value of as many bits as the file
+    says (`bits`), if its values are no larger; else of the least usual number of bits that holds its largest value. A
+    picture that is dark on purpose has to state 16 bits (PNG's sBIT, TIFF's MaxSampleValue) to stay so.
+    """
     # Pillow's own conversion to L clips at 255 instead of scaling, which turns most 16-bit images white.
     values = np.asarray(image)
-    scaled = values >> 8 if values.max(initial=0) > 255 else values
-    gray = Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8))
+    largest = int(values.max(initial=0))
+    if bits is None or largest.bit_length() > bits:
+        bits = next((usual for usual in _USUAL_BITS if largest.bit_length() <= usual), 16)
+    gray = Image.fromarray(np.clip(values >> max(0, bits - 8), 0, 255).astype(np.uint8))
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
         gray.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))

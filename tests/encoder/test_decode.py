@@ -239,13 +239,15 @@ def test_a_color_declared_transparent_becomes_background(mode: str, transparent:
     assert (pixels(flat)[:, 8:] == BLUE).all()
 
 
-def sixteen_bit_png(values: np.ndarray, transparent: int | None = None) -> bytes:
+def sixteen_bit_png(values: np.ndarray, transparent: int | None = None, significant: int | None = None) -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     height, width = values.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
     parts = [chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0))]
+    if significant is not None:
+        parts.append(chunk(b"sBIT", bytes([significant])))
     if transparent is not None:
         parts.append(chunk(b"tRNS", struct.pack(">H", transparent)))
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
@@ -266,6 +268,30 @@ def test_sixteen_bit_gray_of_either_byte_order_is_scaled(order: str) -> None:
     stored = Image.frombytes(mode, (8, 8), RAMP.astype(order).tobytes())
     image = decode(encode(stored, "TIFF"))
     assert np.array_equal(np.asarray(image.pixels), (RAMP >> 8).astype(np.uint8))
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_gray_of_fewer_bits_in_sixteen_is_as_light_as_that_of_sixteen(bits: int, kind: str) -> None:
+    values = RAMP >> (16 - bits)
+    stored = sixteen_bit_png(values) if kind == "PNG" else encode(Image.fromarray(values), "TIFF")
+    assert np.array_equal(np.asarray(decode(stored).pixels), (RAMP >> 8).astype(np.uint8))
+
+
+def test_gray_that_says_how_many_bits_it_has_is_scaled_by_them() -> None:
+    dark = RAMP >> 7
+    assert np.asarray(decode(sixteen_bit_png(dark)).pixels).max() == 127  # of 10 bits
+    for bits in (9, 12, 16):
+        expected = (dark >> (bits - 8)).astype(np.uint8)
+        assert np.array_equal(np.asarray(decode(sixteen_bit_png(dark, significant=bits)).pixels), expected)
+        tiff = encode(Image.fromarray(dark), "TIFF", tiffinfo={281: (1 << bits) - 1})
+        assert np.array_equal(np.asarray(decode(tiff).pixels), expected)
+
+
+def test_values_beyond_the_bits_that_gray_says_it_has_are_not_clipped() -> None:
+    for significant in (0, 8, 12):
+        image = decode(sixteen_bit_png(RAMP, significant=significant))
+        assert np.array_equal(np.asarray(image.pixels), (RAMP >> 8).astype(np.uint8))
 
 
 def test_sixteen_bit_gray_declared_transparent_becomes_background() -> None:
