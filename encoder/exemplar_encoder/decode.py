@@ -4,9 +4,10 @@ Promises: only formats on the allow-list are read; byte and pixel limits are che
 what the file declares (only libavif's own limit bounds an AVIF that holds more than that), and so is the number of
 scans of a JPEG, each of which costs a pass over all of its pixels; a JPEG with far more pixels than are wanted is
 read at a half, a quarter or an eighth of its size, at a fraction of the cost; the orientation that EXIF or a
-container states is honored; what else is written beside a PNG's picture, and a JPEG's missing end marker, cost nobody
-a picture whose pixels are all there; gray of up to 16 bits becomes 8 by the bits that it uses; transparency is flattened on a stated background; whatever is wrong with the bytes
-comes out as an `ImageError` with a reason and a sentence, never as an exception of the decoding library.
+container states is honored; what else is written beside a PNG's picture, and a JPEG's missing end marker, cost
+nobody a picture whose pixels are all there; gray of up to 16 bits becomes 8 by the bits that it uses; transparency
+is flattened on a stated background; whatever is wrong with the bytes comes out as an `ImageError` with a reason and
+a sentence, never as an exception of the decoding library.
 """
 
 from __future__ import annotations
