@@ -49,7 +49,7 @@ def test_without_a_data_set_and_a_network_it_draws_its_own_and_says_so(demonstra
 
 
 def test_it_serves_indexes_and_classifies(demonstration: Demonstration) -> None:
-    assert "144 of 144 classes are in characters" in demonstration.stdout
+    assert "144 of 144 classes were enrolled in characters by this job" in demonstration.stdout
     assert "Classifying their 576 other images" in demonstration.stdout
     assert demonstration.stdout.count("20-way") == 1 + 6  # in all, and for each alphabet
 

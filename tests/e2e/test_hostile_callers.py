@@ -112,7 +112,7 @@ def test_large_messages_all_at_once_are_answered_or_told_when_to_come_back(tiny_
     assert sum(ended.values()) == 30
     assert ended["INVALID_ARGUMENT"] > 0  # an image of 31 MiB is one too large
     assert set(ended) <= {"INVALID_ARGUMENT", "UNAVAILABLE+"}
-    assert resident.more < 600
+    assert resident.more < 800  # about 400, and all of them together are 1,900
 
 
 def test_large_answers_that_nobody_reads_do_not_fill_the_memory(tiny_bundle: Path, tmp_path: Path) -> None:
