@@ -26,13 +26,14 @@ PHRASES = [
     (r"asyncio\.to_thread\(([\w.]+), ", r"\1("),
     (r"asyncio\.ensure_future\(([\w.]+)\((.*?)\)\)\n", r"\1.future(\2)\n"),
     (r"\basyncio\.(Future|wait|CancelledError)\b", r"concurrent.futures.\1"),
+    (r"asyncio\.get_running_loop\(\)", "None"),
     (r"\bimport asyncio\n", "import asyncio\nimport concurrent.futures\n"),
     (r"\bgrpc\.aio\.", "grpc."),
     (r"import grpc\.aio\n", ""),
     (r"\bexemplar\.aio\b", "exemplar.sync"),
     (r"`async with AsyncClient\(\) as client`", "`with Client() as client`"),
     (r"`AsyncClient`: every request of the service, to be awaited\.", "`Client`: every request of the service."),
-    (r"Belongs to the event loop.*?stays free\.", "Thread-safe: one client serves a whole program."),
+    (r"May be made anywhere.*?stays free\.", "Thread-safe: one client serves a whole program."),
     (r'"""The asyncio client\..*?"""', '"""The synchronous client."""'),
 ]
 

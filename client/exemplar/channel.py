@@ -7,7 +7,9 @@ call: reading ones change nothing, and changing ones carry a request id, by whic
 from __future__ import annotations
 
 import json
+import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,70 @@ import grpc
 from exemplar.batching import MAX_MESSAGE_BYTES
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
+MOST_ATTEMPTS = 5
+"""gRPC's own bound."""
+
+
+class WrongArgumentError(ValueError):
+    """An argument that cannot be right; the message names it and says what can."""
+
+
+_SCHEMES = ("unix:", "unix-abstract:", "dns:", "ipv4:", "ipv6:", "vsock:", "xds:", "passthrough:")
 
 
 def address(given: str | None) -> str:
-    """Return the server's address: the one given, else EXEMPLAR_ADDRESS, else this machine's default port."""
-    return given or os.environ.get("EXEMPLAR_ADDRESS") or DEFAULT_ADDRESS
+    """Return the server's address: the one given, else EXEMPLAR_ADDRESS, else this machine's default port.
+
+    Raises:
+        WrongArgumentError: It is no address.
+    """
+    chosen = given or os.environ.get("EXEMPLAR_ADDRESS") or DEFAULT_ADDRESS
+    if chosen.startswith(_SCHEMES):
+        return chosen
+    host, _, port = chosen.rpartition(":")
+    right = "an address is HOST:PORT, such as 127.0.0.1:50051 or [::1]:50051"
+    if "://" in chosen:
+        raise WrongArgumentError(f"{chosen!r} is the address of a web page; {right}")
+    if not host or not re.fullmatch(r"\[[0-9A-Fa-f:.%\w]+\]|[^\s/:\[\]@]+", host):
+        raise WrongArgumentError(f"{chosen!r} names no host and port; {right}")
+    if not re.fullmatch(r"\d{1,5}", port) or not 1 <= int(port) <= 65535:
+        raise WrongArgumentError(f"{chosen!r} has no port from 1 to 65535; {right}")
+    return chosen
+
+
+def seconds(name: str, value: float, or_none: bool = False) -> float:
+    """Return a time in seconds.
+
+    Args:
+        name: What it is called.
+        value: The time.
+        or_none: Whether it may be 0.
+
+    Raises:
+        WrongArgumentError: It is no time that anybody can wait.
+    """
+    if not isinstance(value, int | float) or not math.isfinite(value) or value < 0 or (value == 0 and not or_none):
+        least = "0 or more" if or_none else "more than 0"
+        raise WrongArgumentError(f"{name} is a time in seconds, {least} and finite, not {value!r}")
+    return value
+
+
+def attempts(value: int) -> int:
+    """Return how often a request is tried in all. Raises WrongArgumentError where it cannot be so often."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_ATTEMPTS:
+        raise WrongArgumentError(f"attempts is how often a request is tried, 1 to {MOST_ATTEMPTS}, not {value!r}")
+    return value
+
+
+def proxy(address: str) -> str:
+    """Return the environment variable that sends calls to an address through a proxy; empty for none."""
+    if _is_loopback(address) or address.startswith(("unix:", "unix-abstract:", "vsock:")):
+        return ""
+    host = address.rpartition(":")[0].strip("[]").rpartition("/")[2]
+    without = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy") or ""  # noqa: SIM112 - as gRPC reads it
+    if any(host.endswith(each.strip()) for each in without.split(",") if each.strip()):
+        return ""
+    return next((name for name in ("grpc_proxy", "https_proxy", "http_proxy") if os.environ.get(name)), "")
 
 
 def token(given: str | None) -> str:

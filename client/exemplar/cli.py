@@ -7,6 +7,7 @@ failed, 2 wrong usage, 3 no server.
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib import metadata
 from typing import Annotated, Any, NamedTuple
@@ -15,6 +16,7 @@ import typer
 import typer.core
 
 from exemplar import DeadlineExceededError, ExemplarError, UnauthenticatedError, UnavailableError
+from exemplar.channel import WrongArgumentError
 from exemplar.commands import check, classes, classify, diagnose, enroll, exemplars, galleries, models
 from exemplar.commands.output import print_error
 
@@ -28,6 +30,7 @@ class Extension(NamedTuple):
 
 EXTENSIONS = {
     "serve": Extension("server", "Run the server."),
+    "keys": Extension("server", "Create, list and revoke the keys that callers show to a server."),
     "store": Extension("server", "Back galleries up, restore them, move them to another database, and verify them."),
     "train": Extension("train", "Train a model on a tree of images and write its bundle."),
     "evaluate": Extension("evaluate", "Measure how good bundles are on images they never saw."),
@@ -112,6 +115,9 @@ def usage_sentence(error: typer.TyperException) -> str:
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an id that the terminal's encoding lacks is shown escaped
+            stream.reconfigure(errors="backslashreplace")
     try:
         # Commands return nothing, and so does this, but for the code of those that end early.
         sys.exit(app(prog_name="exemplar", standalone_mode=False))
@@ -122,6 +128,9 @@ def main() -> None:
         if error.format_message():  # else it has shown the help already, for want of words
             print_error(usage_sentence(error))
         sys.exit(error.exit_code)
+    except WrongArgumentError as error:
+        print_error(str(error))
+        sys.exit(2)
     except UnavailableError as error:
         hint = ""
         if error.reason == "UNREACHABLE":

@@ -14,6 +14,8 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
+from exemplar.channel import proxy
+
 _DETAILS_KEY = "grpc-status-details-bin"
 
 
@@ -157,6 +159,11 @@ def request_error(error: grpc.RpcError, address: str, timeout: float) -> Exempla
         handshake = "handshake failed" in message
         cause = "the TLS handshake failed" if handshake else message.rpartition(": ")[2].rstrip("].")
         reason, message = "UNREACHABLE", f"no server answers at {address} ({cause})"
+        if variable := proxy(address):
+            message += (
+                f"; calls go through the proxy that {variable} names: where the server can be reached without it, "
+                "name its host in no_proxy"
+            )
     elif code == "DEADLINE_EXCEEDED" and not reason:
         return deadline_exceeded(address, timeout)
     elif code == "UNIMPLEMENTED" and not reason:

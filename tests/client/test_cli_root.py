@@ -170,7 +170,7 @@ def test_a_refused_request_is_one_sentence_and_exit_code_one() -> None:
 
 def test_a_token_that_is_missing_or_wrong_is_told_with_where_to_give_it() -> None:
     def refuse_caller(request: Any, context: grpc.ServicerContext) -> Message:
-        fail(context, grpc.StatusCode.UNAUTHENTICATED, "the call needs the server's token", "TOKEN_INVALID")
+        fail(context, grpc.StatusCode.UNAUTHENTICATED, "the call needs the server's token", "CREDENTIALS_MISSING")
 
     with scripted_server({"GetGallery": refuse_caller}) as server:
         done = run("galleries", "show", "stamps", "--token", "wrong", "--address", server.address)

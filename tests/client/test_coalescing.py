@@ -87,7 +87,9 @@ class Callers:
     def wait_for(self, gathered: int) -> None:
         """Wait until so many calls have gathered."""
         give_up = monotonic() + LONG
-        while sum(len(each.waiting) for each in list(self.client._coalescer._gathering.values())) != gathered:
+        while (opened := self.client._opened) is None or (
+            sum(len(each.waiting) for each in list(opened.coalescer._gathering.values())) != gathered
+        ):
             assert monotonic() < give_up
 
     def close(self) -> None:

@@ -49,7 +49,7 @@ class ClassRequests(AsyncConnection):
             strict=strict,
             request_id=requests.request_id(),
         )
-        return conversion.enrolled(await self._call(self._galleries.EnrollClass, request, timeout))
+        return conversion.enrolled(await self._call(self._open().galleries.EnrollClass, request, timeout))
 
     async def enroll_many(
         self,
@@ -66,7 +66,7 @@ class ClassRequests(AsyncConnection):
         """
         await asyncio.to_thread(requests.require_images, enrollments)
         return await self._batches(
-            self._galleries.BatchEnrollClasses,
+            self._open().galleries.BatchEnrollClasses,
             (requests.enrollment(wanted) for wanted in enrollments),
             lambda batch: pb.BatchEnrollClassesRequest(
                 gallery=names.gallery_name(gallery),
@@ -83,7 +83,7 @@ class ClassRequests(AsyncConnection):
     ) -> ImageClass:
         """Read a class; with `embedding`, also what is searched for it."""
         request = pb.GetClassRequest(name=names.class_name(gallery, class_id), view=requests.view(embedding))
-        response = await self._call(self._galleries.GetClass, request, timeout)
+        response = await self._call(self._open().galleries.GetClass, request, timeout)
         return conversion.image_class(response.image_class)
 
     async def classes(
@@ -93,7 +93,7 @@ class ClassRequests(AsyncConnection):
         request = pb.ListClassesRequest(
             gallery=names.gallery_name(gallery), page_size=requests.PAGE_SIZE, view=requests.view(embeddings)
         )
-        async for page in self._pages(self._galleries.ListClasses, request, timeout):
+        async for page in self._pages(self._open().galleries.ListClasses, request, timeout):
             for each in page.classes:
                 yield conversion.image_class(each)
 
@@ -123,7 +123,7 @@ class ClassRequests(AsyncConnection):
             update_mask=FieldMask(paths=list(values)),
             request_id=requests.request_id(),
         )
-        response = await self._call(self._galleries.UpdateClass, request, timeout)
+        response = await self._call(self._open().galleries.UpdateClass, request, timeout)
         return conversion.image_class(response.image_class)
 
     async def delete_class(
@@ -138,5 +138,5 @@ class ClassRequests(AsyncConnection):
             allow_missing=allow_missing,
             request_id=requests.request_id(),
         )
-        response = await self._call(self._galleries.DeleteClass, request, timeout)
+        response = await self._call(self._open().galleries.DeleteClass, request, timeout)
         return response.gallery_revision

@@ -40,12 +40,12 @@ class ClassificationRequests(AsyncConnection):
         options = requests.classification_options(top_k, false_accept_rate, model)
         query = await asyncio.to_thread(requests.query, image, await self._input_side(timeout))
         answer = await self._single(
-            self._classification.Classify,
+            self._open().classification.Classify,
             lambda: pb.ClassifyRequest(gallery=name, query=query, options=options),
             Shared(
                 (name, top_k, false_accept_rate, model),
                 query,
-                self._classification.BatchClassify,
+                self._open().classification.BatchClassify,
                 lambda queries: pb.BatchClassifyRequest(gallery=name, queries=queries, options=options),
             ),
             timeout,
@@ -71,7 +71,7 @@ class ClassificationRequests(AsyncConnection):
         side = await self._input_side(timeout)
         options = requests.classification_options(top_k, false_accept_rate, model)
         return await self._batches(
-            self._classification.BatchClassify,
+            self._open().classification.BatchClassify,
             (requests.query(image, side) for image in images),
             lambda queries: pb.BatchClassifyRequest(
                 gallery=names.gallery_name(gallery), queries=queries, options=options
@@ -84,10 +84,13 @@ class ClassificationRequests(AsyncConnection):
         """Embed one image."""
         picture = await asyncio.to_thread(requests.image, image, await self._input_side(timeout))
         answer = await self._single(
-            self._classification.Embed,
+            self._open().classification.Embed,
             lambda: pb.EmbedRequest(image=picture),
             Shared(
-                "embed", picture, self._classification.BatchEmbed, lambda images: pb.BatchEmbedRequest(images=images)
+                "embed",
+                picture,
+                self._open().classification.BatchEmbed,
+                lambda images: pb.BatchEmbedRequest(images=images),
             ),
             timeout,
         )
@@ -100,7 +103,7 @@ class ClassificationRequests(AsyncConnection):
         await asyncio.to_thread(require_files, images)
         side = await self._input_side(timeout)
         return await self._batches(
-            self._classification.BatchEmbed,
+            self._open().classification.BatchEmbed,
             (requests.image(image, side) for image in images),
             lambda batch: pb.BatchEmbedRequest(images=batch),
             lambda entry: conversion.embedding(entry.embedding),

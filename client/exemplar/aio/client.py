@@ -12,8 +12,8 @@ from exemplar.aio.models import ModelRequests
 class AsyncClient(ClassificationRequests, GalleryRequests, ClassRequests, ExemplarRequests, ModelRequests):
     """Connection to an Exemplar server: `async with AsyncClient() as client`.
 
-    Belongs to the event loop that it is first used in. Files are read and images encoded on a thread, so the loop
-    stays free.
+    May be made anywhere, also outside of an event loop, and used in one loop after another, in each with a connection
+    of its own. Files are read and images encoded on a thread, so the loop stays free.
 
     A failed request raises a subclass of `ExemplarError`: `UnavailableError` when no server answers,
     `DeadlineExceededError` after `timeout`, `NotFoundError` for a gallery or class that is not there,

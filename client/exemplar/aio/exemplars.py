@@ -39,7 +39,7 @@ class ExemplarRequests(AsyncConnection):
             strict=strict,
             request_id=requests.request_id(),
         )
-        return conversion.exemplars_added(await self._call(self._galleries.AddExemplars, request, timeout))
+        return conversion.exemplars_added(await self._call(self._open().galleries.AddExemplars, request, timeout))
 
     async def remove_exemplar(
         self,
@@ -60,14 +60,14 @@ class ExemplarRequests(AsyncConnection):
             allow_missing=allow_missing,
             request_id=requests.request_id(),
         )
-        return conversion.exemplar_removed(await self._call(self._galleries.RemoveExemplar, request, timeout))
+        return conversion.exemplar_removed(await self._call(self._open().galleries.RemoveExemplar, request, timeout))
 
     async def exemplar_image(
         self, gallery: str, class_id: str, sha256: str, *, timeout: float | None = None
     ) -> bytes:
         """Return the image of the exemplar of that SHA-256 as it was sent, whole where a region is the exemplar."""
         request = pb.GetExemplarImageRequest(class_name=names.class_name(gallery, class_id), sha256=sha256)
-        response = await self._call(self._galleries.GetExemplarImage, request, timeout)
+        response = await self._call(self._open().galleries.GetExemplarImage, request, timeout)
         return response.image.content
 
     async def check(
@@ -91,4 +91,4 @@ class ExemplarRequests(AsyncConnection):
             image=await asyncio.to_thread(requests.image, image),
             class_id=class_id,
         )
-        return conversion.check(await self._call(self._galleries.CheckExemplar, request, timeout))
+        return conversion.check(await self._call(self._open().galleries.CheckExemplar, request, timeout))

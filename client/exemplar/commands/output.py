@@ -38,8 +38,9 @@ def plain(value: Any) -> Any:
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document."""
-    sys.stdout.write(json.dumps(plain(document), indent=2, ensure_ascii=False) + "\n")
+    """Print one JSON document; what the output's encoding lacks is escaped as JSON does."""
+    escaped = not (sys.stdout.encoding or "").lower().startswith("utf")
+    sys.stdout.write(json.dumps(plain(document), indent=2, ensure_ascii=escaped) + "\n")
 
 
 def console() -> Console:

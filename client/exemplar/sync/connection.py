@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from time import monotonic
@@ -61,6 +62,18 @@ class Shared:
     request: Callable[[list[Any]], Any]
 
 
+class Opened:
+    """A channel, its stubs, and calls that gather for it; of one event loop."""
+
+    def __init__(self, to: grpc.Channel, coalescer: Coalescer | None, loop: object) -> None:
+        self.channel = to
+        self.classification = ClassificationServiceStub(to)
+        self.galleries = GalleryServiceStub(to)
+        self.models = ModelServiceStub(to)
+        self.coalescer = coalescer
+        self.loop = loop
+
+
 class Connection:
     """A context manager that closes the connection at its end."""
 
@@ -93,34 +106,47 @@ class Connection:
                 sent, which hardly changes an answer. Needs the extra `images`.
 
         Raises:
-            ValueError: `coalesce` is negative.
+            ValueError: A number or the address cannot be right.
+            OSError: A file of `tls` cannot be read.
             ModuleNotFoundError: `shrink`, and the extra is not installed.
         """
-        if coalesce is not None and coalesce < 0:
-            raise ValueError(f"coalesce is a time in seconds, 0 or more, not {coalesce}")
         if shrink:
             require_shrinking()
         if tls is True:
             tls = Tls()
         self.address = channel.address(address)
-        self.timeout = timeout
-        options = channel.options(self.address, attempts, tls or None)
+        self.timeout = channel.seconds("timeout", timeout)
+        self._options = channel.options(self.address, channel.attempts(attempts), tls or None)
+        self._credentials = tls.credentials() if tls else None
         self._metadata = channel.metadata(channel.token(token))
-        self._channel = (
-            grpc.secure_channel(self.address, tls.credentials(), options)
-            if tls
-            else grpc.insecure_channel(self.address, options)
-        )
-        self._classification = ClassificationServiceStub(self._channel)
-        self._galleries = GalleryServiceStub(self._channel)
-        self._models = ModelServiceStub(self._channel)
-        self._coalescer = None if coalesce is None else Coalescer(coalesce)
+        self._coalesce = None if coalesce is None else channel.seconds("coalesce", coalesce, or_none=True)
         self._shrink = shrink
         self._side: int | None = None
+        self._opening = threading.Lock()
+        self._opened: Opened | None = None
+        self._closed = False
 
     def close(self) -> None:
-        """Close the connection; requests under way are cancelled."""
-        self._channel.close()
+        """Close the connection for good; requests under way are cancelled."""
+        self._closed = True
+        if self._opened is not None and self._opened.loop is None:
+            self._opened.channel.close()
+
+    def _open(self) -> Opened:
+        """Return the connection of this event loop, made where there is none."""
+        loop = None
+        with self._opening:
+            if self._closed:
+                raise RuntimeError("this client was closed; make another for more requests")
+            if self._opened is None or self._opened.loop is not loop:
+                self._opened = Opened(
+                    grpc.secure_channel(self.address, self._credentials, self._options)
+                    if self._credentials
+                    else grpc.insecure_channel(self.address, self._options),
+                    None if self._coalesce is None else Coalescer(self._coalesce),
+                    loop,
+                )
+            return self._opened
 
     def __enter__(self) -> Self:
         return self
@@ -133,16 +159,19 @@ class Connection:
     def _call(
         self, method: grpc.UnaryUnaryMultiCallable[Request, Response], request: Request, timeout: float | None
     ) -> Response:
-        seconds = self.timeout if timeout is None else timeout
+        seconds = self._seconds(timeout)
         try:
             return method(request, timeout=seconds, metadata=self._metadata)
         except grpc.RpcError as error:
             raise request_error(error, self.address, seconds) from error
 
+    def _seconds(self, timeout: float | None) -> float:
+        return self.timeout if timeout is None else channel.seconds("timeout", timeout)
+
     def _input_side(self, timeout: float | None) -> int | None:
         """Return the longest side of a model's input, asked for once; None where pictures go as they are."""
         if self._shrink and self._side is None:
-            response = self._call(self._models.ListModels, model_service_pb2.ListModelsRequest(), timeout)
+            response = self._call(self._open().models.ListModels, model_service_pb2.ListModelsRequest(), timeout)
             self._side = max(max(model.input_width, model.input_height) for model in response.models)
         return self._side
 
@@ -154,21 +183,22 @@ class Connection:
         timeout: float | None,
     ) -> Any:
         """Make one call, or share one with others; return what has its result, a response or a batch's entry."""
-        if self._coalescer is None:
+        coalescer = self._open().coalescer
+        if coalescer is None:
             return self._call(method, request(), timeout)
-        if self._coalescer.begin(many.kind):
+        if coalescer.begin(many.kind):
             try:
                 return self._call(method, request(), timeout)
             finally:
-                self._coalescer.end(many.kind)
-        seconds = self.timeout if timeout is None else timeout
+                coalescer.end(many.kind)
+        seconds = self._seconds(timeout)
         deadline = monotonic() + seconds
 
         def send(items: list[Any], left: float) -> UnderWay:
             return many.method.future(many.request(items), timeout=left, metadata=self._metadata)
 
         try:
-            entry = self._coalescer.answer(many.kind, many.item, send, seconds)
+            entry = coalescer.answer(many.kind, many.item, send, seconds)
         except TimeoutError:
             raise deadline_exceeded(self.address, seconds) from None
         if isinstance(entry, grpc.RpcError):

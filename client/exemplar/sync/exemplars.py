@@ -39,7 +39,7 @@ class ExemplarRequests(Connection):
             strict=strict,
             request_id=requests.request_id(),
         )
-        return conversion.exemplars_added(self._call(self._galleries.AddExemplars, request, timeout))
+        return conversion.exemplars_added(self._call(self._open().galleries.AddExemplars, request, timeout))
 
     def remove_exemplar(
         self,
@@ -60,12 +60,12 @@ class ExemplarRequests(Connection):
             allow_missing=allow_missing,
             request_id=requests.request_id(),
         )
-        return conversion.exemplar_removed(self._call(self._galleries.RemoveExemplar, request, timeout))
+        return conversion.exemplar_removed(self._call(self._open().galleries.RemoveExemplar, request, timeout))
 
     def exemplar_image(self, gallery: str, class_id: str, sha256: str, *, timeout: float | None = None) -> bytes:
         """Return the image of the exemplar of that SHA-256 as it was sent, whole where a region is the exemplar."""
         request = pb.GetExemplarImageRequest(class_name=names.class_name(gallery, class_id), sha256=sha256)
-        response = self._call(self._galleries.GetExemplarImage, request, timeout)
+        response = self._call(self._open().galleries.GetExemplarImage, request, timeout)
         return response.image.content
 
     def check(
@@ -89,4 +89,4 @@ class ExemplarRequests(Connection):
             image=requests.image(image),
             class_id=class_id,
         )
-        return conversion.check(self._call(self._galleries.CheckExemplar, request, timeout))
+        return conversion.check(self._call(self._open().galleries.CheckExemplar, request, timeout))

@@ -42,19 +42,19 @@ class GalleryRequests(Connection):
             max_exemplars_per_class=max_exemplars_per_class,
         )
         request = pb.CreateGalleryRequest(gallery_id=gallery, gallery=wanted, request_id=requests.request_id())
-        response = self._call(self._galleries.CreateGallery, request, timeout)
+        response = self._call(self._open().galleries.CreateGallery, request, timeout)
         return conversion.gallery(response.gallery)
 
     def get_gallery(self, gallery: str, *, timeout: float | None = None) -> Gallery:
         """Read a gallery."""
         request = pb.GetGalleryRequest(name=names.gallery_name(gallery))
-        response = self._call(self._galleries.GetGallery, request, timeout)
+        response = self._call(self._open().galleries.GetGallery, request, timeout)
         return conversion.gallery(response.gallery)
 
     def galleries(self, *, timeout: float | None = None) -> Iterator[Gallery]:
         """Yield the galleries by id, fetching pages as they are needed."""
         request = pb.ListGalleriesRequest(page_size=requests.PAGE_SIZE)
-        for page in self._pages(self._galleries.ListGalleries, request, timeout):
+        for page in self._pages(self._open().galleries.ListGalleries, request, timeout):
             for each in page.galleries:
                 yield conversion.gallery(each)
 
@@ -91,7 +91,7 @@ class GalleryRequests(Connection):
             update_mask=FieldMask(paths=list(values)),
             request_id=requests.request_id(),
         )
-        response = self._call(self._galleries.UpdateGallery, request, timeout)
+        response = self._call(self._open().galleries.UpdateGallery, request, timeout)
         return conversion.gallery(response.gallery)
 
     def delete_gallery(
@@ -107,10 +107,10 @@ class GalleryRequests(Connection):
             allow_missing=allow_missing,
             request_id=requests.request_id(),
         )
-        self._call(self._galleries.DeleteGallery, request, timeout)
+        self._call(self._open().galleries.DeleteGallery, request, timeout)
 
     def diagnose(self, gallery: str, max_pairs: int | None = None, *, timeout: float | None = None) -> Diagnosis:
         """Find the pairs of classes most easily confused: `max_pairs` of them, None for 20."""
         request = pb.DiagnoseGalleryRequest(name=names.gallery_name(gallery), max_pairs=max_pairs or 0)
-        response = self._call(self._galleries.DiagnoseGallery, request, timeout)
+        response = self._call(self._open().galleries.DiagnoseGallery, request, timeout)
         return conversion.diagnosis(response)

@@ -17,12 +17,12 @@ class ModelRequests(Connection):
     def models(self, *, timeout: float | None = None) -> Iterator[Model]:
         """Yield the models that the server has loaded."""
         request = pb.ListModelsRequest(page_size=requests.PAGE_SIZE)
-        for page in self._pages(self._models.ListModels, request, timeout):
+        for page in self._pages(self._open().models.ListModels, request, timeout):
             for each in page.models:
                 yield conversion.model(each)
 
     def get_model(self, model: str, *, timeout: float | None = None) -> Model:
         """Read a model."""
         request = pb.GetModelRequest(name=names.model_name(model))
-        response = self._call(self._models.GetModel, request, timeout)
+        response = self._call(self._open().models.GetModel, request, timeout)
         return conversion.model(response.model)
