@@ -1,6 +1,6 @@
 # Every target makes .venv itself, from hash-pinned requirements, when it is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-photos test test-fast lint format proto docs train serve bench lock
+.PHONY: help demo demo-photos test test-fast lint format proto docs train serve soak bench lock
 
 BIN := .venv/bin
 READY := .venv/ready
@@ -10,6 +10,7 @@ RUN ?= runs/default
 RECIPE ?= default
 PRECISION ?= float32
 TESTS ?=
+MINUTES ?= 30
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # A file's tests share what they made, so a file stays with one worker; the longest come first, in the order collected.
 PYTEST := $(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile --no-loadscope-reorder)
@@ -55,6 +56,11 @@ train: $(READY)  ## Train a bundle on Omniglot (RECIPE=default RUN=runs/default 
 
 serve: $(READY)  ## Serve the shipped model on 127.0.0.1:50051 (BUNDLE=... DATA_DIR=...)
 	@$(BIN)/exemplar serve --bundle $(BUNDLE) --data-dir $(DATA_DIR)
+
+soak: $(READY)  ## Put the server under full load, and kill several at random, for a while (MINUTES=30)
+	@$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
+	@$(BIN)/python -m benchmarks.index_kill --bundle $(BUNDLE)
+	@$(BIN)/python -m benchmarks.several_servers --rounds $(MINUTES)
 
 bench: $(READY)  ## Measure accuracy, speed and footprint; results as JSON and tables in benchmarks/results/
 	@$(BIN)/python -m benchmarks

@@ -11,23 +11,27 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from time import monotonic
 
+from exemplar_server.access.caller import ANYONE, Caller
+
 
 class Call:
     """One RPC. Its attributes may be read from any thread.
 
     Attributes:
-        caller: names who is asking; calls of one caller share its turns.
+        caller: names the connection; calls of one connection share its turns.
         deadline: when the caller stops waiting, in seconds of `time.monotonic`; infinite where it did not say.
+        who: makes it, and may do and see so much.
         gone: whether the call has ended or its caller went away.
         hold: asks for room for an answer of so many bytes, where that is known before it is built; raises
             UnavailableError where there is none.
     """
 
-    __slots__ = ("caller", "deadline", "gone", "hold")
+    __slots__ = ("caller", "deadline", "gone", "hold", "who")
 
-    def __init__(self, caller: str = "", deadline: float = math.inf) -> None:
+    def __init__(self, caller: str = "", deadline: float = math.inf, who: Caller = ANYONE) -> None:
         self.caller = caller
         self.deadline = deadline
+        self.who = who
         self.gone = False
         self.hold: Callable[[int], None] = _nothing
 

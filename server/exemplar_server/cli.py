@@ -124,11 +124,32 @@ def serve(
         str | None,
         typer.Option(help="Token that callers must show; better in EXEMPLAR_TOKEN.", rich_help_panel=_SECURITY),
     ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(help="File of the keys that callers may show (exemplar keys).", rich_help_panel=_SECURITY),
+    ] = None,
+    audit_log: Annotated[
+        Path | None,
+        typer.Option(help="File to append who changed what to, and who was refused.", rich_help_panel=_SECURITY),
+    ] = None,
     tls_certificate: Annotated[
         Path | None, typer.Option(help="PEM file of the certificate chain.", rich_help_panel=_SECURITY)
     ] = None,
     tls_key: Annotated[
         Path | None, typer.Option(help="PEM file of the certificate's key.", rich_help_panel=_SECURITY)
+    ] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(help="PEM file of whose certificates callers must show.", rich_help_panel=_SECURITY),
+    ] = None,
+    insecure: Annotated[
+        bool | None,
+        typer.Option(
+            "--insecure",
+            help="Listen beyond this machine without TLS, or to callers whom nobody knows.",
+            show_default="refuse",
+            rich_help_panel=_SECURITY,
+        ),
     ] = None,
     drain_seconds: Annotated[
         float | None, typer.Option(help="Time for calls in flight to end at SIGTERM.", show_default="30")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -62,6 +64,14 @@ Store = Annotated[str, AfterValidator(_check_store)]
 Index = Annotated[str, AfterValidator(_check_index)]
 
 
+def _is_loopback(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return bool(ipaddress.ip_address(host).is_loopback)
+    except ValueError:
+        return host in ("localhost", "unix") or host.startswith("unix:")
+
+
 class ConfigError(Exception):
     """A setting is missing or wrong; the message is one sentence a setting."""
 
@@ -97,8 +107,12 @@ class ServerSettings(BaseSettings):
     gpu_memory_bytes: int | None = Field(None, ge=MIB)
     max_connection_age: float = Field(600.0, gt=0)
     token: SecretStr | None = None
+    keys: Path | None = None
+    audit_log: Path | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    insecure: bool = False
     drain_seconds: float = Field(30.0, ge=0)
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -107,7 +121,30 @@ class ServerSettings(BaseSettings):
     def _check_tls(self) -> Self:
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key go together; only one of them is set")
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ValueError("tls_client_ca goes with tls_certificate and tls_key, which are not set")
         return self
+
+    @model_validator(mode="after")
+    def _check_open(self) -> Self:
+        if self.insecure or _is_loopback(self.address):
+            return self
+        known = self.token is not None or self.keys is not None or self.tls_client_ca is not None
+        if not known or self.tls_certificate is None:
+            missing = ["callers known by --keys or EXEMPLAR_TOKEN"] * (not known)
+            missing += ["TLS by --tls-certificate and --tls-key"] * (self.tls_certificate is None)
+            raise ValueError(
+                f"{self.address} can be reached from other machines, and there is no {' and no '.join(missing)}: "
+                "set that, listen on 127.0.0.1, or say --insecure where something else protects the server"
+            )
+        return self
+
+    @field_validator("token")
+    @classmethod
+    def _check_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+            raise ValueError("a token is of printable ASCII characters without spaces, one at least")
+        return value
 
     @field_validator("data_dir")
     @classmethod
@@ -142,6 +179,8 @@ def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> ServerS
     Raises:
         ConfigError: naming each setting at fault and where it may be set.
     """
+    if os.environ.get(f"{PREFIX}TOKEN") == "" and not flags.get("token"):
+        raise ConfigError(f"{PREFIX}TOKEN is empty, which protects nothing: give it a token, or unset it")
     content: dict[str, Any] = {}
     if file is not None:
         try:

@@ -68,7 +68,11 @@ class DataLossError(ServiceError):
 
 
 class UnauthenticatedError(ServiceError):
-    """The caller did not show the token."""
+    """The caller is nobody whom the server knows."""
+
+
+class PermissionDeniedError(ServiceError):
+    """The caller is known, and may not do this."""
 
 
 class InternalError(ServiceError):

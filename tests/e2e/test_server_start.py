@@ -186,7 +186,7 @@ def test_a_token_is_asked_of_every_call_but_health(configured: ServerProcess) ->
     for metadata in ((), (("authorization", "Bearer wrong"),), (("authorization", "s3cret"),)):
         with pytest.raises(grpc.RpcError) as refused:
             stubs.models.ListModels(request, metadata=metadata)
-        assert refusal(refused.value)[:2] == ("UNAUTHENTICATED", "TOKEN_INVALID")
+        assert refusal(refused.value)[0] == "UNAUTHENTICATED"
     assert stubs.models.ListModels(request, metadata=HOLDER).models
     assert stubs.health.Check(health_pb2.HealthCheckRequest()).status == SERVING
     reflection: grpc.StreamStreamMultiCallable[bytes, bytes] = configured.channel().stream_stream(

@@ -1,17 +1,16 @@
 """Every call passes here: who is it, is the server open, is there room; then it is read and answered; how did it end.
 
-Callers are known and let in by their headers alone: a call that is refused costs no more than them, whatever it would
-send. Calls are refused while the server loads and while it drains; errors of the domain become statuses, and anything
-else becomes INTERNAL with an id that is also in the log. Health checks pass unasked, since they are how one learns
-that the server is closed.
+Callers are known and let in by their headers alone: a call that is refused costs no more than them, whatever it
+would send. A call without a policy (`access/policy.py`) is not served. Calls are refused while the server loads and
+while it drains; errors of the domain become statuses, and anything else becomes INTERNAL with an id that is also in
+the log. Health checks pass unasked, since they are how one learns that the server is closed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from time import monotonic, perf_counter
 from typing import Any, TypeAlias
 
@@ -19,9 +18,13 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
+from exemplar_server.access.admittance import Admittance
+from exemplar_server.access.audit import Audit
+from exemplar_server.access.caller import ANYONE, Caller
+from exemplar_server.access.policy import POLICIES, Policy
 from exemplar_server.batches import new_incident
 from exemplar_server.call import Call, begin
-from exemplar_server.errors import InvalidArgumentError, ServiceError, UnauthenticatedError, UnavailableError
+from exemplar_server.errors import InvalidArgumentError, ServiceError, UnavailableError
 from exemplar_server.metrics import Metrics
 from exemplar_server.rpc.admission import Admission
 from exemplar_server.rpc.dependencies import Context
@@ -30,6 +33,7 @@ from exemplar_server.rpc.status import abort, code_of
 _HEALTH = "/grpc.health.v1.Health/"
 _LOADING_RETRY = 0.5
 _DRAINING_RETRY = 1.0
+_REFUSED = frozenset(("UNAUTHENTICATED", "PERMISSION_DENIED"))
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -37,11 +41,20 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps each handler once; see the module."""
 
-    def __init__(self, metrics: Metrics, token: str | None, admission: Admission) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        admittance: Admittance,
+        admission: Admission,
+        audit: Audit | None = None,
+        policies: Mapping[str, Policy] = POLICIES,
+    ) -> None:
         self._log = structlog.get_logger()
         self._metrics = metrics
+        self._admittance = admittance
         self._admission = admission
-        self._expected = None if token is None else f"Bearer {token}".encode()
+        self._audit = audit
+        self._policies = policies
         self._refusal: UnavailableError | None = UnavailableError(
             "LOADING", "the server is still loading its model and galleries", retry_after=_LOADING_RETRY
         )
@@ -77,7 +90,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if method in self._wrapped:
             return self._wrapped[method]
         handler = await continuation(handler_call_details)
-        if handler is None:
+        if handler is None or method not in self._policies:
             return None  # unknown methods are not remembered, since callers could fill the memory with them
         self._wrapped[method] = handler if method.startswith(_HEALTH) else self._wrap(method, handler)
         return self._wrapped[method]
@@ -88,29 +101,33 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return grpc.stream_stream_rpc_method_handler(self._unary(method, handler))
         if handler.stream_stream:  # reflection, the only stream there is
             return grpc.stream_stream_rpc_method_handler(
-                self._stream(handler.stream_stream), handler.request_deserializer, handler.response_serializer
+                self._stream(method, handler.stream_stream), handler.request_deserializer, handler.response_serializer
             )
         raise TypeError(f"{method} is of a kind that cannot be wrapped")
 
     def _unary(self, method: str, handler: Handler) -> Any:
         short = method.rpartition("/")[2]
         answer: Any = handler.unary_unary
+        policy = self._policies[method]
 
         async def call(requests: AsyncIterator[bytes], context: Context) -> None:
             start = perf_counter()
             code = "OK"
             this = Call(context.peer(), _deadline(context))
-            place = None
+            place = request = response = None
             refusal: ServiceError | None
             self._in_flight += 1
             self._idle.clear()
             try:
-                self._admit(context)
+                this.who = self._admit(context)
+                policy.check_scope(short, this.who)
                 place = self._admission.enter(this.caller)
                 this.hold = place.hold
                 begin(this)
-                content = _written(await answer(_parsed(await place.read(context.read()), handler), context), handler)
-                await place.write(context.write, content)
+                request = _parsed(await place.read(context.read()), handler)
+                policy.check_gallery(request, this.who)
+                response = await answer(request, context)
+                await place.write(context.write, _written(response, handler))
                 return
             except ServiceError as error:
                 code = code_of(error).name
@@ -133,6 +150,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 if not self._in_flight:
                     self._idle.set()
                 self._metrics.answered(short, code, perf_counter() - start)
+                if self._audit is not None and (policy.changes or code in _REFUSED):
+                    self._audit.tell(this, short, policy, request, response, code)
+                request = response = None  # what gRPC keeps of a call that was refused is to hold neither
             # gRPC keeps what ends a call in a cycle of references, and the frames of an error hold its request.
             if refusal is None:
                 told = f"the server failed; its log tells more under incident {incident}"
@@ -142,10 +162,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return call
 
-    def _stream(self, handler: Any) -> Any:
+    def _stream(self, method: str, handler: Any) -> Any:
         async def call(requests: Any, context: Context) -> AsyncIterator[Any]:
             try:
-                self._check_token(context)
+                self._policies[method].check_scope(method, self._caller(context))
             except ServiceError as error:
                 await abort(context, error)
             async for response in handler(requests, context):
@@ -153,21 +173,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return call
 
-    def _admit(self, context: Context) -> None:
-        if self._expected is not None:
-            self._check_token(context)
+    def _admit(self, context: Context) -> Caller:
+        caller = self._caller(context)
         if self._refusal is not None:
             raise self._refusal
+        return caller
 
-    def _check_token(self, context: Context) -> None:
-        if self._expected is None:
-            return
-        given = dict(context.invocation_metadata() or ()).get("authorization", "")
-        content = given if isinstance(given, bytes) else given.encode()
-        if not hmac.compare_digest(content, self._expected):
-            raise UnauthenticatedError(
-                "TOKEN_INVALID", "the call needs the server's token, as metadata `authorization: Bearer <token>`"
-            )
+    def _caller(self, context: Context) -> Caller:
+        if self._admittance.open:
+            return ANYONE
+        shown = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
+        texts = [value.decode("latin-1") if isinstance(value, bytes) else value for value in shown]
+        proved = context.auth_context()
+        names = (*proved.get("x509_common_name", ()), *proved.get("x509_subject_alternative_name", ()))
+        return self._admittance.caller(texts, [name.decode("utf-8", "replace") for name in names])
 
 
 def _deadline(context: Context) -> float:

@@ -21,6 +21,9 @@ from exemplar.v1 import (
     model_service_pb2,
     model_service_pb2_grpc,
 )
+from exemplar_server.access.admittance import Admittance
+from exemplar_server.access.audit import Audit
+from exemplar_server.access.key_ring import KeyRing
 from exemplar_server.classifier import Classifier
 from exemplar_server.config import ServerSettings
 from exemplar_server.enrollment import Enroller
@@ -28,6 +31,7 @@ from exemplar_server.errors import StartError
 from exemplar_server.inspection import Inspector
 from exemplar_server.metrics import Metrics
 from exemplar_server.rpc.admission import Admission
+from exemplar_server.rpc.certificates import server_credentials
 from exemplar_server.rpc.classification import ClassificationServicer
 from exemplar_server.rpc.dependencies import Dependencies
 from exemplar_server.rpc.gallery_servicer import GalleryServicer
@@ -102,8 +106,10 @@ async def listen(settings: ServerSettings, metrics: Metrics) -> Listener:
         StartError: the address cannot be had, or a TLS file cannot be read.
     """
     token = settings.token.get_secret_value() if settings.token else None
+    admittance = Admittance(token, KeyRing(settings.keys) if settings.keys else None)
+    audit = Audit(settings.audit_log) if settings.audit_log else None
     admission = Admission(settings.max_calls, settings.max_bytes_in_flight, settings.max_message_bytes)
-    interceptor = CallInterceptor(metrics, token, admission)
+    interceptor = CallInterceptor(metrics, admittance, admission, audit)
     options = [
         # Without this a second server shares the port in silence, and each gets some of the calls.
         ("grpc.so_reuseport", 0),
@@ -132,7 +138,7 @@ async def listen(settings: ServerSettings, metrics: Metrics) -> Listener:
     reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     host = settings.address.rpartition(":")[0]
     try:
-        credentials = _credentials(settings)
+        credentials = server_credentials(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
         if credentials is None:
             port = server.add_insecure_port(settings.address)
         else:
@@ -146,13 +152,3 @@ async def listen(settings: ServerSettings, metrics: Metrics) -> Listener:
     await listener._say(_NOT_SERVING)
     await server.start()
     return listener
-
-
-def _credentials(settings: ServerSettings) -> grpc.ServerCredentials | None:
-    if settings.tls_certificate is None or settings.tls_key is None:
-        return None
-    try:
-        key, certificate = settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes()
-    except OSError as error:
-        raise StartError(f"the TLS file {error.filename} cannot be read: {error.strerror}") from error
-    return grpc.ssl_server_credentials([(key, certificate)])

@@ -11,11 +11,15 @@ import grpc
 import pytest
 import structlog
 
+from exemplar_server.access.admittance import Admittance
+from exemplar_server.access.policy import Policy
 from exemplar_server.errors import NotFoundError
 from exemplar_server.logs import configure_logs
 from exemplar_server.metrics import Metrics
 from exemplar_server.rpc.admission import Admission
 from exemplar_server.rpc.interceptor import CallInterceptor
+
+POLICIES = {"/test.Echo/Echo": Policy("read")}
 
 
 async def echo(request: bytes, context: object) -> bytes:
@@ -28,7 +32,7 @@ async def echo(request: bytes, context: object) -> bytes:
 
 async def ask(requests: list[bytes], metrics: Metrics) -> list[bytes | tuple[str, str]]:
     """Serve over a real socket; return answers, and code and details where a call failed."""
-    interceptor = CallInterceptor(metrics, None, Admission(100, 1 << 20, 1 << 20))
+    interceptor = CallInterceptor(metrics, Admittance(), Admission(100, 1 << 20, 1 << 20), policies=POLICIES)
     interceptor.open()
     server = grpc.aio.server(interceptors=[interceptor])
     handlers: dict[str, Any] = {"Echo": grpc.unary_unary_rpc_method_handler(echo)}
