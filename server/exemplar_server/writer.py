@@ -15,11 +15,15 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, TypeVar
 
+import structlog
+
 from exemplar_server.call import this_call
-from exemplar_server.errors import UnavailableError
+from exemplar_server.errors import ResourceExhaustedError, ServiceError, UnavailableError
 from exemplar_server.metrics import Metrics
 from exemplar_server.store import GalleryStore, Request
 from exemplar_server.store.gallery_store import SearchedGalleries
+
+_log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -33,7 +37,7 @@ _SECONDS = 0.05
 class _Change:
     """A caller's change and its outcome; `done` is touched by the event loop's thread only, but for a look."""
 
-    __slots__ = ("alone", "call", "done", "error", "gallery", "make", "request_id", "result", "size")
+    __slots__ = ("alone", "call", "done", "error", "frees", "gallery", "make", "request_id", "result", "size")
 
     def __init__(
         self,
@@ -42,6 +46,7 @@ class _Change:
         request_id: str | None,
         size: int,
         alone: bool,
+        frees: bool,
         done: asyncio.Future[Any],
     ) -> None:
         self.gallery = gallery
@@ -49,6 +54,7 @@ class _Change:
         self.request_id = request_id
         self.size = size
         self.alone = alone
+        self.frees = frees
         self.done = done
         self.call = this_call()
         self.result: Any = None
@@ -99,6 +105,7 @@ class Writer:
         request: Request[Any] | None = None,
         images: int = 0,
         alone: bool = False,
+        frees: bool = False,
     ) -> T:
         """Make a change; once this returns it is durable and visible.
 
@@ -111,13 +118,14 @@ class Writer:
             request: the request that it is made for.
             images: how many it stores.
             alone: whether nothing else is to be in its group: it changes a gallery as a whole.
+            frees: whether it deletes something: it is to be made on a full disk too.
 
         Raises:
             UnavailableError: too much is waiting already, or more than the caller has time for; nothing was changed.
         """
         size = max(1, images)
         request_id = None if request is None else request.id
-        change = _Change(gallery, make, request_id, size, alone, self._loop.create_future())
+        change = _Change(gallery, make, request_id, size, alone, frees, self._loop.create_future())
         wait = self._held * self._seconds_per_image
         if self._held and (self._held + size > self._capacity or change.given_up(monotonic() + wait)):
             raise self._too_much()
@@ -138,8 +146,10 @@ class Writer:
 
     def _next_group(self) -> list[_Change]:
         """Wait for changes and take those that the first of them can be committed with; none at the end."""
-        if not self._waiting and (first := self._coming.get()) is not None:
-            self._waiting.append(first)
+        if not self._waiting:
+            self._reclaim()
+            if (first := self._coming.get()) is not None:
+                self._waiting.append(first)
         try:
             while (change := self._coming.get_nowait()) is not None:
                 self._waiting.append(change)
@@ -158,6 +168,14 @@ class Writer:
         taken = set(group)
         self._waiting = deque(each for each in self._waiting if each not in taken)
         return group
+
+    def _reclaim(self) -> None:
+        """Give back what deletions left, as long as nothing else is to be done."""
+        try:
+            while self._coming.empty() and self._store.reclaim():
+                pass
+        except ServiceError as error:  # it can wait, and is tried again after the next change
+            _log.warning("space could not be given back", reason=error.message)
 
     def _commit(self, group: list[_Change]) -> None:
         start = monotonic()
@@ -181,16 +199,29 @@ class Writer:
         except UnavailableError as error:
             self._end(group, error)
         except Exception as error:  # noqa: BLE001 - it is the callers' answer; this thread serves others
-            if len(group) == 1:  # what the change met says more than that its transaction is gone
+            if len(group) == 1 and self._made_room([(group[0], error)]):
+                self._waiting.appendleft(group[0])
+            elif len(group) == 1:  # what the change met says more than that its transaction is gone
                 self._end(group, group[0].error or error)
             else:  # nothing of it was committed: each by itself finds out whether it is to blame
                 for change in group:
                     self._commit([change])
         else:
-            self._waiting.extendleft(reversed(rest))
+            again = self._made_room([(change, change.error) for change in made])
+            made = [change for change in made if change not in again]
+            self._waiting.extendleft(reversed(again + rest))
             self._learn(monotonic() - start, made)
             self._end(made)
             self._end(late, self._too_much())
+
+    def _made_room(self, outcomes: Sequence[tuple[_Change, BaseException | None]]) -> list[_Change]:
+        """Let go of the reserve for deletions that the disk had no room for; those to be made again."""
+        wanting = [
+            change
+            for change, error in outcomes
+            if change.frees and isinstance(error, ResourceExhaustedError) and error.reason == "DISK_FULL"
+        ]
+        return wanting if wanting and self._store.release_reserve() else []
 
     def _learn(self, seconds: float, made: Sequence[_Change]) -> None:
         if not made:

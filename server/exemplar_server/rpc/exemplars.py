@@ -51,7 +51,9 @@ class ExemplarCalls:
 
         async def change(repeatable: Request[tuple[ClassRecord, int]] | None) -> tuple[ClassRecord, int]:
             wanted = gallery, class_id, sha256, request.allow_missing
-            return await writer.change(gallery, lambda group: group.remove_exemplar(*wanted, repeatable), repeatable)
+            return await writer.change(
+                gallery, lambda group: group.remove_exemplar(*wanted, repeatable), repeatable, frees=True
+            )
 
         return await answer_once(store, request, pb.RemoveExemplarResponse, change, respond)
 

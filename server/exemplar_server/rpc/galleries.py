@@ -7,11 +7,14 @@ from typing import Literal, cast
 
 from exemplar.v1 import gallery_service_pb2 as pb
 from exemplar.v1 import resources_pb2
+from exemplar_server.access.caller import Caller
+from exemplar_server.call import this_call
 from exemplar_server.classifier import check_rate
 from exemplar_server.errors import invalid_field
 from exemplar_server.rpc import calibration, messages, names
 from exemplar_server.rpc.dependencies import Context, Dependencies
 from exemplar_server.rpc.images import MAX_EXEMPLARS
+from exemplar_server.rpc.names import MAX_PAGE
 from exemplar_server.rpc.repeats import answer_once
 from exemplar_server.store import Gallery, GalleryChanges, Request
 
@@ -55,10 +58,21 @@ class GalleryCalls:
     async def ListGalleries(self, request: pb.ListGalleriesRequest, context: Context) -> pb.ListGalleriesResponse:  # noqa: N802
         """List the galleries by id."""
         size, after = names.page(request.page_size, request.page_token)
-        found = await asyncio.to_thread(self._dependencies.store.list_galleries, after, size + 1)
+        found = await asyncio.to_thread(self._visible, this_call().who, after, size + 1)
         token = names.page_token(found[size - 1].id) if len(found) > size else ""
         listed = [messages.gallery(gallery, calibration_data=False) for gallery in found[:size]]
         return pb.ListGalleriesResponse(galleries=listed, next_page_token=token)
+
+    def _visible(self, caller: Caller, after: str, size: int) -> list[Gallery]:
+        """Return the first galleries after an id that are there for a caller."""
+        found: list[Gallery] = []
+        while len(found) < size:
+            read = self._dependencies.store.list_galleries(after, MAX_PAGE)
+            found += [gallery for gallery in read if caller.sees(gallery.id)]
+            if len(read) < MAX_PAGE:
+                break
+            after = read[-1].id
+        return found[:size]
 
     async def UpdateGallery(self, request: pb.UpdateGalleryRequest, context: Context) -> pb.UpdateGalleryResponse:  # noqa: N802
         """Change the fields that `update_mask` names."""
@@ -98,7 +112,7 @@ class GalleryCalls:
         async def change(repeatable: Request[None] | None) -> None:
             wanted = gallery, request.force, request.allow_missing
             await writer.change(
-                gallery, lambda group: group.delete_gallery(*wanted, repeatable), repeatable, alone=True
+                gallery, lambda group: group.delete_gallery(*wanted, repeatable), repeatable, alone=True, frees=True
             )
 
         def respond(_: None) -> pb.DeleteGalleryResponse:

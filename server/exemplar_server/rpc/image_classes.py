@@ -126,7 +126,9 @@ class ImageClassCalls:
 
         async def change(repeatable: Request[int] | None) -> int:
             wanted = gallery, class_id, request.allow_missing
-            return await writer.change(gallery, lambda group: group.delete_class(*wanted, repeatable), repeatable)
+            return await writer.change(
+                gallery, lambda group: group.delete_class(*wanted, repeatable), repeatable, frees=True
+            )
 
         return await answer_once(store, request, pb.DeleteClassResponse, change, respond)
 

@@ -250,6 +250,14 @@ class GalleryStore(SearchedGalleries, Protocol):
         """Call `tell`, from another thread, when what the store needs stops answering and when it answers again."""
         ...
 
+    def release_reserve(self) -> bool:
+        """Let go of space that is held for deletions on a full disk; whether there was any."""
+        ...
+
+    def reclaim(self) -> bool:
+        """Give a little of what deletions left free back to the disk; whether there is more. For an idle moment."""
+        ...
+
     def compare_indexes(self) -> None:
         """Compare what is searched with what is stored, put right what differs, and tell of it in the log."""
         ...

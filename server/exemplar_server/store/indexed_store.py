@@ -90,6 +90,14 @@ class IndexedStore(SqlTruth):
         """See `GalleryStore`."""
         self._indexes.compare()
 
+    def release_reserve(self) -> bool:
+        """See `GalleryStore`."""
+        return self._database.release_reserve()
+
+    def reclaim(self) -> bool:
+        """See `GalleryStore`."""
+        return self._database.reclaim()
+
     def on_availability(self, tell: Callable[[bool], None]) -> None:
         """See `GalleryStore`."""
         self._database.on_availability(tell)

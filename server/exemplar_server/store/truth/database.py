@@ -113,6 +113,17 @@ class Database(Readable, Protocol):
         """
         ...
 
+    def release_reserve(self) -> bool:
+        """Let go of space that is held for deletions on a full disk; whether there was any."""
+        ...
+
+    def reclaim(self) -> bool:
+        """Give a little of what deletions left free back to the disk; whether there is more.
+
+        It takes some milliseconds, and keeps writers waiting for as long.
+        """
+        ...
+
     def on_availability(self, tell: Callable[[bool], None]) -> None:
         """Call `tell` when the database stops answering, and when it answers again; never for a local one.
 

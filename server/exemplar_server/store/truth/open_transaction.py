@@ -47,6 +47,14 @@ class OpenTransaction:
     def watch(self, changed: Callable[[str], None]) -> None:
         """See `Database`; nobody watches what is not committed."""
 
+    def release_reserve(self) -> bool:
+        """See `Database`; it is let go of outside."""
+        return False
+
+    def reclaim(self) -> bool:
+        """See `Database`; not within a transaction."""
+        return False
+
     def on_availability(self, tell: Callable[[bool], None]) -> None:
         """See `Database`; the database itself tells."""
 

@@ -124,6 +124,14 @@ class PostgresDatabase:
         """See `Database`."""
         self._watch.on_change(changed)
 
+    def release_reserve(self) -> bool:
+        """See `Database`; its disk is another machine's."""
+        return False
+
+    def reclaim(self) -> bool:
+        """See `Database`; PostgreSQL sees to it by itself."""
+        return False
+
     def on_availability(self, tell: Callable[[bool], None]) -> None:
         """See `Database`."""
         self._watch.on_availability(tell)

@@ -18,11 +18,20 @@ from exemplar_server.store.truth.high_water_mark import HighWaterMark, Mark
 from exemplar_server.store.truth.identity import UNKNOWN, check_files, check_tables, check_whole, open_epoch
 from exemplar_server.store.truth.lock import DataDirectoryLock, lock_database
 from exemplar_server.store.truth.migrations import Migration, check_format, newest, pending
+from exemplar_server.store.truth.reserve import Reserve
 
 DATABASE = "exemplar.db"
 
 # Of each connection that reads: the upper pages of the tables of a few million classes.
 _CACHE_KIB = 16_384
+
+# Space that deletions left free is kept for what comes next: so many pages, or one in so many. More is given back in
+# steps, and a log beyond so many bytes is written back.
+_KEPT_PAGES = 256
+_KEPT_SHARE = 8
+_PAGES_AT_ONCE = 256
+_LOG_BYTES = 8 * 1024 * 1024
+_BUSY_SECONDS = 10
 
 
 class SqliteDatabase:
@@ -44,6 +53,7 @@ class SqliteDatabase:
                 format, cannot be read or written at all, or is not all that was acknowledged.
         """
         self._path = directory / DATABASE
+        self._log = directory / f"{DATABASE}-wal"
         self.name = str(self._path)
         self._writing = threading.Lock()
         self.commits: int | None = 0
@@ -63,6 +73,7 @@ class SqliteDatabase:
                 self._store_id, self._changes, self._epoch = open_epoch(self._writer, self._mark, found)
             except sqlite3.Error as error:
                 raise StartError(f"{self._path} cannot be opened: {error}") from error
+            self._reserve = Reserve(directory)
             undo.pop_all()
 
     @contextmanager
@@ -140,6 +151,25 @@ class SqliteDatabase:
     def watch(self, changed: Callable[[str], None]) -> None:
         """See `Database`; there is no other process."""
 
+    def release_reserve(self) -> bool:
+        """See `Database`."""
+        return self._reserve.release()
+
+    def reclaim(self) -> bool:
+        """See `Database`; a database that was made before format 5 keeps its size."""
+        with self._writing, _typed_errors():
+            run = self._writer.execute
+            free, pages = (run(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count"))
+            if free > max(_KEPT_PAGES, pages // _KEPT_SHARE) and run("PRAGMA auto_vacuum").fetchone()[0] == 2:
+                run(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})").fetchall()
+                return True
+            if self._log.exists() and self._log.stat().st_size > _LOG_BYTES:
+                run("PRAGMA busy_timeout = 0")  # who reads an older state is not waited for
+                run("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                run(f"PRAGMA busy_timeout = {1000 * _BUSY_SECONDS}")
+            self._reserve.keep()
+            return False
+
     def on_availability(self, tell: Callable[[bool], None]) -> None:
         """See `Database`; there is no other machine."""
 
@@ -199,6 +229,7 @@ class SqliteDatabase:
 
     def _prepare(self, max_bytes: int | None, steps: Sequence[Migration]) -> None:
         run = self._writer.execute
+        run("PRAGMA auto_vacuum = INCREMENTAL")  # of a database without tables
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")
         run("PRAGMA foreign_keys = ON")
@@ -249,7 +280,7 @@ def pinned(directory: Path) -> Iterator[Lend]:
 
 def _connect(path: Path | str) -> sqlite3.Connection:
     uri = isinstance(path, str)
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10, uri=uri)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS, uri=uri)
     # A damaged text is to be reported as damage, with its name, and not as an error of decoding.
     connection.text_factory = lambda content: content.decode("utf-8", "backslashreplace")
     return connection

@@ -17,6 +17,7 @@ import pytest
 from exemplar_encoder.arrays import Floats
 from exemplar_server.errors import DataLossError, ResourceExhaustedError, StartError
 from exemplar_server.store import Exemplar, GalleryChanges, NewClass, NewExemplar, open_store
+from exemplar_server.store.opening import open_snapshot
 from tests.calibrations import made_up
 from tests.contract.stores import embedded
 
@@ -379,4 +380,45 @@ def test_a_calibration_acknowledged_before_a_kill_nine_is_there_whole(tmp_path: 
     number = int(gallery.calibration.factors[0][0])
     assert acknowledged <= number <= acknowledged + 1
     assert (gallery.calibration, gallery.false_accept_rate) == (made_up(number), 1 / (1 + number))
+    store.close()
+
+
+# Space
+
+
+def test_what_deletions_leave_is_given_back_to_the_disk_while_the_store_is_open(tmp_path: Path) -> None:
+    store = embedded(tmp_path)
+    store.create_gallery("g", "m", DIMENSION)
+    image = bytes(10_000)
+    for start in range(0, 2000, 200):
+        store.put_classes("g", [new_class(f"c{n}", n, image) for n in range(start, start + 200)])
+    files = [tmp_path / "exemplar.db", tmp_path / "exemplar.db-wal"]
+    before = sum(file.stat().st_size for file in files)
+    for number in range(2000):
+        store.delete_class("g", f"c{number}")
+    steps = 0
+    while store.reclaim():
+        steps += 1
+    assert steps > 3
+    assert sum(file.stat().st_size for file in files) < before / 4
+    assert not store.reclaim()
+    store.put_classes("g", [new_class("later", 3)])
+    assert store.search("g", query(3), 1).results[0][0].class_id == "later"
+    store.close()
+    store = embedded(tmp_path)
+    assert [record.id for record in store.list_classes("g")] == ["later"]
+    store.close()
+
+
+def test_a_reader_of_an_older_state_neither_waits_nor_is_waited_for(tmp_path: Path) -> None:
+    store = embedded(tmp_path)
+    store.create_gallery("g", "m", DIMENSION)
+    store.put_classes("g", [new_class(f"c{n}", n, bytes(10_000)) for n in range(1200)])
+    with open_snapshot(f"sqlite:{tmp_path}") as snapshot:
+        for number in range(1200):
+            store.delete_class("g", f"c{number}")
+        while store.reclaim():
+            pass
+        assert [gallery.class_count for gallery in snapshot.all_galleries()] == [1200]
+    assert store.get_gallery("g").class_count == 0
     store.close()
