@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -143,6 +144,16 @@ class ServerProcess:
         """Return one number of the metrics page; 0 when it is not there."""
         lines = (line for line in self.metrics().splitlines() if line.startswith(name + " "))
         return next((float(line.rpartition(" ")[2]) for line in lines), 0.0)
+
+    def readiness(self) -> dict[str, Any]:
+        """Return what `/ready` answers, with its HTTP status as `status`; the server need not serve yet."""
+        address = self.wait_for("loading")["metrics_address"]
+        try:
+            with urllib.request.urlopen(f"http://{address}/ready", timeout=PATIENCE) as answer:
+                return {"status": answer.status, **json.load(answer)}
+        except urllib.error.HTTPError as error:
+            with error:
+                return {"status": error.code, **json.load(error)}
 
     @property
     def pid(self) -> int:

@@ -17,6 +17,7 @@ from exemplar.cli import EXTENSIONS, app, load
 from exemplar.commands.parameters import SHARED_PANEL
 from exemplar_server.config import PREFIX, ServerSettings
 from exemplar_server.metrics import Metrics
+from exemplar_server.readiness import Readiness
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 NOTE = "<!-- Written by `make docs`: change the code that it describes, not this page. -->"
@@ -155,7 +156,8 @@ def metrics() -> str:
     """Return the page of the server's metrics, read from a registry in which everything happened once."""
     measured = Metrics()
     measured.answered("Classify", "OK", 0.0)
-    measured.watch_galleries(lambda: [("stamps", 1)])
+    measured.watch_galleries(lambda: [1])
+    measured.watch_degraded(Readiness())
     rows = []
     for family in sorted(measured.registry.collect(), key=lambda family: family.name):
         labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})

@@ -90,6 +90,7 @@ def image_class(message: resources_pb.ImageClass) -> results.ImageClass:
         update_time=_time(message.update_time),
         etag=message.etag,
         embedding=embedding(message.embedding) if message.HasField("embedding") else None,
+        damaged=message.damaged,
     )
 
 

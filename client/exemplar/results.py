@@ -86,6 +86,7 @@ class ImageClass:
     """One entry of a gallery, with its exemplars in the order in which they were given.
 
     `etag` changes with every change of the class. `embedding`, the exemplars' mean, is there where it was asked for.
+    Of a class that is `damaged` in the server's store, only the id is known: enroll it again, or delete it.
     """
 
     id: str
@@ -97,6 +98,7 @@ class ImageClass:
     update_time: datetime
     etag: str
     embedding: Embedding | None = None
+    damaged: bool = False
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,14 @@ class Decoders:
         """The ids of the processes."""
         return [process.pid for process in self._sent]
 
+    @property
+    def shortage(self) -> str:
+        """How many processes are not ready that should be, in words; empty where all are."""
+        ready = len(self._ready)
+        if self._closed or not self._begun.done() or ready >= self._count:
+            return ""
+        return f"{ready} of {self._count} processes that decode images are ready"
+
     def submit(self, images: Iterable[Undecoded]) -> None:
         """Take images in."""
         for image in images:

@@ -1,17 +1,26 @@
-"""The server's measurements of itself, for Prometheus, on a port of its own."""
+"""The server's measurements of itself, for Prometheus, and whether it is ready, on a port of their own.
+
+The page names no gallery: who may read figures need not know whose there are.
+"""
 
 from __future__ import annotations
 
+import json
+import socket
 import threading
 from collections.abc import Callable, Iterable
-from wsgiref.simple_server import WSGIServer
+from http import HTTPStatus
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from exemplar_server.errors import StartError
+from exemplar_server.readiness import CONDITIONS, Readiness
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -79,34 +88,78 @@ class Metrics:
         dropped = Gauge("exemplar_log_lines_dropped", "Lines of the log lost.", registry=self.registry)
         dropped.set_function(count)
 
-    def watch_galleries(self, sizes: Callable[[], Iterable[tuple[str, int]]]) -> None:
-        """Show the number of classes of each gallery, asked for when the page is read."""
+    def watch_galleries(self, sizes: Callable[[], Iterable[int]]) -> None:
+        """Show how many galleries there are and how many classes in all, asked for when the page is read.
+
+        Args:
+            sizes: returns the number of classes of each gallery.
+        """
         self.registry.register(_Galleries(sizes))
 
-    def serve(self, host: str, port: int) -> tuple[WSGIServer, threading.Thread]:
-        """Serve the page until the server is shut down.
+    def watch_degraded(self, readiness: Readiness) -> None:
+        """Show what the server is short of, asked for when the page is read."""
+        self.registry.register(_Degraded(readiness))
+
+    def serve(self, host: str, port: int, readiness: Readiness) -> tuple[WSGIServer, threading.Thread]:
+        """Serve the page, and `/ready`, until the server is shut down.
 
         Raises:
             StartError: the address cannot be had.
         """
+        page = make_wsgi_app(self.registry)
+
+        def ready(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            status = HTTPStatus.OK if readiness.ready else HTTPStatus.SERVICE_UNAVAILABLE
+            start_response(f"{status.value} {status.phrase}", [("Content-Type", "application/json")])
+            return [json.dumps({"state": readiness.state, "degraded": readiness.degraded()}).encode() + b"\n"]
+
+        def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            return (ready if environ["PATH_INFO"] == "/ready" else page)(environ, start_response)
+
         try:
-            return start_http_server(port, host, self.registry)
+            family = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0][0]
+            kind = type("Server", (_Server,), {"address_family": family})
+            server: WSGIServer = make_server(host.strip("[]"), port, answer, kind, _Quiet)
         except OSError as error:
             raise StartError(
                 f"the metrics address {host}:{port} cannot be had: {error.strerror or error}; "
                 "free it, or choose another with --metrics-address"
             ) from error
+        thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+        thread.start()
+        return server, thread
 
     def _seconds(self, what: str, description: str, labels: tuple[str, ...] = ()) -> Histogram:
         return Histogram(f"exemplar_{what}_seconds", description, labels, buckets=_SECONDS, registry=self.registry)
 
 
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing: who reads the page is of no interest."""
+
+
 class _Galleries(Collector):
-    def __init__(self, sizes: Callable[[], Iterable[tuple[str, int]]]) -> None:
+    def __init__(self, sizes: Callable[[], Iterable[int]]) -> None:
         self._sizes = sizes
 
     def collect(self) -> Iterable[Metric]:
-        family = GaugeMetricFamily("exemplar_gallery_classes", "Classes of a gallery.", labels=["gallery"])
-        for gallery, count in self._sizes():
-            family.add_metric([gallery], count)
+        sizes = list(self._sizes())
+        yield GaugeMetricFamily("exemplar_galleries", "Galleries.", len(sizes))
+        yield GaugeMetricFamily("exemplar_classes", "Classes of all galleries.", sum(sizes))
+
+
+class _Degraded(Collector):
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
+
+    def collect(self) -> Iterable[Metric]:
+        said = "Whether the server is short of something: 1 while it is."
+        family = GaugeMetricFamily("exemplar_degraded", said, labels=["condition"])
+        present = self._readiness.degraded()
+        for condition in CONDITIONS:
+            family.add_metric([condition], condition in present)
         yield family

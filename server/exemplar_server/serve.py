@@ -27,6 +27,7 @@ from exemplar_server.errors import StartError, UnavailableError
 from exemplar_server.exemplar_warnings import image_warnings
 from exemplar_server.inspection import Inspector
 from exemplar_server.metrics import Metrics
+from exemplar_server.readiness import Readiness
 from exemplar_server.rpc.listener import listen
 from exemplar_server.store import GalleryStore, IndexOptions, open_store
 from exemplar_server.writer import Writer
@@ -54,12 +55,13 @@ async def serve(settings: ServerSettings, dropped_lines: Callable[[], int] = lam
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    metrics = Metrics()
+    metrics, readiness = Metrics(), Readiness()
     metrics.watch_dropped_lines(dropped_lines)
+    metrics.watch_degraded(readiness)
     async with AsyncExitStack() as stack:
         listener = await listen(settings, metrics)
         stack.push_async_callback(listener.close)
-        metrics_address = _open_metrics(settings, metrics, stack)
+        metrics_address = _open_metrics(settings, metrics, readiness, stack)
         decoders = Decoders(settings.decoders)
         stack.callback(decoders.close)
         _log.info("loading", address=listener.address, metrics_address=metrics_address)
@@ -78,14 +80,19 @@ async def serve(settings: ServerSettings, dropped_lines: Callable[[], int] = lam
         classifier = Classifier(encoder, batcher, store, metrics)
         stack.callback(classifier.threads.close)
         inspector = Inspector(classifier)
-        writer = Writer(store, metrics, settings.queue_capacity)
+        writer = Writer(store, metrics, readiness, settings.queue_capacity)
         stack.callback(writer.close)
         enroller = Enroller(classifier, inspector, writer)
         metrics.watch_galleries(lambda: _sizes(store))
+        readiness.watch("damage", lambda: "; ".join(store.damage().values()))
+        readiness.watch("decoders", lambda: decoders.shortage)
         if not stop.is_set():
             await listener.begin(classifier, inspector, enroller)
+            readiness.state = "serving"
 
             def tell(there: bool) -> None:
+                if readiness.state != "draining":
+                    readiness.state = "serving" if there else "store away"
                 loop.call_soon_threadsafe(listener.tell_available, there)
 
             store.on_availability(tell)
@@ -103,9 +110,10 @@ async def serve(settings: ServerSettings, dropped_lines: Callable[[], int] = lam
                 metrics_address=metrics_address,
                 model=encoder.bundle.id,
                 engine=encoder.engine_name,
-                galleries=sum(1 for _ in _sizes(store)),
+                galleries=len(_sizes(store)),
             )
         await stop.wait()
+        readiness.state = "draining"
         _end_for_sure(settings.drain_seconds + _CLOSING)
         _log.info("draining", seconds=settings.drain_seconds)
         if not await listener.drain(settings.drain_seconds):
@@ -125,11 +133,13 @@ def _end_for_sure(seconds: float) -> None:
     timer.start()
 
 
-def _open_metrics(settings: ServerSettings, metrics: Metrics, stack: AsyncExitStack) -> str | None:
+def _open_metrics(
+    settings: ServerSettings, metrics: Metrics, readiness: Readiness, stack: AsyncExitStack
+) -> str | None:
     if settings.metrics_address is None:
         return None
     host, _, port = settings.metrics_address.rpartition(":")
-    server, thread = metrics.serve(host, int(port))
+    server, thread = metrics.serve(host, int(port), readiness)
     stack.callback(thread.join)
     stack.callback(server.server_close)
     stack.callback(server.shutdown)
@@ -160,11 +170,13 @@ def _work(settings: ServerSettings, encoder: Encoder) -> Work:
     return Work(encoder.preparation, image_warnings, shape, settings.max_image_seconds, memory)
 
 
-def _sizes(store: GalleryStore) -> list[tuple[str, int]]:
-    sizes: list[tuple[str, int]] = []
+def _sizes(store: GalleryStore) -> list[int]:
+    sizes: list[int] = []
+    after = ""
     try:
-        while page := store.list_galleries(sizes[-1][0] if sizes else "", 1000):
-            sizes += [(gallery.id, gallery.class_count) for gallery in page]
+        while page := store.list_galleries(after, 1000):
+            sizes += [gallery.class_count for gallery in page]
+            after = page[-1].id
     except UnavailableError:  # nobody knows for now
         return []
     return sizes

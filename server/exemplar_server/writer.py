@@ -20,6 +20,7 @@ import structlog
 from exemplar_server.call import this_call
 from exemplar_server.errors import ResourceExhaustedError, ServiceError, UnavailableError
 from exemplar_server.metrics import Metrics
+from exemplar_server.readiness import Readiness
 from exemplar_server.store import GalleryStore, Request
 from exemplar_server.store.gallery_store import SearchedGalleries
 
@@ -29,6 +30,15 @@ T = TypeVar("T")
 
 # PostgreSQL keeps track of so many savepoints cheaply; and by then the wait for the disk is shared by enough.
 _MOST = 64
+
+# Why a change may fail through no fault of its own, and how long that lasts is told.
+_CONDITIONS = {
+    "DISK_FULL": "disk_full",
+    "DISK_FAILING": "read_only",
+    "MARK_UNWRITABLE": "read_only",
+    "STORE_READ_ONLY": "read_only",
+    "STORE_REPLACED": "read_only",
+}
 
 # So long a group takes in changes: the first of them waits for the last.
 _SECONDS = 0.05
@@ -75,17 +85,19 @@ class _Change:
 class Writer:
     """See the module. Its methods belong to one event loop."""
 
-    def __init__(self, store: GalleryStore, metrics: Metrics, capacity: int = 1024) -> None:
+    def __init__(self, store: GalleryStore, metrics: Metrics, readiness: Readiness, capacity: int = 1024) -> None:
         """Start the thread; call it inside the event loop.
 
         Args:
             store: where the changes are made.
             metrics: told of groups and times.
+            readiness: told when the store takes no more changes, and when it does again.
             capacity: how much to hold at once, counted in images; a change that is larger is taken when nothing else
                 is held.
         """
         self._store = store
         self._metrics = metrics
+        self._readiness = readiness
         self._capacity = capacity
         self._loop = asyncio.get_running_loop()
         self._held = 0
@@ -236,7 +248,19 @@ class Writer:
         """Tell the callers what came of their changes; or that it was this error."""
         outcomes = [(change, change.result, error or change.error) for change in changes]
         if outcomes:
+            self._tell_condition(outcomes)
             self._loop.call_soon_threadsafe(self._deliver, outcomes)
+
+    def _tell_condition(self, outcomes: Sequence[tuple[_Change, Any, BaseException | None]]) -> None:
+        stored = False
+        for change, _, error in outcomes:
+            stored = stored or (error is None and not change.frees)
+            if isinstance(error, ServiceError) and error.reason in _CONDITIONS:
+                self._readiness.begin(_CONDITIONS[error.reason], error.message)
+                return
+        if stored:
+            for condition in ("disk_full", "read_only"):
+                self._readiness.end(condition)
 
     def _deliver(self, outcomes: Sequence[tuple[_Change, Any, BaseException | None]]) -> None:
         for change, result, error in outcomes:

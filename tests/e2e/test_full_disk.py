@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,9 +53,14 @@ def test_on_a_full_disk_all_is_served_and_deletions_make_room(tiny_bundle: Path,
                 client.enroll("g", f"c{number}", picture)
                 stored.append(f"c{number}")
         assert len(stored) > 10
+        assert list(server.readiness()["degraded"]) == ["disk_full"]
+        assert server.metric('exemplar_degraded{condition="disk_full"}') == 1
         assert [each.id for each in client.classes("g")] == sorted(stored)
         assert client.classify("g", picture).matches[0].class_id in stored
         for class_id in stored[: len(stored) // 2]:
             client.delete_class("g", class_id)
         client.enroll("g", "again", picture)
+        assert server.readiness() == {"status": 200, "state": "serving", "degraded": {}}
+        told = [json.loads(line)["event"] for line in server.log.splitlines() if '"disk_full"' in line]
+        assert told == ["degraded", "no longer degraded"]
         assert client.get_gallery("g").class_count == len(stored) - len(stored) // 2 + 1

@@ -53,6 +53,7 @@ def test_health_says_not_serving_and_calls_learn_loading_until_everything_is_loa
         stubs = Stubs(server.channel(loading=True))
         for service in ("", "exemplar.v1.ClassificationService"):
             assert stubs.health.Check(health_pb2.HealthCheckRequest(service=service)).status == NOT_SERVING
+        assert server.readiness() == {"status": 503, "state": "loading", "degraded": {}}
         with pytest.raises(grpc.RpcError) as refused:
             stubs.models.ListModels(models.ListModelsRequest())
         assert refusal(refused.value)[:2] == ("UNAVAILABLE", "LOADING")
@@ -60,6 +61,7 @@ def test_health_says_not_serving_and_calls_learn_loading_until_everything_is_loa
         server.wait_until_serving()
         for service in ("", "exemplar.v1.ClassificationService"):
             assert stubs.health.Check(health_pb2.HealthCheckRequest(service=service)).status == SERVING
+        assert server.readiness() == {"status": 200, "state": "serving", "degraded": {}}
         assert stubs.models.ListModels(models.ListModelsRequest()).models
 
 
@@ -75,6 +77,23 @@ def test_a_second_process_on_the_same_data_or_ports_is_refused_naming_what_is_ta
         for flag, entry in (("--address", "address"), ("--metrics-address", "metrics_address")):
             code, log = start_and_fail(tiny_bundle, tmp_path / "second", flag, loading[entry])
             assert (code, f"{loading[entry]} cannot be had" in log) == (1, True)
+        _, log = start_and_fail(tiny_bundle, tmp_path / "second", "--address", loading["address"])
+        assert "another process has it" in log
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("no-such-host.invalid:0", "nobody knows what no-such-host.invalid is"),
+        ("192.0.2.1:0", "this machine does not have the address 192.0.2.1"),
+    ],
+)
+def test_an_address_that_cannot_be_had_is_told_with_the_reason(
+    tiny_bundle: Path, tmp_path: Path, address: str, said: str
+) -> None:
+    code, log = start_and_fail(tiny_bundle, tmp_path, "--insecure", "--address", address)
+    assert (code, said in log, "another process" in log) == (1, True, False)
 
 
 @pytest.mark.process

@@ -15,6 +15,7 @@ import pytest
 from exemplar_server.call import Call, begin
 from exemplar_server.errors import NotFoundError, ServiceError, UnavailableError
 from exemplar_server.metrics import Metrics
+from exemplar_server.readiness import Readiness
 from exemplar_server.store import Exemplar, GalleryStore, NewClass, NewExemplar, open_store
 from exemplar_server.store.gallery_store import SearchedGalleries
 from exemplar_server.writer import Writer
@@ -37,7 +38,7 @@ def run(folder: Path, work: Callable[[Writer, GalleryStore, Metrics], Awaitable[
     async def inside() -> None:
         store, metrics = open_store(f"sqlite:{folder}"), Metrics()
         store.create_gallery("g", "model", 4)
-        writer = Writer(store, metrics, capacity)
+        writer = Writer(store, metrics, Readiness(), capacity)
         try:
             await work(writer, store, metrics)
         finally:

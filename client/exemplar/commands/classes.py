@@ -36,10 +36,10 @@ def list_(
         [
             [
                 each.id,
-                each.display_name,
+                "(damaged)" if each.damaged else each.display_name,
                 attributes(each.attributes),
-                str(len(each.exemplars)),
-                moment(each.update_time),
+                "" if each.damaged else str(len(each.exemplars)),
+                "" if each.damaged else moment(each.update_time),
             ]
             for each in found
         ],

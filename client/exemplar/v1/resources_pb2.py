@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x65xemplar/v1/resources.proto\x12\x0b\x65xemplar.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x02\n\x07Gallery\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\x13\n\x0b\x63lass_count\x18\x05 \x01(\x03\x12\x1e\n\x11\x66\x61lse_accept_rate\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12$\n\x17max_exemplars_per_class\x18\x07 \x01(\x05H\x01\x88\x01\x01\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x0b\x63\x61libration\x18\n \x01(\x0b\x32\x18.exemplar.v1.Calibration\x12\x0c\n\x04\x65tag\x18\x0b \x01(\tB\x14\n\x12_false_accept_rateB\x1a\n\x18_max_exemplars_per_class\"\xe5\x02\n\nImageClass\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12;\n\nattributes\x18\x03 \x03(\x0b\x32\'.exemplar.v1.ImageClass.AttributesEntry\x12(\n\texemplars\x18\x04 \x03(\x0b\x32\x15.exemplar.v1.Exemplar\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\x12)\n\tembedding\x18\x08 \x01(\x0b\x32\x16.exemplar.v1.Embedding\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"=\n\x05Image\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12#\n\x06region\x18\x02 \x01(\x0b\x32\x13.exemplar.v1.Region\"g\n\x06Region\x12\'\n\x06pixels\x18\x01 \x01(\x0b\x32\x15.exemplar.v1.PixelBoxH\x00\x12-\n\tfractions\x18\x02 \x01(\x0b\x32\x18.exemplar.v1.FractionBoxH\x00\x42\x05\n\x03\x62ox\"D\n\x08PixelBox\x12\x0c\n\x04left\x18\x01 \x01(\x05\x12\x0b\n\x03top\x18\x02 \x01(\x05\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\"G\n\x0b\x46ractionBox\x12\x0c\n\x04left\x18\x01 \x01(\x01\x12\x0b\n\x03top\x18\x02 \x01(\x01\x12\r\n\x05width\x18\x03 \x01(\x01\x12\x0e\n\x06height\x18\x04 \x01(\x01\"\x82\x01\n\x08\x45xemplar\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x0e\n\x06height\x18\x03 \x01(\x05\x12\x0e\n\x06\x66ormat\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12#\n\x06region\x18\x06 \x01(\x0b\x32\x13.exemplar.v1.Region\"*\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\r\n\x05model\x18\x02 \x01(\t\"b\n\x05Query\x12#\n\x05image\x18\x01 \x01(\x0b\x32\x12.exemplar.v1.ImageH\x00\x12+\n\tembedding\x18\x02 \x01(\x0b\x32\x16.exemplar.v1.EmbeddingH\x00\x42\x07\n\x05query\"\xa7\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0e\n\x06recipe\x18\x03 \x01(\t\x12\x11\n\tdimension\x18\x04 \x01(\x05\x12\x13\n\x0binput_width\x18\x05 \x01(\x05\x12\x14\n\x0cinput_height\x18\x06 \x01(\x05\x12\x16\n\x0einput_channels\x18\x07 \x01(\x05\x12\x0e\n\x06\x65ngine\x18\x08 \x01(\t\x12-\n\x0b\x63\x61libration\x18\t \x01(\x0b\x32\x18.exemplar.v1.Calibration\x12$\n\x07\x66igures\x18\n \x03(\x0b\x32\x13.exemplar.v1.Figure\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x7f\n\x0b\x43\x61libration\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x11\n\tfitted_on\x18\x02 \x01(\t\x12!\n\x19\x64\x65\x66\x61ult_false_accept_rate\x18\x03 \x01(\x01\x12\x1c\n\x14\x61mbiguity_error_rate\x18\x04 \x01(\x01\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\x0c\"[\n\x06\x46igure\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x10\n\x03low\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04high\x18\x04 \x01(\x01H\x01\x88\x01\x01\x42\x06\n\x04_lowB\x07\n\x05_high\"\xbb\x01\n\x04Hint\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.exemplar.v1.Hint.Kind\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x16\n\x0erecent_queries\x18\x03 \x01(\x03\x12\x17\n\x0funknown_queries\x18\x04 \x01(\x03\x12\r\n\x05shift\x18\x05 \x01(\x01\"<\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x1e\n\x1aKIND_OTHER_KIND_OF_PICTURE\x10\x01*W\n\tClassView\x12\x1a\n\x16\x43LASS_VIEW_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43LASS_VIEW_BASIC\x10\x01\x12\x18\n\x14\x43LASS_VIEW_EMBEDDING\x10\x02\x42+\n\x0f\x64\x65v.exemplar.v1P\x01Z\x16\x65xemplar/v1;exemplarv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x65xemplar/v1/resources.proto\x12\x0b\x65xemplar.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x02\n\x07Gallery\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\x13\n\x0b\x63lass_count\x18\x05 \x01(\x03\x12\x1e\n\x11\x66\x61lse_accept_rate\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12$\n\x17max_exemplars_per_class\x18\x07 \x01(\x05H\x01\x88\x01\x01\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x0b\x63\x61libration\x18\n \x01(\x0b\x32\x18.exemplar.v1.Calibration\x12\x0c\n\x04\x65tag\x18\x0b \x01(\tB\x14\n\x12_false_accept_rateB\x1a\n\x18_max_exemplars_per_class\"\xf6\x02\n\nImageClass\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12;\n\nattributes\x18\x03 \x03(\x0b\x32\'.exemplar.v1.ImageClass.AttributesEntry\x12(\n\texemplars\x18\x04 \x03(\x0b\x32\x15.exemplar.v1.Exemplar\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\x12)\n\tembedding\x18\x08 \x01(\x0b\x32\x16.exemplar.v1.Embedding\x12\x0f\n\x07\x64\x61maged\x18\t \x01(\x08\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"=\n\x05Image\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12#\n\x06region\x18\x02 \x01(\x0b\x32\x13.exemplar.v1.Region\"g\n\x06Region\x12\'\n\x06pixels\x18\x01 \x01(\x0b\x32\x15.exemplar.v1.PixelBoxH\x00\x12-\n\tfractions\x18\x02 \x01(\x0b\x32\x18.exemplar.v1.FractionBoxH\x00\x42\x05\n\x03\x62ox\"D\n\x08PixelBox\x12\x0c\n\x04left\x18\x01 \x01(\x05\x12\x0b\n\x03top\x18\x02 \x01(\x05\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\"G\n\x0b\x46ractionBox\x12\x0c\n\x04left\x18\x01 \x01(\x01\x12\x0b\n\x03top\x18\x02 \x01(\x01\x12\r\n\x05width\x18\x03 \x01(\x01\x12\x0e\n\x06height\x18\x04 \x01(\x01\"\x82\x01\n\x08\x45xemplar\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x0e\n\x06height\x18\x03 \x01(\x05\x12\x0e\n\x06\x66ormat\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12#\n\x06region\x18\x06 \x01(\x0b\x32\x13.exemplar.v1.Region\"*\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\r\n\x05model\x18\x02 \x01(\t\"b\n\x05Query\x12#\n\x05image\x18\x01 \x01(\x0b\x32\x12.exemplar.v1.ImageH\x00\x12+\n\tembedding\x18\x02 \x01(\x0b\x32\x16.exemplar.v1.EmbeddingH\x00\x42\x07\n\x05query\"\xa7\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0e\n\x06recipe\x18\x03 \x01(\t\x12\x11\n\tdimension\x18\x04 \x01(\x05\x12\x13\n\x0binput_width\x18\x05 \x01(\x05\x12\x14\n\x0cinput_height\x18\x06 \x01(\x05\x12\x16\n\x0einput_channels\x18\x07 \x01(\x05\x12\x0e\n\x06\x65ngine\x18\x08 \x01(\t\x12-\n\x0b\x63\x61libration\x18\t \x01(\x0b\x32\x18.exemplar.v1.Calibration\x12$\n\x07\x66igures\x18\n \x03(\x0b\x32\x13.exemplar.v1.Figure\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x7f\n\x0b\x43\x61libration\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x11\n\tfitted_on\x18\x02 \x01(\t\x12!\n\x19\x64\x65\x66\x61ult_false_accept_rate\x18\x03 \x01(\x01\x12\x1c\n\x14\x61mbiguity_error_rate\x18\x04 \x01(\x01\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\x0c\"[\n\x06\x46igure\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x10\n\x03low\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04high\x18\x04 \x01(\x01H\x01\x88\x01\x01\x42\x06\n\x04_lowB\x07\n\x05_high\"\xbb\x01\n\x04Hint\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.exemplar.v1.Hint.Kind\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x16\n\x0erecent_queries\x18\x03 \x01(\x03\x12\x17\n\x0funknown_queries\x18\x04 \x01(\x03\x12\r\n\x05shift\x18\x05 \x01(\x01\"<\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x1e\n\x1aKIND_OTHER_KIND_OF_PICTURE\x10\x01*W\n\tClassView\x12\x1a\n\x16\x43LASS_VIEW_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43LASS_VIEW_BASIC\x10\x01\x12\x18\n\x14\x43LASS_VIEW_EMBEDDING\x10\x02\x42+\n\x0f\x64\x65v.exemplar.v1P\x01Z\x16\x65xemplar/v1;exemplarv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,36 +35,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\017dev.exemplar.v1P\001Z\026exemplar/v1;exemplarv1'
   _globals['_IMAGECLASS_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_IMAGECLASS_ATTRIBUTESENTRY']._serialized_options = b'8\001'
-  _globals['_CLASSVIEW']._serialized_start=2116
-  _globals['_CLASSVIEW']._serialized_end=2203
+  _globals['_CLASSVIEW']._serialized_start=2133
+  _globals['_CLASSVIEW']._serialized_end=2220
   _globals['_GALLERY']._serialized_start=78
   _globals['_GALLERY']._serialized_end=456
   _globals['_IMAGECLASS']._serialized_start=459
-  _globals['_IMAGECLASS']._serialized_end=816
-  _globals['_IMAGECLASS_ATTRIBUTESENTRY']._serialized_start=767
-  _globals['_IMAGECLASS_ATTRIBUTESENTRY']._serialized_end=816
-  _globals['_IMAGE']._serialized_start=818
-  _globals['_IMAGE']._serialized_end=879
-  _globals['_REGION']._serialized_start=881
-  _globals['_REGION']._serialized_end=984
-  _globals['_PIXELBOX']._serialized_start=986
-  _globals['_PIXELBOX']._serialized_end=1054
-  _globals['_FRACTIONBOX']._serialized_start=1056
-  _globals['_FRACTIONBOX']._serialized_end=1127
-  _globals['_EXEMPLAR']._serialized_start=1130
-  _globals['_EXEMPLAR']._serialized_end=1260
-  _globals['_EMBEDDING']._serialized_start=1262
-  _globals['_EMBEDDING']._serialized_end=1304
-  _globals['_QUERY']._serialized_start=1306
-  _globals['_QUERY']._serialized_end=1404
-  _globals['_MODEL']._serialized_start=1407
-  _globals['_MODEL']._serialized_end=1702
-  _globals['_CALIBRATION']._serialized_start=1704
-  _globals['_CALIBRATION']._serialized_end=1831
-  _globals['_FIGURE']._serialized_start=1833
-  _globals['_FIGURE']._serialized_end=1924
-  _globals['_HINT']._serialized_start=1927
-  _globals['_HINT']._serialized_end=2114
-  _globals['_HINT_KIND']._serialized_start=2054
-  _globals['_HINT_KIND']._serialized_end=2114
+  _globals['_IMAGECLASS']._serialized_end=833
+  _globals['_IMAGECLASS_ATTRIBUTESENTRY']._serialized_start=784
+  _globals['_IMAGECLASS_ATTRIBUTESENTRY']._serialized_end=833
+  _globals['_IMAGE']._serialized_start=835
+  _globals['_IMAGE']._serialized_end=896
+  _globals['_REGION']._serialized_start=898
+  _globals['_REGION']._serialized_end=1001
+  _globals['_PIXELBOX']._serialized_start=1003
+  _globals['_PIXELBOX']._serialized_end=1071
+  _globals['_FRACTIONBOX']._serialized_start=1073
+  _globals['_FRACTIONBOX']._serialized_end=1144
+  _globals['_EXEMPLAR']._serialized_start=1147
+  _globals['_EXEMPLAR']._serialized_end=1277
+  _globals['_EMBEDDING']._serialized_start=1279
+  _globals['_EMBEDDING']._serialized_end=1321
+  _globals['_QUERY']._serialized_start=1323
+  _globals['_QUERY']._serialized_end=1421
+  _globals['_MODEL']._serialized_start=1424
+  _globals['_MODEL']._serialized_end=1719
+  _globals['_CALIBRATION']._serialized_start=1721
+  _globals['_CALIBRATION']._serialized_end=1848
+  _globals['_FIGURE']._serialized_start=1850
+  _globals['_FIGURE']._serialized_end=1941
+  _globals['_HINT']._serialized_start=1944
+  _globals['_HINT']._serialized_end=2131
+  _globals['_HINT_KIND']._serialized_start=2071
+  _globals['_HINT_KIND']._serialized_end=2131
 # @@protoc_insertion_point(module_scope)

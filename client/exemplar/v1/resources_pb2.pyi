@@ -164,6 +164,7 @@ class ImageClass(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     EMBEDDING_FIELD_NUMBER: _builtins.int
+    DAMAGED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `galleries/{gallery}/classes/{class}`. The id is the caller's own: 1 to 128 characters, something
     to be seen among them, no white space at either end, no '/', no control characters and no marks of direction.
@@ -173,6 +174,10 @@ class ImageClass(_message.Message):
     etag: _builtins.str
     """Changes with every change of the class. In UpdateClass: the update is refused with ABORTED unless the class still
     has this etag; empty: it is not asked for.
+    """
+    damaged: _builtins.bool
+    """What is stored of the class does not match its checksum: only the name is told. Enroll it again, or delete it. Only
+    in lists; GetClass answers DATA_LOSS.
     """
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -205,10 +210,11 @@ class ImageClass(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         embedding: Global___Embedding | None = ...,
+        damaged: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "embedding", b"embedding", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "create_time", b"create_time", "display_name", b"display_name", "embedding", b"embedding", "etag", b"etag", "exemplars", b"exemplars", "name", b"name", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attributes", b"attributes", "create_time", b"create_time", "damaged", b"damaged", "display_name", b"display_name", "embedding", b"embedding", "etag", b"etag", "exemplars", b"exemplars", "name", b"name", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

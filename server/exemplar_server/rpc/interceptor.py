@@ -33,6 +33,9 @@ from exemplar_server.rpc.status import abort, code_of
 _HEALTH = "/grpc.health.v1.Health/"
 _LOADING_RETRY = 0.5
 _DRAINING_RETRY = 1.0
+
+# When no call came for so many seconds, those who call know that the server drains.
+_QUIET = 0.1
 _REFUSED = frozenset(("UNAUTHENTICATED", "PERMISSION_DENIED"))
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -60,6 +63,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         )
         self._wrapped: dict[str, Handler | None] = {}
         self._in_flight = 0
+        self._last_came = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -72,6 +76,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._refusal = UnavailableError(
             "DRAINING", "the server is shutting down; another may be there already", retry_after=_DRAINING_RETRY
         )
+        self._last_came = monotonic()  # some may be on their way
         if self._idle.is_set():
             return True
         try:
@@ -79,6 +84,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         except TimeoutError:
             return False
         return True
+
+    async def quiet(self, most: float) -> None:
+        """Wait until no call comes any more, or `most` seconds.
+
+        gRPC ends a call that comes while it shuts the port with a bare CANCELLED; here it is told to come back.
+        """
+        end = monotonic() + most
+        while (now := monotonic()) < min(end, self._last_came + _QUIET):
+            await asyncio.sleep(min(end, self._last_came + _QUIET) - now)
 
     async def intercept_service(
         self,
@@ -116,6 +130,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             this = Call(context.peer(), _deadline(context))
             place = request = response = None
             refusal: ServiceError | None
+            self._last_came = monotonic()
             self._in_flight += 1
             self._idle.clear()
             try:

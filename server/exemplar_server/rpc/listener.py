@@ -7,6 +7,8 @@ calls are let in.
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 from dataclasses import dataclass
 
 import grpc
@@ -52,6 +54,9 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 # A call has ended for the interceptor when its answer is made; this is to send it, and to close health watches.
 _LAST_ANSWERS = 2.0
 
+# So many seconds at most are callers told to go elsewhere who still call when all that was in flight has ended.
+_LAST_CALLERS = 2.0
+
 # Calls of a connection that is too old may go on for so many seconds.
 _LAST_CALLS = 120.0
 
@@ -87,6 +92,7 @@ class Listener:
         self._draining = True
         await self._say(_NOT_SERVING)
         drained = await self._interceptor.drain(seconds)
+        await self._interceptor.quiet(_LAST_CALLERS)
         await self._server.stop(_LAST_ANSWERS)
         return drained
 
@@ -144,11 +150,35 @@ async def listen(settings: ServerSettings, metrics: Metrics) -> Listener:
         else:
             port = server.add_secure_port(settings.address, credentials)
     except RuntimeError as error:
-        raise StartError(
-            f"the address {settings.address} cannot be had, perhaps because another process has it; "
-            "free it, or choose another with --address"
-        ) from error
+        raise StartError(f"the address {settings.address} cannot be had: {_why_not(settings.address)}") from error
     listener = Listener(f"{host}:{port}", server, checker, interceptor, dependencies)
     await listener._say(_NOT_SERVING)
     await server.start()
     return listener
+
+
+def _why_not(address: str) -> str:
+    """Try an address that gRPC could not have, and return what is wrong with it and what to do."""
+    host, _, port = address.rpartition(":")
+    if host.startswith("unix"):
+        return "the folder of the socket must be there and let the server write; choose another with --address"
+    another = "choose another with --address"
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    except OSError as error:
+        return f"nobody knows what {host} is ({error.strerror}); {another}"
+    family, kind, protocol, _, place = found[0]
+    with socket.socket(family, kind, protocol) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(place)
+            tried.listen()
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return f"another process has it; free it, or {another}"
+            if error.errno == errno.EADDRNOTAVAIL:
+                return f"this machine does not have the address {host}; {another}"
+            if error.errno in (errno.EACCES, errno.EPERM):
+                return f"a port below 1024 is for root, or for who may bind it (CAP_NET_BIND_SERVICE); {another}"
+            return f"{error.strerror}; {another}"
+    return f"it was taken for a moment; try again, or {another}"

@@ -101,6 +101,8 @@ def gallery(of: Gallery, calibration_data: bool = True) -> pb.Gallery:
 
 def image_class(of: ClassRecord, gallery_id: str, model_id: str | None = None) -> pb.ImageClass:
     """Return a class; with its embedding where the model that made it is given."""
+    if of.damaged:
+        return pb.ImageClass(name=class_name(gallery_id, of.id), damaged=True)
     return pb.ImageClass(
         name=class_name(gallery_id, of.id),
         display_name=of.display_name,

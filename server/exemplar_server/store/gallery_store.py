@@ -102,7 +102,7 @@ class Galleries(Protocol):
         ...
 
     def list_classes(self, gallery: str, after: str = "", limit: int = 100) -> list[ClassRecord]:
-        """List classes in order of id, from the first id greater than `after`."""
+        """List classes in order of id, from the first id greater than `after`; those that are damaged are marked."""
         ...
 
     def update_class(
@@ -248,6 +248,10 @@ class GalleryStore(SearchedGalleries, Protocol):
 
     def on_availability(self, tell: Callable[[bool], None]) -> None:
         """Call `tell`, from another thread, when what the store needs stops answering and when it answers again."""
+        ...
+
+    def damage(self) -> dict[str, str]:
+        """Return why galleries cannot be searched for damage, by id; those that can are not in it."""
         ...
 
     def release_reserve(self) -> bool:

@@ -90,6 +90,10 @@ class IndexedStore(SqlTruth):
         """See `GalleryStore`."""
         self._indexes.compare()
 
+    def damage(self) -> dict[str, str]:
+        """See `GalleryStore`."""
+        return self._indexes.damage()
+
     def release_reserve(self) -> bool:
         """See `GalleryStore`."""
         return self._database.release_reserve()

@@ -102,7 +102,10 @@ class NewClass:
 
 @dataclass(frozen=True, slots=True)
 class ClassRecord:
-    """A class as it stands; `embedding` float32 `[dimension]` is the one that is searched."""
+    """A class as it stands; `embedding` float32 `[dimension]` is the one that is searched.
+
+    Of a class that is `damaged`, in a list, only the id is told, and all else is empty.
+    """
 
     id: str
     display_name: str
@@ -111,6 +114,7 @@ class ClassRecord:
     create_time: datetime
     update_time: datetime
     embedding: Floats = field(compare=False, repr=False)
+    damaged: bool = False
 
     @property
     def etag(self) -> str:

@@ -18,7 +18,7 @@ import structlog
 
 from exemplar_encoder.arrays import Floats, Ints
 from exemplar_encoder.kinds_of_picture import Cloud
-from exemplar_server.errors import ServiceError, UnavailableError
+from exemplar_server.errors import DataLossError, ServiceError, UnavailableError
 from exemplar_server.store.index.candidates import candidates, nearest_rows
 from exemplar_server.store.index.class_names import ClassNames
 from exemplar_server.store.index.gaps import Gaps
@@ -79,6 +79,14 @@ class GalleryIndex:
     def version(self) -> Version:
         """The state that the index is at."""
         return self._filled.version
+
+    def damage(self) -> str:
+        """Return why the gallery cannot be searched; empty where it can."""
+        try:
+            self._filled.refuse_damage()
+        except DataLossError as error:
+            return error.message
+        return ""
 
     def follow(self) -> None:
         """Bring the index to the gallery's present state."""

@@ -50,6 +50,15 @@ class Indexes:
                 except (DataLossError, NotFoundError, UnavailableError) as error:
                     _log.warning("a gallery could not be loaded", gallery=gallery.id, reason=error.message)
             after = page[-1].id
+        for gallery_id in self._truth.damaged_galleries():
+            self._broken[gallery_id] = "its own row does not match its checksum"
+        for gallery_id, problem in self.damage().items():
+            _log.error("a gallery is damaged", gallery=gallery_id, problem=problem)
+
+    def damage(self) -> dict[str, str]:
+        """Return why galleries that are known here cannot be searched; those that can are not in it."""
+        found = dict(self._broken)
+        return found | {gallery: said for gallery, held in list(self._held.items()) if (said := held.damage())}
 
     def broken(self, gallery: str) -> DataLossError | None:
         """Return what is wrong with a gallery that is damaged as a whole; an error of the caller's own to raise."""
@@ -78,6 +87,7 @@ class Indexes:
 
     def follow(self, gallery: str) -> None:
         """Bring a gallery's index up to a change that is on disk; it is not the change's fault if that fails."""
+        self._broken.pop(gallery, None)  # it may be gone, or mended
         try:
             self.get(gallery).follow()
         except NotFoundError:

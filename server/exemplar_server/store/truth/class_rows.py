@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from exemplar_encoder.arrays import Floats, Ints
+from exemplar_server.errors import DataLossError
 from exemplar_server.store.records import ClassCopy, ClassRecord, ClassRow, Gallery, NewExemplar, VectorPage
 from exemplar_server.store.truth import exemplar_rows
 from exemplar_server.store.truth.checksums import checksum, damaged
@@ -55,11 +56,14 @@ def read(connection: Connection, gallery: str, row: int) -> ClassRecord:
     return _records(connection, gallery, [found])[0]
 
 
-def page(connection: Connection, gallery: str, after: str, limit: int) -> list[tuple[int, ClassRecord]]:
-    """Read classes with their rows in order of id, from the first id greater than `after`. Raises `DataLossError`."""
+def page(connection: Connection, gallery: str, after: str, limit: int) -> list[ClassRecord]:
+    """Read classes in order of id, from the first id greater than `after`; damaged ones are marked."""
     query = f"SELECT row, checksum, {_COLUMNS} FROM classes WHERE gallery = ? AND id > ? ORDER BY id LIMIT ?"
     found = connection.execute(query, (gallery, after, limit)).fetchall()
-    return [(row[0], record) for row, record in zip(found, _records(connection, gallery, found), strict=True)]
+    try:
+        return _records(connection, gallery, found)
+    except DataLossError:
+        return [_record_or_damaged(connection, gallery, row) for row in found]
 
 
 def copies(connection: Connection, gallery: str, after: str, limit: int) -> list[ClassCopy]:
@@ -232,6 +236,14 @@ def _records(connection: Connection, gallery: str, found: Sequence[Sequence[Any]
         vector = np.frombuffer(embedding, np.float32)
         records.append(ClassRecord(class_id, *described, from_micros(created), from_micros(updated), vector))
     return records
+
+
+def _record_or_damaged(connection: Connection, gallery: str, found: Sequence[Any]) -> ClassRecord:
+    try:
+        return _records(connection, gallery, [found])[0]
+    except DataLossError:
+        never = from_micros(0)
+        return ClassRecord(str(found[3]), "", {}, (), never, never, np.empty(0, np.float32), damaged=True)
 
 
 def _to_json(attributes: Mapping[str, str]) -> str:

@@ -234,6 +234,12 @@ def _typed_errors() -> Iterator[None]:
         raise ResourceExhaustedError(
             "DISK_FULL", "the server's database has no room for this change; nothing was changed"
         ) from error
+    except errors.ReadOnlySqlTransaction as error:  # as of a standby
+        raise UnavailableError(
+            "STORE_READ_ONLY",
+            "the server's database lets nothing be written at present; nothing was changed",
+            retry_after=RETRY_AFTER,
+        ) from error
     except (errors.DataCorrupted, errors.IndexCorrupted) as error:
         raise DataLossError("DATA_CORRUPT", f"the server's database is damaged: {error}") from error
     except (errors.LockNotAvailable, errors.DeadlockDetected) as error:

@@ -83,7 +83,7 @@ class SqlReading:
         """See `Truth`."""
         with self._database.snapshot() as reader:
             gallery_rows.version(reader, gallery)
-            return [record for _, record in class_rows.page(reader, gallery, after, limit)]
+            return class_rows.page(reader, gallery, after, limit)
 
     def exemplar_embeddings(self, gallery: str, class_id: str) -> dict[str, Floats]:
         """See `Truth`."""

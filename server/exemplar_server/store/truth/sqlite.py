@@ -297,6 +297,14 @@ def _typed_errors() -> Iterator[None]:
             raise ResourceExhaustedError(
                 "DISK_FULL", "the server's disk has no room for this change; nothing was changed"
             ) from error
+        if code & 0xFF == sqlite3.SQLITE_READONLY:
+            raise UnavailableError(
+                "STORE_READ_ONLY", "the server's disk lets nothing be written any more; nothing was changed"
+            ) from error
+        if code & 0xFF in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+            raise UnavailableError(
+                "DISK_FAILING", f"the server's disk fails: {error}; nothing was changed"
+            ) from error
         if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise DataLossError("DATA_CORRUPT", f"the server's database is damaged: {error}") from error
         if code in (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE):

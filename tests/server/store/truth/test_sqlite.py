@@ -166,9 +166,12 @@ def test_a_damaged_class_stops_its_own_gallery_only_until_it_is_enrolled_again(
     with pytest.raises(DataLossError, match="'a' of gallery 'broken'"):
         store.add_exemplars("broken", "a", [new_exemplar(3, b"new")])
     assert store.get_class("broken", "b").id == "b"
+    assert [(each.id, each.damaged) for each in store.list_classes("broken")] == [("a", True), ("b", False)]
+    assert list(store.damage()) == ["broken"]
     assert store.search("whole", query(1), 1).results[0][0].class_id == "a"
     store.put_classes("broken", [new_class("a", 5)])
     assert store.search("broken", query(5), 1).results[0][0].class_id == "a"
+    assert not store.damage()
     assert store.get_gallery("broken").class_count == 2
     store.close()
     store = embedded(two_galleries)
@@ -200,7 +203,9 @@ def test_a_gallery_whose_own_row_is_damaged_is_refused_and_can_be_deleted(two_ga
     with pytest.raises(DataLossError, match="'broken' is damaged"):
         store.get_gallery("broken")
     assert [gallery.id for gallery in store.list_galleries()] == ["whole"]
+    assert list(store.damage()) == ["broken"]
     store.delete_gallery("broken", force=True)
+    assert not store.damage()
     store.create_gallery("broken", "m", DIMENSION)
     assert store.search("broken", query(1), 1).results == [[]]
     store.close()
