@@ -1,6 +1,6 @@
 # Every target makes .venv itself, from hash-pinned requirements, when it is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-photos test test-fast lint format proto docs train serve soak bench lock
+.PHONY: help demo demo-photos test test-fast lint format proto docs train serve soak bench sbom lock
 
 BIN := .venv/bin
 READY := .venv/ready
@@ -64,6 +64,9 @@ soak: $(READY)  ## Put the server under full load, and kill several at random, f
 
 bench: $(READY)  ## Measure accuracy, speed and footprint; results as JSON and tables in benchmarks/results/
 	@$(BIN)/python -m benchmarks
+
+sbom: $(READY)  ## Write sbom.json: what a server is made of, by version and hash (CycloneDX)
+	@$(BIN)/cyclonedx-py requirements requirements/server.txt --pyproject pyproject.toml --output-reproducible -o sbom.json
 
 lock: $(READY)  ## Resolve the requirements anew (needs uv)
 	@sh requirements/lock.sh

@@ -128,6 +128,20 @@ def serve(
         Path | None,
         typer.Option(help="File of the keys that callers may show (exemplar keys).", rich_help_panel=_SECURITY),
     ] = None,
+    jwt_keys: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|URL",
+            help="Keys (a JSON Web Key Set) of the issuer whose web tokens callers may show.",
+            rich_help_panel=_SECURITY,
+        ),
+    ] = None,
+    jwt_issuer: Annotated[
+        str | None, typer.Option(help="Issuer that a web token must name.", rich_help_panel=_SECURITY)
+    ] = None,
+    jwt_audience: Annotated[
+        str | None, typer.Option(help="Audience that a web token must be for.", rich_help_panel=_SECURITY)
+    ] = None,
     audit_log: Annotated[
         Path | None,
         typer.Option(help="File to append who changed what to, and who was refused.", rich_help_panel=_SECURITY),

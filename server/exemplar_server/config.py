@@ -108,6 +108,9 @@ class ServerSettings(BaseSettings):
     max_connection_age: float = Field(600.0, gt=0)
     token: SecretStr | None = None
     keys: Path | None = None
+    jwt_keys: str | None = None
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
     audit_log: Path | None = None
     tls_certificate: Path | None = None
     tls_key: Path | None = None
@@ -126,10 +129,17 @@ class ServerSettings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _check_jwt(self) -> Self:
+        given = [self.jwt_keys, self.jwt_issuer, self.jwt_audience]
+        if any(given) and not all(given):
+            raise ValueError("jwt_keys, jwt_issuer and jwt_audience go together; one of them is missing")
+        return self
+
+    @model_validator(mode="after")
     def _check_open(self) -> Self:
         if self.insecure or _is_loopback(self.address):
             return self
-        known = self.token is not None or self.keys is not None or self.tls_client_ca is not None
+        known = any(each is not None for each in (self.token, self.keys, self.jwt_keys, self.tls_client_ca))
         if not known or self.tls_certificate is None:
             missing = ["callers known by --keys or EXEMPLAR_TOKEN"] * (not known)
             missing += ["TLS by --tls-certificate and --tls-key"] * (self.tls_certificate is None)

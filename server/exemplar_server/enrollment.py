@@ -14,8 +14,11 @@ import structlog
 
 from exemplar_encoder import EncodedImage, class_embedding
 from exemplar_encoder.arrays import Floats
+from exemplar_server.access.caller import Caller
+from exemplar_server.access.limits import check_classes
 from exemplar_server.batcher import EmbeddedImage
 from exemplar_server.batches import answer_each
+from exemplar_server.call import this_call
 from exemplar_server.classifier import Classifier
 from exemplar_server.errors import FailedPreconditionError, ServiceError, UnavailableError, invalid_field
 from exemplar_server.exemplar_warnings import ExemplarWarning
@@ -109,8 +112,10 @@ class Enroller:
         counted = [_check_count(gallery, item) if isinstance(item, Enrollment) else item for item in enrollments]
         examined = await answer_each(Enrollment, counted, self._examine)
         images = sum(len(item.exemplars) for item in examined if isinstance(item, _Examined))
+        caller = this_call().who
+
         return await self.writer.change(
-            gallery.id, lambda store: self._put(store, gallery, examined, strict, request), request, images
+            gallery.id, lambda store: self._put(store, gallery, examined, strict, caller, request), request, images
         )
 
     async def add_exemplars(
@@ -155,6 +160,7 @@ class Enroller:
         gallery: Gallery,
         items: Sequence[_Examined | ServiceError],
         strict: bool,
+        caller: Caller,
         request: Request[EnrolledBatch] | None,
     ) -> EnrolledBatch:
         """Run in the writer's thread."""
@@ -169,6 +175,7 @@ class Enroller:
                 results[index] = _refused(f"class {class_id!r} was not enrolled", class_id, warnings[index])
             else:
                 kept[index] = item.new_class()
+        check_classes(caller, store, gallery.id, {item.id for item in kept.values()})
 
         def batch(stored: tuple[list[StoredClass], int]) -> EnrolledBatch:
             for index, item in zip(kept, stored[0], strict=True):

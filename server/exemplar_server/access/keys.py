@@ -14,19 +14,19 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from exemplar_server.access.caller import Caller, patterns_problem, scopes_problem
+from exemplar_server.access.caller import Caller, limits_problem, patterns_problem, scopes_problem
 
 _FORMAT = 1
 _KEY = re.compile(r"exk_([0-9a-f]{12})_[0-9a-f]{64}")
 _NAME = re.compile(r"[\w.@:+-]{1,64}", re.ASCII)
-_FIELDS = {"name", "scopes", "galleries", "created", "expires", "id", "sha256", "certificate"}
+_FIELDS = {"name", "scopes", "galleries", "created", "expires", "id", "sha256", "certificate", "limits"}
 
 
 class KeyFileError(Exception):
@@ -46,6 +46,7 @@ class KeyEntry:
         id: of a key, the middle of it; empty for a certificate's entry.
         sha256: of the whole key, in hexadecimal; empty for a certificate's entry.
         certificate: the common or alternative name in a client certificate; empty for a key.
+        limits: of its caller.
     """
 
     name: str
@@ -56,11 +57,12 @@ class KeyEntry:
     id: str = ""
     sha256: str = ""
     certificate: str = ""
+    limits: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def caller(self) -> Caller:
         """Whom it stands for."""
-        return Caller(self.name, frozenset(self.scopes), self.galleries)
+        return Caller(self.name, frozenset(self.scopes), self.galleries, self.limits)
 
     def expired(self, now: datetime) -> bool:
         """Whether it holds no longer."""
@@ -84,10 +86,12 @@ def new_entry(
     galleries: Sequence[str],
     expires: datetime | None,
     certificate: str = "",
+    limits: Mapping[str, int] | None = None,
 ) -> tuple[KeyEntry, str]:
     """Make an entry, and the key that it is of; the key is empty for a certificate's."""
     fields: dict[str, Any] = {"name": name, "scopes": tuple(scopes), "galleries": tuple(galleries)}
     fields |= {"created": _moment(datetime.now(UTC)), "expires": _moment(expires) if expires else None}
+    fields["limits"] = dict(limits or {})
     if certificate:
         return KeyEntry(**fields, certificate=certificate), ""
     identity = secrets.token_hex(6)
@@ -115,10 +119,10 @@ def parse_keys(content: bytes) -> list[KeyEntry]:
     if not isinstance(entries, list):
         raise ValueError("it has no list of keys")
     found = [_entry(each, f"keys[{index}]") for index, each in enumerate(entries)]
-    for field in ("name", "id", "certificate"):
-        values = [value for entry in found if (value := getattr(entry, field))]
+    for each in ("name", "id", "certificate"):
+        values = [value for entry in found if (value := getattr(entry, each))]
         if len(set(values)) < len(values):
-            raise ValueError(f"two of its keys have the same {field}")
+            raise ValueError(f"two of its keys have the same {each}")
     return found
 
 
@@ -180,16 +184,19 @@ def _replace(file: Path, document: Any) -> None:
 
 
 def _kept(entry: KeyEntry) -> dict[str, Any]:
-    return {name: value for name, value in asdict(entry).items() if value not in ("", None)}
+    return {name: value for name, value in asdict(entry).items() if value not in ("", None, {})}
 
 
 def _entry(value: Any, where: str) -> KeyEntry:
     if not isinstance(value, dict) or not value.keys() <= _FIELDS:
         raise ValueError(f"{where} has other fields than {', '.join(sorted(_FIELDS))}")
-    scopes, galleries = value.get("scopes"), value.get("galleries")
+    scopes, galleries, limits = value.get("scopes"), value.get("galleries"), value.get("limits", {})
     if not isinstance(scopes, list) or not isinstance(galleries, list) or not scopes or not galleries:
         raise ValueError(f"{where} needs lists of scopes and galleries")
+    if not isinstance(limits, dict):
+        raise ValueError(f"{where}.limits are not limits by name")
     problem = name_problem(value.get("name")) or scopes_problem(scopes) or patterns_problem(galleries)
+    problem = problem or limits_problem(limits)
     if problem:
         raise ValueError(f"{where}: {problem}")
     texts = {name: value.get(name, "") for name in ("created", "id", "sha256", "certificate")}
@@ -200,7 +207,7 @@ def _entry(value: Any, where: str) -> KeyEntry:
     expires = value.get("expires")
     if expires is not None and (not isinstance(expires, str) or datetime.fromisoformat(expires).tzinfo is None):
         raise ValueError(f"{where}.expires is no moment with a time zone")
-    return KeyEntry(value["name"], tuple(scopes), tuple(galleries), expires=expires, **texts)
+    return KeyEntry(value["name"], tuple(scopes), tuple(galleries), expires=expires, limits=limits, **texts)
 
 
 def _moment(at: datetime) -> str:

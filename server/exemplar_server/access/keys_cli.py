@@ -6,7 +6,7 @@ Exit codes: 0 done, 1 refused or the file cannot be used, 2 wrong usage. A serve
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from exemplar.commands.output import print_error, print_json, print_line, print_table
-from exemplar_server.access.caller import ALL_GALLERIES, patterns_problem, scopes_problem
+from exemplar_server.access.caller import ALL_GALLERIES, limits_problem, patterns_problem, scopes_problem
 from exemplar_server.access.keys import KeyEntry, KeyFileError, changing, name_problem, new_entry, read_keys
 
 app = typer.Typer(
@@ -56,14 +56,23 @@ def create(
         str | None,
         typer.Option(help="No key: who shows a certificate of this common or alternative name.", show_default="none"),
     ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=NUMBER",
+            help="At most so many requests, images or bytes a second, or classes it sees; may be given again.",
+            show_default="none",
+        ),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Create a key and print it, this once: the file keeps only what it is checked by."""
     patterns = gallery or list(ALL_GALLERIES)
-    problem = name_problem(name) or scopes_problem(scope) or patterns_problem(patterns)
+    limits = _limits(limit or [])
+    problem = name_problem(name) or scopes_problem(scope) or patterns_problem(patterns) or limits_problem(limits)
     if problem:
         raise typer.BadParameter(problem)
-    entry, key = new_entry(name, scope, patterns, _moment(expires), certificate or "")
+    entry, key = new_entry(name, scope, patterns, _moment(expires), certificate or "", limits)
     with _told(), changing(keys) as entries:
         if any(each.name == name for each in entries):
             raise KeyFileError(f"{keys} has a key {name!r} already; revoke it, or choose another name")
@@ -95,10 +104,11 @@ def list_keys(keys: Keys, json: AsJson = False) -> None:
             entry.created[:10],
             "expired" if entry.expired(datetime.now(UTC)) else (entry.expires or "never")[:10],
             f"certificate {entry.certificate}" if entry.certificate else f"exk_{entry.id}_...",
+            ", ".join(f"{name}={value}" for name, value in entry.limits.items()),
         ]
         for entry in entries
     ]
-    print_table(["name", "scopes", "galleries", "created", "expires", "shows"], rows)
+    print_table(["name", "scopes", "galleries", "created", "expires", "shows", "limits"], rows)
 
 
 @app.command()
@@ -116,7 +126,17 @@ def revoke(
 
 
 def _shown(entry: KeyEntry) -> dict[str, object]:
-    return {name: value for name, value in asdict(entry).items() if name != "sha256" and value != ""}
+    return {name: value for name, value in asdict(entry).items() if name != "sha256" and value not in ("", {})}
+
+
+def _limits(texts: Sequence[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        if not number.isdecimal():
+            raise typer.BadParameter(f"a limit is NAME=NUMBER, as requests=100; not {text!r}")
+        found[name] = int(number)
+    return found
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError
 from exemplar_server.access.admittance import Admittance
 from exemplar_server.access.audit import Audit
 from exemplar_server.access.caller import ANYONE, Caller
+from exemplar_server.access.limits import Rates, images_in
 from exemplar_server.access.policy import POLICIES, Policy
 from exemplar_server.batches import new_incident
 from exemplar_server.call import Call, begin
@@ -57,6 +58,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._admittance = admittance
         self._admission = admission
         self._audit = audit
+        self._rates = Rates()
         self._policies = policies
         self._refusal: UnavailableError | None = UnavailableError(
             "LOADING", "the server is still loading its model and galleries", retry_after=_LOADING_RETRY
@@ -128,7 +130,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             start = perf_counter()
             code = "OK"
             this = Call(context.peer(), _deadline(context))
-            place = request = response = None
+            place = request = response = content = None
             refusal: ServiceError | None
             self._last_came = monotonic()
             self._in_flight += 1
@@ -136,10 +138,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             try:
                 this.who = self._admit(context)
                 policy.check_scope(short, this.who)
+                self._rates.take(this.who, "requests", 1)
                 place = self._admission.enter(this.caller)
                 this.hold = place.hold
                 begin(this)
-                request = _parsed(await place.read(context.read()), handler)
+                content = await place.read(context.read())
+                request = _parsed(content, handler)
+                if this.who.limits:
+                    self._rates.take(this.who, "bytes", len(content))
+                    self._rates.take(this.who, "images", images_in(request))
+                content = None
                 policy.check_gallery(request, this.who)
                 response = await answer(request, context)
                 await place.write(context.write, _written(response, handler))
@@ -167,7 +175,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 self._metrics.answered(short, code, perf_counter() - start)
                 if self._audit is not None and (policy.changes or code in _REFUSED):
                     self._audit.tell(this, short, policy, request, response, code)
-                request = response = None  # what gRPC keeps of a call that was refused is to hold neither
+                request = response = content = None  # what gRPC keeps of a call that was refused is to hold neither
             # gRPC keeps what ends a call in a cycle of references, and the frames of an error hold its request.
             if refusal is None:
                 told = f"the server failed; its log tells more under incident {incident}"

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import socket
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -39,6 +40,9 @@ from exemplar_server.rpc.dependencies import Dependencies
 from exemplar_server.rpc.gallery_servicer import GalleryServicer
 from exemplar_server.rpc.interceptor import CallInterceptor
 from exemplar_server.rpc.models import ModelServicer
+
+if TYPE_CHECKING:  # it needs an extra
+    from exemplar_server.access.web_tokens import WebTokens
 
 SERVICES = tuple(
     module.DESCRIPTOR.services_by_name[name].full_name
@@ -112,7 +116,7 @@ async def listen(settings: ServerSettings, metrics: Metrics) -> Listener:
         StartError: the address cannot be had, or a TLS file cannot be read.
     """
     token = settings.token.get_secret_value() if settings.token else None
-    admittance = Admittance(token, KeyRing(settings.keys) if settings.keys else None)
+    admittance = Admittance(token, KeyRing(settings.keys) if settings.keys else None, _web_tokens(settings))
     audit = Audit(settings.audit_log) if settings.audit_log else None
     admission = Admission(settings.max_calls, settings.max_bytes_in_flight, settings.max_message_bytes)
     interceptor = CallInterceptor(metrics, admittance, admission, audit)
@@ -155,6 +159,16 @@ async def listen(settings: ServerSettings, metrics: Metrics) -> Listener:
     await listener._say(_NOT_SERVING)
     await server.start()
     return listener
+
+
+def _web_tokens(settings: ServerSettings) -> WebTokens | None:
+    if settings.jwt_keys is None:
+        return None
+    try:
+        from exemplar_server.access.web_tokens import WebTokens
+    except ModuleNotFoundError as error:
+        raise StartError(f"web tokens need {error.name}, which is not installed: install exemplar[jwt]") from error
+    return WebTokens(settings.jwt_keys, settings.jwt_issuer or "", settings.jwt_audience or "")
 
 
 def _why_not(address: str) -> str:
