@@ -18,8 +18,8 @@ class Naming(Worker):
         self._batches = int(os.environ["PEERS_BATCH"]) > 1
 
     def deserialize(self, data: bytes) -> bytes:
-        """Take the picture as it came."""
-        return data
+        """Take the picture as it came, which is a bytearray."""
+        return bytes(data)
 
     def serialize(self, data: str) -> bytes:
         """Answer with the id."""

@@ -74,7 +74,7 @@ class HighWaterMark:
         """
         try:
             if self._file is None:
-                self._file = self._create()
+                self._file = self._open(mark)
             os.pwrite(self._file, _line(mark), self._turn * _LINE)
             os.fdatasync(self._file)
         except OSError as error:
@@ -90,13 +90,17 @@ class HighWaterMark:
             os.close(self._file)
             self._file = None
 
-    def _create(self) -> int:
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        if os.fstat(file).st_size < 2 * _LINE:
-            os.pwrite(file, b" " * 2 * _LINE, 0)
-            os.fsync(file)
+    def _open(self, first: Mark) -> int:
+        """Open the file; one that is missing is made with its first mark, whole or not at all."""
+        if not self._path.exists():
+            unfinished = self._path.with_suffix(".new")
+            with unfinished.open("wb") as file:
+                file.write(_line(first).ljust(2 * _LINE))
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(self._path)
             sync_directory(self._path.parent)
-        return file
+        return os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
 
 
 def sync_directory(directory: Path) -> None:

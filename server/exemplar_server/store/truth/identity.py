@@ -93,6 +93,8 @@ def check_whole(connection: sqlite3.Connection, path: Path, mark: Mark | None, a
     if row is None and mark is not None and not mark.changes:
         return  # whoever made it came no further
     store_id, changes = row or (mark.store_id if mark else "", 0)
+    if mark is None and not changes and tables:
+        return  # whoever brought it to this format came no further
     if mark is None:
         _lost(
             f"{path} has no mark of what was acknowledged beside it, as where not all files of a store were copied: "

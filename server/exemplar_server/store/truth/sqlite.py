@@ -67,6 +67,7 @@ class SqliteDatabase:
             self._file_lock = lock_database(self._path)
             undo.callback(self._file_lock.close)
             try:
+                self._finish_journal()
                 steps = self._check(found, accept_loss)
                 self._writer = undo.enter_context(closing(_connect(self._path)))
                 self._prepare(max_bytes, steps)
@@ -210,6 +211,13 @@ class SqliteDatabase:
                 f"another process has opened {self._path} meanwhile; this one writes nothing any more. "
                 "Stop one of them, and give each a data directory of its own",
             )
+
+    def _finish_journal(self) -> None:
+        """Take back what was begun when a database was made, before it had a log; readers cannot do that."""
+        journal = self._path.with_name(self._path.name + "-journal")
+        if journal.exists() and not self._log.exists():
+            with closing(_connect(self._path)) as writer:
+                writer.execute("PRAGMA user_version").fetchone()
 
     def _check(self, mark: Mark | None, accept_loss: bool) -> list[Migration]:
         """Refuse a database that is not to be opened, without changing it; return the steps that it lacks."""
