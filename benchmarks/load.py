@@ -10,6 +10,7 @@ import resource
 import shutil
 import struct
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,10 @@ def _load(flags: list[str], url: str, body: bytes, seconds: float) -> Load:
             [*command, "-d", str(file), "--log-file", str(log), url], check=True, stdout=subprocess.DEVNULL
         )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        milliseconds = np.loadtxt(log, usecols=2, ndmin=1) / 1000
+        _, status, microseconds = np.loadtxt(log, ndmin=2).T
+    milliseconds = microseconds[status == 200] / 1000
+    if len(milliseconds) < len(status):
+        print(f"{len(status) - len(milliseconds):,} of {len(status):,} calls to {url} failed", file=sys.stderr)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     rate = len(milliseconds) / seconds
     generator = 1000 * spent / (rate * (seconds + warm_up))

@@ -7,7 +7,7 @@ class.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,12 +30,20 @@ Written = tuple[int, list[Any]]
 
 
 def find(connection: Connection, gallery: str, class_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """Return the row of each class that there is, damaged or not, and its time of creation as it is written."""
+    """Return the row of each class that there is, damaged or not, and its time of creation as it is written.
+
+    Raises:
+        DataLossError: an index that is damaged leads to another's row.
+    """
     found: dict[str, tuple[int, int]] = {}
     for start in range(0, len(class_ids), _AT_ONCE):
         part = class_ids[start : start + _AT_ONCE]
         query = f"SELECT id, row, created FROM classes WHERE gallery = ? AND id IN ({_marks(part)})"
         found |= {row[0]: (row[1], row[2]) for row in connection.execute(query, (gallery, *part))}
+    ids = {row: class_id for class_id, (row, _) in found.items()}
+    for row, stored, *columns in _in_rows(connection, list(ids)):
+        if columns[:2] != [gallery, ids[row]] and checksum(row, *columns) == stored:
+            raise damaged(gallery, [ids[row]])
     return found
 
 
@@ -79,7 +87,7 @@ def names(connection: Connection, gallery: str, rows: Ints) -> dict[int, ClassRo
     """Read those of `rows` int64 `[n]` that are the gallery's, without their exemplars. Raises `DataLossError`."""
     found: dict[int, ClassRow] = {}
     for row, stored, *columns in _some(connection, gallery, rows):
-        if checksum(row, *columns) != stored:
+        if checksum(row, *columns) != stored or columns[0] != gallery:
             raise damaged(gallery, [columns[1]])
         found[row] = ClassRow(columns[1], columns[2], json.loads(columns[3]))
     return found
@@ -179,13 +187,20 @@ def _some(connection: Connection, gallery: str, rows: Ints) -> list[Sequence[Any
     return found
 
 
+def _in_rows(connection: Connection, rows: Sequence[int]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(rows), _AT_ONCE):
+        part = rows[start : start + _AT_ONCE]
+        query = f"SELECT row, checksum, {_COLUMNS} FROM classes WHERE row IN ({_marks(part)})"
+        yield from connection.execute(query, part)
+
+
 def _vectors(gallery: Gallery, found: Sequence[Sequence[Any]]) -> VectorPage:
     rows: list[int] = []
     values: list[bytes] = []
     damaged_rows: dict[int, str] = {}
     size = 4 * gallery.dimension
     for row, stored, *columns in found:
-        if checksum(row, *columns) == stored and len(columns[4]) == size:
+        if checksum(row, *columns) == stored and columns[0] == gallery.id and len(columns[4]) == size:
             rows.append(row)
             values.append(columns[4])
         else:
@@ -215,7 +230,7 @@ def _write(connection: Connection, row: int, columns: Sequence[Any]) -> None:
 
 def _check(gallery: str, found: Sequence[Sequence[Any]]) -> None:
     for row, stored, *columns in found:
-        if checksum(row, *columns) != stored:
+        if checksum(row, *columns) != stored or columns[0] != gallery:
             raise damaged(gallery, [columns[1]])
 
 

@@ -54,6 +54,8 @@ def descriptions(connection: Connection, gallery: str, classes: Mapping[int, str
     found: dict[int, list[Exemplar]] = {row: [] for row in classes}
     for columns in _rows(connection, gallery, classes):
         found[columns[0]].append(_description(columns))
+    if bare := [classes[row] for row, items in found.items() if not items]:
+        raise damaged(gallery, bare, "the list of exemplars")
     return found
 
 
@@ -80,7 +82,7 @@ def whole(connection: Connection, gallery: str, classes: Mapping[int, str]) -> d
     """Return the exemplars of classes with their images; as `descriptions`."""
     found: dict[int, list[NewExemplar]] = {row: [] for row in classes}
     for columns in _select(connection, classes, ", image"):
-        found[columns[1]].append(_whole(gallery, classes[columns[1]], columns))
+        found[columns[1]].append(_whole(gallery, _owner(gallery, classes, columns), columns))
     return found
 
 
@@ -136,7 +138,14 @@ def _whole(gallery: str, class_id: str, found: Sequence[Any]) -> NewExemplar:
 
 def _rows(connection: Connection, gallery: str, classes: Mapping[int, str]) -> Iterator[Sequence[Any]]:
     for found in _select(connection, classes):
-        yield _intact(gallery, classes[found[1]], found)
+        yield _intact(gallery, _owner(gallery, classes, found), found)
+
+
+def _owner(gallery: str, classes: Mapping[int, str], found: Sequence[Any]) -> str:
+    """Return the id of the class that an exemplar belongs to; an index that is damaged leads to another's."""
+    if found[1] not in classes:
+        raise damaged(gallery, sorted(classes.values()), "an exemplar")
+    return classes[found[1]]
 
 
 def _select(connection: Connection, classes: Mapping[int, str], more: str = "") -> Iterator[Sequence[Any]]:

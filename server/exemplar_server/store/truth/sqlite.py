@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import structlog
+
 from exemplar_server.errors import DataLossError, ResourceExhaustedError, StartError, UnavailableError
 from exemplar_server.store.truth.database import Connection, Lend, RowExists
 from exemplar_server.store.truth.high_water_mark import HighWaterMark, Mark
@@ -32,6 +34,11 @@ _KEPT_SHARE = 8
 _PAGES_AT_ONCE = 256
 _LOG_BYTES = 8 * 1024 * 1024
 _BUSY_SECONDS = 10
+
+# Bytes of a database that is looked at whole at the start: a larger one would keep callers waiting.
+_CHECKED = 64 * 1024 * 1024
+
+_log = structlog.get_logger()
 
 
 class SqliteDatabase:
@@ -71,8 +78,9 @@ class SqliteDatabase:
                 steps = self._check(found, accept_loss)
                 self._writer = undo.enter_context(closing(_connect(self._path)))
                 self._prepare(max_bytes, steps)
+                self._mend_indexes(accept_loss)
                 self._store_id, self._changes, self._epoch = open_epoch(self._writer, self._mark, found)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:  # an error that quotes what is damaged is no text
                 raise StartError(f"{self._path} cannot be opened: {error}") from error
             self._reserve = Reserve(directory)
             undo.pop_all()
@@ -231,7 +239,8 @@ class SqliteDatabase:
                     f"{self._path} was written by another version (its format is {version}, this program knows "
                     f"{newest('sqlite')}); use that version, or another data directory"
                 )
-            if version not in UNKNOWN and self._path.stat().st_size:
+            marked = mark is not None and mark.changes > 0
+            if (marked or version not in UNKNOWN) and self._path.stat().st_size:
                 check_whole(reader, self._path, mark, accept_loss)
         return steps
 
@@ -246,6 +255,28 @@ class SqliteDatabase:
         if max_bytes is not None:
             page_size = run("PRAGMA page_size").fetchone()[0]
             run(f"PRAGMA max_page_count = {max(1, max_bytes // page_size)}")
+
+    def _mend_indexes(self, accept_loss: bool) -> None:
+        """Build the database's own indexes anew where they do not lead to its rows, which have checksums.
+
+        Rows that are damaged are told by who needs them; one that an index hides would be answered as not there.
+        """
+        if self._path.stat().st_size > _CHECKED:
+            return
+        try:
+            problems = [row[0] for row in self._writer.execute("PRAGMA integrity_check(3)")]
+            if problems == ["ok"]:
+                return
+            _log.error("the database is damaged", problems=problems)
+            self._writer.execute("REINDEX")
+        except sqlite3.Error as error:
+            problem = f"{self._path} is damaged ({error}), and what is there may not be found"
+            if not accept_loss:
+                raise StartError(
+                    f"{problem}. Restore a copy of the store (exemplar store restore), or serve what is found with "
+                    "--accept-loss"
+                ) from error
+            _log.warning("loss accepted", reason=problem)
 
     def _migrate(self, step: Migration) -> None:
         try:
@@ -299,6 +330,8 @@ def _typed_errors() -> Iterator[None]:
     """Tell SQLite's errors apart where a caller can act on the difference."""
     try:
         yield
+    except UnicodeDecodeError as error:  # SQLite quotes what is damaged
+        raise DataLossError("DATA_CORRUPT", "the server's database is damaged: its schema is no text") from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0)
         if code & 0xFF == sqlite3.SQLITE_FULL:
@@ -313,7 +346,8 @@ def _typed_errors() -> Iterator[None]:
             raise UnavailableError(
                 "DISK_FAILING", f"the server's disk fails: {error}; nothing was changed"
             ) from error
-        if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        of_schema = code & 0xFF == sqlite3.SQLITE_ERROR and str(error).startswith("no such ")
+        if of_schema or code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise DataLossError("DATA_CORRUPT", f"the server's database is damaged: {error}") from error
         if code in (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE):
             raise RowExists(str(error)) from error

@@ -223,13 +223,15 @@ def overwrite_first_page(directory: Path, table: str) -> None:
 
 def test_a_damaged_page_of_galleries_stops_the_start_with_a_sentence(two_galleries: Path) -> None:
     overwrite_first_page(two_galleries, "galleries")
-    with pytest.raises(StartError, match=r"exemplar\.db cannot be read: .*damaged.*restore a copy"):
+    with pytest.raises(StartError, match=r"exemplar\.db is damaged .*Restore a copy"):
         embedded(two_galleries)
 
 
-def test_a_damaged_page_of_classes_is_told_as_damage_and_does_not_stop_the_start(two_galleries: Path) -> None:
+def test_a_damaged_page_of_classes_is_refused_and_told_as_damage_to_who_accepts_that(two_galleries: Path) -> None:
     overwrite_first_page(two_galleries, "classes")
-    store = embedded(two_galleries)
+    with pytest.raises(StartError, match=r"exemplar\.db is damaged .*--accept-loss"):
+        embedded(two_galleries)
+    store = open_store(f"sqlite:{two_galleries}", accept_loss=True)
     for gallery in ("broken", "whole"):
         with pytest.raises(DataLossError, match=f"'{gallery}' is damaged: the server's database is damaged"):
             store.search(gallery, query(1), 1)
