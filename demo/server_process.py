@@ -14,7 +14,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -54,6 +54,7 @@ class ServerProcess:
         flags: more of `exemplar serve`; an `--address` among them replaces the free port.
         env: more environment variables.
         log: a file that its log is added to.
+        program: what to run in place of `exemplar`.
     """
 
     _serving: bool
@@ -66,8 +67,9 @@ class ServerProcess:
         *flags: str,
         env: Mapping[str, str] | None = None,
         log: Path | None = None,
+        program: Sequence[str] = (EXEMPLAR,),
     ) -> None:
-        self._command = [EXEMPLAR, "serve", "--bundle", str(bundle), "--data-dir", str(data_dir)]
+        self._command = [*program, "serve", "--bundle", str(bundle), "--data-dir", str(data_dir)]
         self._command += ["--address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", "--log-format", "json"]
         self._command += flags
         self._env = clean_environment(**(env or {}))

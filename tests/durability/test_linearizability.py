@@ -16,6 +16,7 @@ from demo.server_process import ServerProcess
 from exemplar import Client, ExemplarError
 from tests.durability.linearizable import Operation, is_linearizable
 from tests.durability.scale import SCALE
+from tests.e2e.several_servers import free_port
 from tests.e2e.stubs import png
 
 CLIENTS = 8
@@ -111,14 +112,6 @@ class Clients:
                 return read(None, called, monotonic())
             return write(written, called) if kind in ("enroll", "delete") else None
         return write(written, called, monotonic())
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
