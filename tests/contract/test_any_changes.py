@@ -29,6 +29,7 @@ from tests.contract.stores import (
     sha256,
     vector,
 )
+from tests.durability.scale import SCALE
 
 
 @dataclass
@@ -135,6 +136,6 @@ def test_any_sequence_of_changes_leaves_what_a_dict_would_hold(
     Bound.directories = staticmethod(lambda: tmp_path_factory.mktemp("any"))
     case = Bound.TestCase
     case.settings = settings(
-        max_examples=15, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=15 * SCALE, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
     )
     case().runTest()
