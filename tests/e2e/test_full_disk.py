@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -22,8 +23,15 @@ exec unshare -rm sh -c 'mount -t tmpfs -o size=24m tmpfs "{folder}" && exec "$0"
 """
 
 
+class SmallDisk(NamedTuple):
+    """A data directory, and the program in place of `exemplar` that finds a small disk there."""
+
+    folder: Path
+    program: str
+
+
 @pytest.fixture
-def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def small_disk(tmp_path: Path) -> SmallDisk:
     folder = tmp_path / "data"
     folder.mkdir()
     tried = subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", str(folder)], capture_output=True)
@@ -32,8 +40,7 @@ def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     script = tmp_path / "exemplar"
     script.write_text(ON_A_SMALL_DISK.format(folder=folder, exemplar=EXEMPLAR))
     script.chmod(0o755)
-    monkeypatch.setattr("demo.server_process.EXEMPLAR", str(script))
-    return folder
+    return SmallDisk(folder, str(script))
 
 
 @contextmanager
@@ -43,9 +50,10 @@ def until_the_disk_is_full() -> Iterator[None]:
     assert refused.value.reason == "DISK_FULL"
 
 
-def test_on_a_full_disk_all_is_served_and_deletions_make_room(tiny_bundle: Path, small_disk: Path) -> None:
+def test_on_a_full_disk_all_is_served_and_deletions_make_room(tiny_bundle: Path, small_disk: SmallDisk) -> None:
     picture = png((300, 300))  # of noise
-    with ServerProcess(tiny_bundle, small_disk) as server, Client(server.address) as client:
+    served = ServerProcess(tiny_bundle, small_disk.folder, program=(small_disk.program,))
+    with served as server, Client(server.address) as client:
         client.create_gallery("g")
         stored: list[str] = []
         with until_the_disk_is_full():
