@@ -52,16 +52,17 @@ def open_store(
     Args:
         store: `sqlite:FOLDER` or `postgresql://...`.
         index: `auto`, `flat`, `approximate`, `gpu` or `milvus:URL`.
-        folder: where indexes are saved; None for beside the database, where that is a folder.
+        folder: where indexes are saved, and how much was acknowledged to a database elsewhere; None for beside the
+            database, where that is a folder.
         max_bytes: the size that an SQLite database may grow to; no limit but the disk's when None.
         options: of the index.
-        accept_loss: open an SQLite store even where something that was acknowledged is lost.
+        accept_loss: open it even where something that was acknowledged is lost.
 
     Raises:
         StartError: it cannot be opened; the message says why and what to do.
     """
     with ExitStack() as undo:
-        database = _open_database(store, max_bytes, accept_loss)
+        database = _open_database(store, max_bytes, accept_loss, folder)
         undo.callback(database.close)
         kind = _kind(index, options or IndexOptions())
         undo.callback(kind.close)
@@ -141,13 +142,15 @@ def _split(store: str) -> tuple[str, str]:
     raise NoStoreError(f"there is no store {shown!r}: give sqlite:FOLDER or postgresql://USER@HOST/DATABASE")
 
 
-def _open_database(store: str, max_bytes: int | None, accept_loss: bool = False) -> Database:
+def _open_database(
+    store: str, max_bytes: int | None, accept_loss: bool = False, folder: Path | None = None
+) -> Database:
     kind, rest = _split(store)
     if kind == "sqlite":
         return SqliteDatabase(Path(rest), max_bytes, accept_loss)
     with _needing("postgresql"):
         from exemplar_server.store.truth.postgresql import PostgresDatabase
-    return PostgresDatabase(store)
+    return PostgresDatabase(store, directory=folder, accept_loss=accept_loss)
 
 
 def _beside(store: str) -> Path | None:

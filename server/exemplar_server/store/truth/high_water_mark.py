@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +35,8 @@ class Mark:
 class HighWaterMark:
     """The mark of one data directory."""
 
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / MARK
+    def __init__(self, directory: Path, name: str = MARK) -> None:
+        self._path = directory / name
         self._turn = 0
         self._file: int | None = None
 
@@ -67,22 +69,29 @@ class HighWaterMark:
         return last
 
     def write(self, mark: Mark) -> None:
-        """Have a mark on disk when this returns.
+        """Have a mark on disk when this returns; it is of the store of the one before, and no lower.
 
         Raises:
             UnavailableError: it cannot be written.
         """
-        try:
+        with self._told_of():
+            if not self._path.exists():
+                self._replace(mark)
+                return
             if self._file is None:
-                self._file = self._open(mark)
+                self._file = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
             os.pwrite(self._file, _line(mark), self._turn * _LINE)
             os.fdatasync(self._file)
-        except OSError as error:
-            raise UnavailableError(
-                "MARK_UNWRITABLE",
-                f"the change is stored, but {self._path} cannot be written to tell of it: {error.strerror}",
-            ) from error
         self._turn = 1 - self._turn
+
+    def replace(self, mark: Mark) -> None:
+        """Have a mark on disk in place of whatever is there, whole or not at all.
+
+        Raises:
+            UnavailableError: it cannot be written.
+        """
+        with self._told_of():
+            self._replace(mark)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -90,17 +99,26 @@ class HighWaterMark:
             os.close(self._file)
             self._file = None
 
-    def _open(self, first: Mark) -> int:
-        """Open the file; one that is missing is made with its first mark, whole or not at all."""
-        if not self._path.exists():
-            unfinished = self._path.with_suffix(".new")
-            with unfinished.open("wb") as file:
-                file.write(_line(first).ljust(2 * _LINE))
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(self._path)
-            sync_directory(self._path.parent)
-        return os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+    def _replace(self, mark: Mark) -> None:
+        self.close()
+        unfinished = self._path.with_suffix(".new")
+        with unfinished.open("wb") as file:
+            file.write(_line(mark).ljust(2 * _LINE))
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(self._path)
+        sync_directory(self._path.parent)
+        self._turn = 1
+
+    @contextmanager
+    def _told_of(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UnavailableError(
+                "MARK_UNWRITABLE",
+                f"the change is stored, but {self._path} cannot be written to tell of it: {error.strerror}",
+            ) from error
 
 
 def sync_directory(directory: Path) -> None:

@@ -51,18 +51,18 @@ def check_files(database: Path, mark: HighWaterMark, accept_loss: bool) -> Mark 
     if database.exists() and database.stat().st_size:
         return found
     if found is not None and found.changes:
-        _lost(
+        refuse_loss(
             f"{database} is {'empty' if database.exists() else 'gone'}, to which {found.changes:,} changes were "
             f"acknowledged by {mark.path}",
             accept_loss,
         )
         found = None
     if log.exists() and log.stat().st_size:
-        _lost(f"{log} is the log of a database that is gone", accept_loss)
+        refuse_loss(f"{log} is the log of a database that is gone", accept_loss)
         log.unlink()
     if found is None:
         found = Mark(uuid.uuid4().hex, 0)
-        mark.write(found)
+        mark.replace(found)
     return found
 
 
@@ -96,15 +96,15 @@ def check_whole(connection: sqlite3.Connection, path: Path, mark: Mark | None, a
     if mark is None and not changes and tables:
         return  # whoever brought it to this format came no further
     if mark is None:
-        _lost(
+        refuse_loss(
             f"{path} has no mark of what was acknowledged beside it, as where not all files of a store were copied: "
             "whether it is whole cannot be told",
             accept_loss,
         )
     elif mark.store_id != store_id:
-        _lost(f"{path} is another store than the one that the mark beside it belongs to", accept_loss)
+        refuse_loss(f"{path} is another store than the one that the mark beside it belongs to", accept_loss)
     elif changes < mark.changes:
-        _lost(
+        refuse_loss(
             f"{path} holds {changes:,} changes of the {mark.changes:,} that were acknowledged: the last "
             f"{mark.changes - changes:,} are lost, as where its log {path.name}-wal is damaged or gone, or an older "
             "copy was put in its place",
@@ -126,11 +126,12 @@ def open_epoch(connection: sqlite3.Connection, mark: HighWaterMark, found: Mark 
         connection.execute("INSERT INTO store VALUES (?, ?, ?)", row)
     store_id, changes, epoch = row
     connection.execute("UPDATE store SET epoch = ?", (epoch + 1,))
-    mark.write(Mark(store_id, changes))
+    mark.replace(Mark(store_id, changes))
     return store_id, changes, epoch + 1
 
 
-def _lost(problem: str, accept_loss: bool) -> None:
+def refuse_loss(problem: str, accept_loss: bool) -> None:
+    """Refuse a start, or log that it goes on all the same. Raises `StartError`."""
     if not accept_loss:
         raise StartError(f"{problem}. {_WAYS_OUT}")
     _log.warning("loss accepted", reason=problem)

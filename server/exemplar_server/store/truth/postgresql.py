@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -19,6 +20,7 @@ from exemplar_server.errors import DataLossError, ResourceExhaustedError, StartE
 from exemplar_server.store.truth.database import Connection, Cursor, Lend, RowExists
 from exemplar_server.store.truth.migrations import check_format, newest, pending
 from exemplar_server.store.truth.postgresql_connections import RETRY_AFTER, Connections, RawConnection, busy
+from exemplar_server.store.truth.postgresql_mark import AcknowledgedChanges
 from exemplar_server.store.truth.postgresql_watch import CHANNEL, Watch
 
 _MIGRATING = 0x6578656D706C6172  # an advisory lock of this program's
@@ -32,20 +34,25 @@ class PostgresDatabase:
     commits: int | None = None  # other servers commit too
     lock_row = " FOR UPDATE"
 
-    def __init__(self, url: str, as_it_is: bool = False) -> None:
+    def __init__(
+        self, url: str, as_it_is: bool = False, directory: Path | None = None, accept_loss: bool = False
+    ) -> None:
         """Connect, and make the tables where they are missing; servers may start together.
 
         Args:
             as_it_is: refuse a database without tables of this program's format, in place of making them.
+            directory: the server's own, where it keeps how much it has acknowledged; None where nothing is changed.
+            accept_loss: use it even where it lacks something of that.
             url: `postgresql://user:password@host:port/database`, with the parameters of libpq; a schema other than
                 `public` is `?options=-csearch_path%3Dname`.
 
         Raises:
-            StartError: it cannot be used, or a newer program made its tables.
+            StartError: it cannot be used, or a newer program made its tables, or it lacks what was acknowledged.
         """
         self._connections = Connections(url)
         self.name = self._connections.name
         self._watch = Watch(self._connections)
+        self._acknowledged: AcknowledgedChanges | None = None
         with ExitStack() as undo:
             undo.callback(self.close)
             try:
@@ -55,6 +62,9 @@ class PostgresDatabase:
                         check_format(self.name, "postgresql", _version(connection))
                     else:
                         self._prepare(connection)
+                    if directory is not None:
+                        session = _Session(connection)
+                        self._acknowledged = AcknowledgedChanges(directory, self.name, session, accept_loss)
             except psycopg.Error as error:
                 raise StartError(f"{self.name} cannot be used: {str(error).strip()}") from error
             undo.pop_all()
@@ -84,6 +94,10 @@ class PostgresDatabase:
                     (list(request_ids),),
                 )
             yield session
+            if self._acknowledged is not None:
+                changes = self._acknowledged.count(session)
+        if self._acknowledged is not None:
+            self._acknowledged.acknowledge(changes)
 
     @contextmanager
     def savepoint(self, connection: Connection) -> Iterator[Connection]:
@@ -144,6 +158,8 @@ class PostgresDatabase:
         """See `Database`."""
         self.unwatch()
         self._connections.close()
+        if self._acknowledged is not None:
+            self._acknowledged.close()
 
     @contextmanager
     def _session(self, begin: str, end: str) -> Iterator[_Session]:
