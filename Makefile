@@ -57,10 +57,12 @@ train: $(READY)  ## Train a bundle on Omniglot (RECIPE=default RUN=runs/default 
 serve: $(READY)  ## Serve the shipped model on 127.0.0.1:50051 (BUNDLE=... DATA_DIR=...)
 	@$(BIN)/exemplar serve --bundle $(BUNDLE) --data-dir $(DATA_DIR)
 
-soak: $(READY)  ## Put the server under full load, and kill several at random, for a while (MINUTES=30)
+soak: $(READY)  ## Full load, kills at random, and the long forms of every proof of durability (MINUTES=30)
 	@$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
 	@$(BIN)/python -m benchmarks.index_kill --bundle $(BUNDLE)
 	@$(BIN)/python -m benchmarks.several_servers --rounds $(MINUTES)
+	@EXEMPLAR_TEST_SCALE=$(MINUTES) $(BIN)/python -m pytest --timeout 0 -rP \
+		tests/durability tests/contract/test_any_changes.py
 
 bench: $(READY)  ## Measure accuracy, speed and footprint; results as JSON and tables in benchmarks/results/
 	@$(BIN)/python -m benchmarks

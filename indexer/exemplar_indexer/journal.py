@@ -11,6 +11,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Self
@@ -68,10 +69,11 @@ class Journal:
         self.folder = folder
         try:
             self._connect(folder / "journal.sqlite")
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             self.close()
+            reason = " ".join(str(error).split())
             raise JournalError(
-                f"the journal in {folder} cannot be used ({error}); remove the folder to begin the job anew"
+                f"the journal in {folder} cannot be used ({reason}); remove the folder to begin the job anew"
             ) from error
         if self._setting("format", _FORMAT) != _FORMAT:
             self.close()
@@ -82,6 +84,14 @@ class Journal:
         self._database = sqlite3.connect(path, isolation_level=None)
         # Entries that a power failure takes with it are enrolled again, which changes nothing; a kill takes none.
         self._database.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;" + _SCHEMA)
+        # A flipped bit in a text makes its item pending again or a note read oddly; anything else is refused here.
+        self._database.text_factory = lambda text: text.decode("utf-8", "replace")
+        if (found := self._database.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(found)
+        with closing(sqlite3.connect(":memory:")) as empty:
+            empty.executescript(_SCHEMA)
+            if _tables(self._database) != _tables(empty):
+                raise sqlite3.DatabaseError("its tables are not those of a journal")
 
     def close(self) -> None:
         """Close the journal and let other processes have the job."""
@@ -246,6 +256,10 @@ class Journal:
         """Return a setting, which is `value` when it has never been set."""
         self._database.execute("INSERT OR IGNORE INTO job VALUES (?, ?)", [key, value])
         return str(self._database.execute("SELECT value FROM job WHERE key = ?", [key]).fetchone()[0])
+
+
+def _tables(database: sqlite3.Connection) -> list[str]:
+    return [sql for (sql,) in database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")]
 
 
 def _written(item: Item) -> str:

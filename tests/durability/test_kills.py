@@ -85,9 +85,11 @@ def mortal(tiny_bundle: Path, tmp_path: Path) -> Iterator[Mortal]:
 
 
 def test_a_server_that_dies_at_any_moment_of_a_change_or_a_rebuild_loses_and_makes_up_nothing(mortal: Mortal) -> None:
-    rng = random.Random(0)
+    rng, rounds, acknowledged = random.Random(0), 0, 0
     for _ in range(SCALE):
         for moment in [AT_ANY_TIME, *MOMENTS]:
             report = mortal.run_round(moment, rng)
             assert report.clean, report
             assert report.acknowledged == CHANGES
+            rounds, acknowledged = rounds + 1, acknowledged + CHANGES
+    print(f"{rounds:,} rounds, {acknowledged:,} acknowledged changes: 0 lost, 0 made up, 0 wrong")

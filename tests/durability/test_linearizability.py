@@ -146,6 +146,7 @@ def test_what_clients_saw_across_kills_is_linearizable(histories: list[list[Oper
     assert any(each.returned == math.inf for history in histories for each in history)
     for history in histories:
         assert is_linearizable(history)
+    print(f"{sum(map(len, histories)):,} operations, {2 * SCALE:,} kills: linearizable")
 
 
 @pytest.mark.slow
