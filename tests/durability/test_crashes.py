@@ -88,14 +88,16 @@ def test_the_steps_are_those_of_the_process(traced: Traced, tmp_path: Path) -> N
 
 def test_a_kill_after_any_write_loses_nothing(traced: Traced, tmp_path: Path) -> None:
     moments = 0
-    for moments, (moment, now) in enumerate(traced.moments(60 * SCALE, random.Random(1)), 1):
+    for moment, now in traced.moments(60 * SCALE, random.Random(1)):
+        moments += 1
         check(tmp_path / str(moment), now.as_it_is(), *traced.told(moment))
     print(f"killed at {moments:,} moments: 0 lost")
 
 
 def test_a_loss_of_power_at_any_moment_loses_nothing(traced: Traced, tmp_path: Path) -> None:
     rng, moments = random.Random(2), 0
-    for moments, (moment, now) in enumerate(traced.moments(80 * SCALE, rng), 1):
+    for moment, now in traced.moments(80 * SCALE, rng):
+        moments += 1
         for number in range(2):
             check(tmp_path / f"{moment}-{number}", now.after_a_loss(rng), *traced.told(moment))
     print(f"without power {2 * moments:,} times: 0 lost")
@@ -134,7 +136,8 @@ def test_a_store_that_was_being_brought_to_this_format_is_whole(library: Path, t
     steps = disk.run_traced(library, root, [sys.executable, "-c", OPEN, str(root / history.DATA)])
     migrated = Traced(steps, before)
     rng, moments = random.Random(4), 0
-    for moments, (moment, now) in enumerate(migrated.moments(25 * SCALE, rng), 1):
+    for moment, now in migrated.moments(25 * SCALE, rng):
+        moments += 1
         check(tmp_path / f"kill-{moment}", now.as_it_is(), 20, 20)
         check(tmp_path / f"loss-{moment}", now.after_a_loss(rng), 20, 20)
     print(f"killed and without power {2 * moments:,} times while it was brought to this format: 0 lost")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -54,3 +55,24 @@ def test_the_metrics_page_names_no_gallery(damaged: ServerProcess) -> None:
     assert "exemplar_classes 6.0" in page
     assert "broken" not in page
     assert "whole" not in page
+
+
+def test_a_store_that_cannot_be_written_any_more_is_read_until_it_can(tiny_bundle: Path, tmp_path: Path) -> None:
+    with ServerProcess(tiny_bundle, tmp_path) as server:
+        with Client(server.address, attempts=1) as client:
+            client.create_gallery("g")
+            client.enroll("g", "a", png())
+            _, most = resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+            for change in (lambda: client.enroll("g", "b", png(seed=1)), lambda: client.delete_class("g", "a")):
+                with pytest.raises(ExemplarError, match="nothing was changed") as refused:
+                    change()
+                assert (refused.value.code, refused.value.reason) == ("UNAVAILABLE", "DISK_FAILING")
+            assert list(server.readiness()["degraded"]) == ["read_only"]
+            assert server.metric('exemplar_degraded{condition="read_only"}') == 1
+            assert client.classify("g", png()).matches[0].class_id == "a"
+            resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (most, most))
+            client.enroll("g", "b", png(seed=1))
+            assert not server.readiness()["degraded"]
+        server.kill()
+        with Client(server.restart().address) as client:
+            assert [each.id for each in client.classes("g")] == ["a", "b"]

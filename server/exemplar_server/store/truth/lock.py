@@ -31,7 +31,7 @@ class DataDirectoryLock:
                 sync_directory(each.parent)
             self._file = open(directory / "LOCK", "a+", encoding="ascii")  # noqa: SIM115 - held open on purpose
         except OSError as error:
-            raise StartError(f"the data directory {directory} cannot be used: {error}") from error
+            raise StartError(f"the data directory {directory} cannot be used: {error.strerror}") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -38,6 +38,13 @@ for number in range({CLASSES}):
     store.put_classes("g", [new_class(f"c{{number}}", number)])
 os.kill(os.getpid(), signal.SIGKILL)
 """
+OPEN = """
+import sys
+from pathlib import Path
+from tests.contract.stores import embedded
+try: embedded(Path(sys.argv[1]))
+except Exception as error: print(error)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -186,15 +193,24 @@ def test_a_backup_of_a_store_that_has_lost_something_is_refused(data: Path) -> N
 def test_deleting_the_lock_file_lets_no_second_process_in(tmp_path: Path) -> None:
     with closing(embedded(tmp_path)):
         (tmp_path / "LOCK").unlink()
-        code = (
-            "from pathlib import Path; from tests.contract.stores import embedded; import sys\n"
-            "try: embedded(Path(sys.argv[1]))\n"
-            "except Exception as error: print(error)\n"
-        )
-        said = subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
-        ).stdout
+        said = subprocess.check_output([sys.executable, "-c", OPEN, str(tmp_path)], text=True)
     assert "is in use by another process" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [(".", "the data directory {} cannot be used"), ("exemplar.db", "the database {} cannot be written")],
+)
+def test_a_store_that_nobody_may_write_is_refused(tmp_path: Path, name: str, told: str) -> None:
+    embedded(tmp_path).close()
+    path = tmp_path / name
+    room = ["unshare", "-rm", "sh", "-c"]
+    mount = f"mount --bind '{path}' '{path}' && mount -o remount,bind,ro '{path}'"
+    if subprocess.run([*room, mount], capture_output=True).returncode:
+        pytest.skip("this system lets nobody mount a disk in a namespace of his own")
+    opened = [*room, f'{mount} && exec "$@"', "sh", sys.executable, "-c", OPEN, str(tmp_path)]
+    said = subprocess.check_output(opened, text=True)
+    assert said == f"{told.format(path)}: Read-only file system\n"
 
 
 def test_who_had_a_store_that_another_opened_writes_no_more(tmp_path: Path) -> None:
