@@ -50,7 +50,7 @@ def serve(
     engine: Annotated[str | None, typer.Option(help="auto, litert, tensorflow or onnx.", show_default="auto")] = None,
     engine_threads: Annotated[int | None, typer.Option(help="CPU threads for a batch.", show_default="all")] = None,
     decoders: Annotated[
-        int | None, typer.Option(help="Processes that decode images.", show_default="CPUs, to 8")
+        int | None, typer.Option(help="Processes that decode images.", show_default="CPUs, to 16")
     ] = None,
     max_batch: Annotated[int | None, typer.Option(help="Images to embed at once.", show_default="32")] = None,
     queue_capacity: Annotated[

@@ -89,7 +89,7 @@ class ServerSettings(BaseSettings):
     metrics_address: OptionalAddress = "127.0.0.1:9095"
     engine: Literal["auto", "litert", "tensorflow", "onnx"] = "auto"
     engine_threads: int | None = Field(None, ge=1)
-    decoders: int = Field(default_factory=lambda: min(8, processors()), ge=1)
+    decoders: int = Field(default_factory=lambda: min(16, processors()), ge=1)
     max_batch: int = Field(32, ge=1)
     queue_capacity: int = Field(1024, ge=1)
     max_batch_items: int = Field(256, ge=1)

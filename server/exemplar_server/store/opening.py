@@ -7,6 +7,8 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from exemplar_server.errors import FailedPreconditionError, NoStoreError, ServiceError, StartError
 from exemplar_server.passwords import without_password
 from exemplar_server.store.gallery_store import GalleryStore
@@ -21,6 +23,8 @@ from exemplar_server.store.truth.snapshot import Snapshot
 from exemplar_server.store.truth.sql_truth import SqlTruth
 from exemplar_server.store.truth.sqlite import SqliteDatabase
 from exemplar_server.store.truth.sqlite import pinned as sqlite_pinned
+
+_log = structlog.get_logger()
 
 _INDEXES = "indexes"
 
@@ -159,7 +163,12 @@ def _beside(store: str) -> Path | None:
 
 def _kind(index: str, options: IndexOptions) -> IndexKind:
     if index == "gpu" or (index == "auto" and gpu_count()):
-        return GpuKind(find_gpu(options.gpu_memory), options.on_gpu_fallback)
+        try:
+            return GpuKind(find_gpu(options.gpu_memory), options.on_gpu_fallback)
+        except StartError as error:
+            if index == "gpu":
+                raise
+            _log.warning("the gpu is not used", reason=str(error))
     if index.startswith("milvus:"):
         with _needing("milvus"):
             from exemplar_server.store.index.milvus_kind import MilvusKind

@@ -7,6 +7,8 @@ call of every gallery goes through one owner thread.
 from __future__ import annotations
 
 import ctypes
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
@@ -20,6 +22,16 @@ from exemplar_server.errors import StartError
 LARGEST_COUNT = 2048
 
 _SCRATCH_BYTES = 256 * 2**20
+
+# A GPU that FAISS holds no code for, or whose driver is too old, ends the process that calls it: another tries it.
+_TRIAL = """
+import numpy
+from exemplar_server.store.index.gpu_device import FaissDevice
+index = FaissDevice().open(4)
+index.add(numpy.eye(4, dtype=numpy.float32))
+index.search(numpy.eye(4, dtype=numpy.float32), 2)
+"""
+_TRIAL_SECONDS = 60.0
 
 _T = TypeVar("_T")
 
@@ -136,15 +148,27 @@ def gpu_count() -> int:
 
 
 def find_gpu(memory: int | None = None) -> Gpu:
-    """Return the first GPU.
+    """Return the first GPU, after another process has searched on it.
 
     Raises:
-        StartError: FAISS reports none.
+        StartError: FAISS reports none, or cannot use it.
     """
     if not gpu_count():
         raise StartError(
             "FAISS reports no GPU; install exemplar[server-gpu] in place of exemplar[server] on a machine with an "
             "NVIDIA GPU and its driver, or choose another --index"
+        )
+    try:
+        trial = subprocess.run(
+            [sys.executable, "-c", _TRIAL], capture_output=True, text=True, errors="replace", timeout=_TRIAL_SECONDS
+        )
+        said = (trial.stderr.strip().splitlines() or ["it ended without a word"])[-1] if trial.returncode else ""
+    except subprocess.TimeoutExpired:
+        said = f"it did not answer within {_TRIAL_SECONDS:.0f} s"
+    if said:
+        raise StartError(
+            f"FAISS cannot search on {card()}: {said}; install a driver and a faiss-gpu that go with the card, or "
+            "choose another --index"
         )
     return Gpu(FaissDevice(), memory)
 

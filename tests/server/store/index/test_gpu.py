@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ import structlog
 
 from exemplar_encoder.arrays import Floats, Ints
 from exemplar_server.errors import StartError
+from exemplar_server.store import opening
+from exemplar_server.store.index import gpu_device
 from exemplar_server.store.index.flat import FlatIndex
 from exemplar_server.store.index.gpu import GpuIndex
 from exemplar_server.store.index.gpu_device import Device, FaissDevice, Gpu, card, find_gpu, gpu_count, out_of_memory
@@ -264,3 +267,20 @@ def test_without_a_gpu_the_server_does_not_start_on_one() -> None:
     with pytest.raises(StartError, match="FAISS reports no GPU; install exemplar\\[server-gpu\\]"):
         find_gpu()
     assert card() == "no card"
+
+
+@pytest.mark.skipif(gpu_count() > 0, reason="FAISS reports a GPU, and can use it")
+def test_a_gpu_that_faiss_cannot_use_is_left_out_or_said_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in gpu_device, opening:  # as where a GPU is, and no code for it: it ends the process that tries
+        monkeypatch.setattr(module, "gpu_count", lambda: 1)
+    store = f"sqlite:{tmp_path}"
+    with pytest.raises(StartError, match=r"cannot search on .* 'StandardGpuResources'; install a driver"):
+        opening.open_store(store, "gpu")
+    with structlog.testing.capture_logs() as logged:
+        opened = opening.open_store(store, "auto")
+    opened.create_gallery("g", "f" * 64, DIMENSION)
+    opened.close()
+    assert [entry["event"] for entry in logged] == ["the gpu is not used"]
+    assert "'StandardGpuResources'" in logged[0]["reason"]
